@@ -1,0 +1,5 @@
+//! What there is: the names of recordings, which of them shows which part of a span, and what one MP4 holds.
+
+pub mod coverage;
+pub mod recording;
+pub mod samples;

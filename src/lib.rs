@@ -1,0 +1,47 @@
+//! Cuts exact clips out of continuously recorded cameras: one SQS message, one MP4, its thumbnails, one announcement.
+//!
+//! Imports point downwards in this list, never up:
+//!
+//! | | module | its job |
+//! |---|---|---|
+//! | doing | [`handler`] | the envelope: SQS event → records → partial batch response |
+//! | | [`pipeline`] | **the story of one request; start reading here** |
+//! | | [`camera`], [`aws`] | the camera API; S3, SQS and SNS |
+//! | | [`cut`] | carries a cut plan out and proves the result |
+//! | | [`thumbnails`], [`ffmpeg`], [`workdir`], [`telemetry`] | pictures, processes, scratch space, logs |
+//! | | [`settings`] | the only reader of the environment |
+//! | deciding | [`verdict`], [`footage::coverage`], [`cut::plan`] | pure rules over integers |
+//! | | [`request`], [`metadata`], [`footage`] | what comes in, what goes out, what a recording holds |
+//! | | [`time`], [`error`] | the words everything else is written in |
+//!
+//! The deciding half builds alone (`--no-default-features`), so the compiler keeps it free of I/O.
+
+pub mod cut;
+pub mod error;
+pub mod footage;
+pub mod metadata;
+pub mod python_literal;
+pub mod request;
+pub mod time;
+pub mod verdict;
+
+#[cfg(feature = "function")]
+pub mod aws;
+#[cfg(feature = "function")]
+pub mod camera;
+#[cfg(feature = "function")]
+pub mod deadline;
+#[cfg(feature = "function")]
+pub mod ffmpeg;
+#[cfg(feature = "function")]
+pub mod handler;
+#[cfg(feature = "function")]
+pub mod pipeline;
+#[cfg(feature = "function")]
+pub mod settings;
+#[cfg(feature = "function")]
+pub mod telemetry;
+#[cfg(feature = "function")]
+pub mod thumbnails;
+#[cfg(feature = "function")]
+pub mod workdir;
