@@ -46,7 +46,12 @@ impl Deadline {
     ///
     /// # Errors
     /// A passing one about `object` when time is up, or the work's own.
-    pub async fn run<T>(self, own: Duration, object: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn run<T>(
+        self,
+        own: Duration,
+        object: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let limit = self.limit(own);
         match tokio::time::timeout(limit, work).await {
             Ok(result) => result,

@@ -38,7 +38,13 @@ pub mod handler;
 #[cfg(feature = "function")]
 pub mod pipeline;
 #[cfg(feature = "function")]
+pub mod render;
+#[cfg(feature = "function")]
 pub mod settings;
+#[cfg(feature = "function")]
+pub mod stored;
+#[cfg(feature = "function")]
+pub mod survey;
 #[cfg(feature = "function")]
 pub mod telemetry;
 #[cfg(feature = "function")]

@@ -1,1 +1,38 @@
-fn main() {}
+//! Starts the function: settings, logs, clients, then the runtime's loop.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cameras_service_generate_clip::handler::handle;
+use cameras_service_generate_clip::pipeline::Pipeline;
+use cameras_service_generate_clip::settings::{Settings, json_logs};
+use cameras_service_generate_clip::telemetry;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing::level_filters::LevelFilter;
+use tracing::{error, warn};
+use tracing_subscriber::filter::Targets;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    match start().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!(error = %failure, stage = "start", "not started");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start() -> Result<(), Error> {
+    let settings = Settings::from_env();
+    let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
+    telemetry::start(log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO)), json_logs());
+    let settings = settings?;
+    for warning in &settings.warnings {
+        warn!("{warning}");
+    }
+    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let pipeline = Arc::new(Pipeline::new(settings, &aws)?);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event))).await
+}

@@ -124,10 +124,7 @@ impl ClipMetadata {
             },
             gaps: gaps
                 .iter()
-                .map(|gap| Gap {
-                    start_timestamp_in_ms: gap.start().as_ms(),
-                    end_timestamp_in_ms: gap.end().as_ms(),
-                })
+                .map(|gap| Gap { start_timestamp_in_ms: gap.start().as_ms(), end_timestamp_in_ms: gap.end().as_ms() })
                 .collect(),
             ..Self::without_clip(request, Status::Available)
         }

@@ -124,7 +124,8 @@ impl Reader<'_> {
         if self.rest().starts_with(['u', 'U']) {
             self.at += 1; // Python 2 wrote u'…'
         }
-        let quote = self.rest().chars().next().filter(|c| matches!(c, '\'' | '"')).ok_or_else(|| self.unexpected("a value"))?;
+        let quote =
+            self.rest().chars().next().filter(|c| matches!(c, '\'' | '"')).ok_or_else(|| self.unexpected("a value"))?;
         self.at += 1;
         let mut content = String::new();
         loop {
@@ -211,9 +212,30 @@ mod tests {
     fn anything_else_is_refused_without_being_repeated() {
         let deep = "[".repeat(100_000);
         for text in [
-            "", "{", "{'a'}", "{'a': }", "{'a': 1", "['a' 'b']", "[,]", "'a", "'a\nb'", r"'\N{DASH}'", r"'\x4'", r"'\ud800'",
-            "01", "1_000", "0x10", "1j", "-", "{1: 2}", "{'a': secret()}", "__import__('os')", "f'{secret}'", "b'secret'",
-            "None None", &deep,
+            "",
+            "{",
+            "{'a'}",
+            "{'a': }",
+            "{'a': 1",
+            "['a' 'b']",
+            "[,]",
+            "'a",
+            "'a\nb'",
+            r"'\N{DASH}'",
+            r"'\x4'",
+            r"'\ud800'",
+            "01",
+            "1_000",
+            "0x10",
+            "1j",
+            "-",
+            "{1: 2}",
+            "{'a': secret()}",
+            "__import__('os')",
+            "f'{secret}'",
+            "b'secret'",
+            "None None",
+            &deep,
         ] {
             let error = to_json(text).expect_err(text);
             assert!(!error.contains("secret"), "{error}");

@@ -53,7 +53,10 @@ impl Request {
             .unwrap_or_default();
         let write = |value| to_raw_value(value).expect("a string or a list of JSON texts is writable as JSON");
         tries.push(write(&Field::Text(self.sent_ms.to_string())));
-        body.insert(RETRY_TIMESTAMPS.to_owned(), to_raw_value(&tries).expect("a list of JSON texts is writable as JSON"));
+        body.insert(
+            RETRY_TIMESTAMPS.to_owned(),
+            to_raw_value(&tries).expect("a list of JSON texts is writable as JSON"),
+        );
         serde_json::to_string(&body).expect("a map of JSON texts is writable as JSON")
     }
 }
@@ -94,9 +97,7 @@ fn field<'a, T: Deserialize<'a>>(
     name: &str,
     wanted: &str,
 ) -> Result<Option<T>, String> {
-    body.get(name)
-        .map(|raw| serde_json::from_str(raw.get()).map_err(|_| format!("{name} is not {wanted}")))
-        .transpose()
+    body.get(name).map(|raw| serde_json::from_str(raw.get()).map_err(|_| format!("{name} is not {wanted}"))).transpose()
 }
 
 fn required<'a, T: Deserialize<'a>>(
@@ -236,7 +237,8 @@ pub(crate) mod tests {
     #[test]
     fn the_next_try_starts_a_list_where_there_was_none() {
         for retries in ["", "'retryTimestamps': None, "] {
-            let body = format!("{{{retries}'clipId': 'a', 'cameraId': 'b', 'startTimestampInMs': 5, 'endTimestampInMs': 7}}");
+            let body =
+                format!("{{{retries}'clipId': 'a', 'cameraId': 'b', 'startTimestampInMs': 5, 'endTimestampInMs': 7}}");
             let next = Request::parse(&body, Some("19")).expect("valid").next_try();
             let next: Value = serde_json::from_str(&next).expect("strict JSON");
             assert_eq!(next["retryTimestamps"], json!(["19"]));

@@ -57,6 +57,13 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// Whether Lambda is set to JSON logs, so that the function's lines go with Lambda's own (AWS Lambda Developer Guide,
+/// "Configuring JSON and plain text log formats"). Known before anything else, because bad settings are logged too.
+#[must_use]
+pub fn json_logs() -> bool {
+    std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
+}
+
 /// How a clip is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrimMode {
@@ -93,7 +100,8 @@ impl Settings {
             "false" => Ok(false),
             _ => Err("is neither True nor False"),
         });
-        let name_format = env.or("TIMESTAMP_FORMAT", "%Y%m%dT%H%M%S%f", |text| NameFormat::new(text, old_first.unwrap_or(false)));
+        let name_format =
+            env.or("TIMESTAMP_FORMAT", "%Y%m%dT%H%M%S%f", |text| NameFormat::new(text, old_first.unwrap_or(false)));
         let queue_url = env.required("AWS_SQS_QUEUE_URL", |text| base_url(text).map(|_| text.to_owned()));
         let queue_arn = env.required("AWS_SQS_QUEUE", standard_queue_arn);
         let mut warnings = Vec::new();
@@ -125,7 +133,8 @@ impl Settings {
             let sns_topic = env.required("AWS_SNS_TOPIC", arn);
             let retry_delay_s = env.or("SQS_TIMEOUT", "60", |text| {
                 let seconds = seconds(text)?;
-                i32::try_from(seconds).ok().filter(|_| seconds <= LONGEST_DELAY_S).ok_or("is more than the 900 s that SQS delays")
+                let delay = i32::try_from(seconds).ok().filter(|_| seconds <= LONGEST_DELAY_S);
+                delay.ok_or_else(|| "is more than the 900 s that SQS delays".to_owned())
             });
             let log_filter = env.or("LOG_LEVEL", "info", log_filter);
             let trim_mode = env.or("TRIM_MODE", "smart", |text| match text {
@@ -133,8 +142,9 @@ impl Settings {
                 "encode" => Ok(TrimMode::Encode),
                 _ => Err("is neither smart nor encode"),
             });
-            let gap_tolerance_us =
-                env.or("GAP_TOLERANCE_MS", "500", |text| whole_number(text, "of milliseconds").map(|ms| i64::from(ms) * 1000));
+            let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", |text| {
+                whole_number(text, "of milliseconds").map(|ms| i64::from(ms) * 1000)
+            });
             let layer = Path::new("/opt/bin/ffmpeg");
             let default = if layer.exists() { "/opt/bin/ffmpeg" } else { "ffmpeg" };
             let ffmpeg_path = env.or("FFMPEG_PATH", default, |text| Ok::<_, String>(PathBuf::from(text)));
@@ -257,7 +267,9 @@ fn widths(text: &str) -> Result<Vec<u32>, String> {
         .collect::<Option<Vec<u32>>>()
         .filter(|widths| (1..=MOST_THUMBNAILS).contains(&widths.len()))
         .filter(|widths| (1..widths.len()).all(|n| !widths[..n].contains(&widths[n])))
-        .ok_or_else(|| format!("is no list of up to {MOST_THUMBNAILS} different widths of 1 to {WIDEST_THUMBNAIL} pixels"))
+        .ok_or_else(|| {
+            format!("is no list of up to {MOST_THUMBNAILS} different widths of 1 to {WIDEST_THUMBNAIL} pixels")
+        })
 }
 
 /// A filter of `tracing`, or one of Python's level names.
@@ -298,7 +310,10 @@ mod tests {
     fn the_required_ones_alone_start_it_with_the_defaults() {
         let settings = with(&[]).expect("enough");
         assert_eq!(settings.download_dest, Path::new("/tmp"));
-        assert_eq!(settings.limits, Limits { video_max_len_s: 300, sqs_retry_limit_s: 900, out_of_range_limit_s: 259_200 });
+        assert_eq!(
+            settings.limits,
+            Limits { video_max_len_s: 300, sqs_retry_limit_s: 900, out_of_range_limit_s: 259_200 }
+        );
         assert_eq!(settings.clips_endpoint, "/cameras/clips/{clipId}");
         assert_eq!(settings.thumbnail_sizes, [300, 640, 1500, 3000]);
         assert_eq!(settings.thumbnail_format, PictureFormat::Png);
@@ -311,8 +326,13 @@ mod tests {
 
     #[test]
     fn everything_bad_is_named_at_once() {
-        let error = with(&[("CLIP_URL", "ftp://x"), ("AWS_SNS_TOPIC", "topic"), ("SQS_TIMEOUT", "901"), ("CAM_SERVICES_URL", "")])
-            .expect_err("four bad ones");
+        let error = with(&[
+            ("CLIP_URL", "ftp://x"),
+            ("AWS_SNS_TOPIC", "topic"),
+            ("SQS_TIMEOUT", "901"),
+            ("CAM_SERVICES_URL", ""),
+        ])
+        .expect_err("four bad ones");
         assert_eq!(
             error,
             "bad environment: CAM_SERVICES_URL is missing; CLIP_URL is no http or https URL; AWS_SNS_TOPIC is no ARN; \

@@ -187,10 +187,11 @@ mod tests {
 
     #[test]
     fn a_status_is_written_as_it_is_called() {
-        for status in [Status::Available, Status::Pending, Status::TooLong, Status::RetryTimeout]
-            .into_iter()
-            .chain([Status::OutOfRange, Status::NotAvailable, Status::FatalError])
-        {
+        for status in [Status::Available, Status::Pending, Status::TooLong, Status::RetryTimeout].into_iter().chain([
+            Status::OutOfRange,
+            Status::NotAvailable,
+            Status::FatalError,
+        ]) {
             assert_eq!(serde_json::json!(status), status.as_str());
         }
     }

@@ -5,9 +5,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 
 use shiguredo_mp4::boxes::{
-    Brand, Co64Box, CslgBox, CttsBox, CttsEntry, DinfBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MinfBox, MoovBox,
-    MvhdBox, SampleEntry, SmhdBox, StblBox, StcoBox, StscBox, StscEntry, StsdBox, StssBox, StszBox, SttsBox, TkhdBox, TrakBox,
-    VisualSampleEntryFields, VmhdBox,
+    Brand, Co64Box, CslgBox, CttsBox, CttsEntry, DinfBox, FtypBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MinfBox,
+    MoovBox, MvhdBox, SampleEntry, SmhdBox, StblBox, StcoBox, StscBox, StscEntry, StsdBox, StssBox, StszBox, SttsBox,
+    TkhdBox, TrakBox, VisualSampleEntryFields, VmhdBox,
 };
 use shiguredo_mp4::{BoxType, Either, Encode, FixedPointNumber, LanguageCode, Mp4FileTime};
 
@@ -189,28 +189,51 @@ fn trak(
         None => (HdlrBox::HANDLER_TYPE_SOUN, b"sound\0".to_vec()),
     };
     let media_header = match visual {
-        Some(_) => MediaHeader::Vmhd(VmhdBox { graphicsmode: VmhdBox::DEFAULT_GRAPHICSMODE, opcolor: VmhdBox::DEFAULT_OPCOLOR }),
+        Some(_) => MediaHeader::Vmhd(VmhdBox {
+            graphicsmode: VmhdBox::DEFAULT_GRAPHICSMODE,
+            opcolor: VmhdBox::DEFAULT_OPCOLOR,
+        }),
         None => MediaHeader::Smhd(SmhdBox { balance: SmhdBox::DEFAULT_BALANCE }),
     };
     let stbl_box = stbl(track, decode_times, chunk_lengths, offsets, wide)?;
-    let minf_box = MinfBox { media_header: Some(media_header), dinf_box: DinfBox::LOCAL_FILE, stbl_box, unknown_boxes: Vec::new() };
+    let minf_box = MinfBox {
+        media_header: Some(media_header),
+        dinf_box: DinfBox::LOCAL_FILE,
+        stbl_box,
+        unknown_boxes: Vec::new(),
+    };
     let hdlr_box = HdlrBox { handler_type, name };
     let mdia_box = MdiaBox { mdhd_box, hdlr_box, minf_box, unknown_boxes: Vec::new() };
     Ok(TrakBox { tkhd_box, edts_box: None, mdia_box, unknown_boxes: Vec::new() })
 }
 
-fn stbl(track: &Track, decode_times: &[i64], chunk_lengths: &[usize], offsets: &[u64], wide: bool) -> Result<StblBox, String> {
+fn stbl(
+    track: &Track,
+    decode_times: &[i64],
+    chunk_lengths: &[usize],
+    offsets: &[u64],
+    wide: bool,
+) -> Result<StblBox, String> {
     let ends = decode_times.iter().skip(1).copied().chain([track.end_pts]);
-    let deltas = decode_times.iter().zip(ends).map(|(start, end)| u32::try_from(end - start).map_err(|_| "a time that goes back"));
-    let stts_box = SttsBox::from_sample_deltas(deltas.collect::<Result<Vec<_>, _>>()?).map_err(|error| error.to_string())?;
-    let composition_offsets: Vec<i64> = track.samples.iter().zip(decode_times).map(|(sample, dts)| sample.pts - dts).collect();
+    let deltas = decode_times
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| u32::try_from(end - start).map_err(|_| "a time that goes back"));
+    let stts_box =
+        SttsBox::from_sample_deltas(deltas.collect::<Result<Vec<_>, _>>()?).map_err(|error| error.to_string())?;
+    let composition_offsets: Vec<i64> =
+        track.samples.iter().zip(decode_times).map(|(sample, dts)| sample.pts - dts).collect();
     let (ctts_box, cslg_box) = composition(&composition_offsets, decode_times, track.end_pts).unzip();
     let number = |index: usize| u32::try_from(index + 1).ok().and_then(NonZeroU32::new).ok_or("more than 2³² samples");
     let mut stsc: Vec<StscEntry> = Vec::new();
     for (chunk, &length) in chunk_lengths.iter().enumerate() {
         let sample_per_chunk = u32::try_from(length).map_err(|error| error.to_string())?;
         if stsc.last().is_none_or(|last| last.sample_per_chunk != sample_per_chunk) {
-            stsc.push(StscEntry { first_chunk: number(chunk)?, sample_per_chunk, sample_description_index: NonZeroU32::MIN });
+            stsc.push(StscEntry {
+                first_chunk: number(chunk)?,
+                sample_per_chunk,
+                sample_description_index: NonZeroU32::MIN,
+            });
         }
     }
     let chunk_offsets = if wide {
@@ -243,7 +266,8 @@ fn composition(offsets: &[i64], decode_times: &[i64], end: i64) -> Option<(CttsB
         return None;
     }
     let runs = offsets.chunk_by(|a, b| a == b);
-    let entries = runs.map(|run| CttsEntry { sample_count: u32::try_from(run.len()).unwrap_or(u32::MAX), sample_offset: run[0] });
+    let entries =
+        runs.map(|run| CttsEntry { sample_count: u32::try_from(run.len()).unwrap_or(u32::MAX), sample_offset: run[0] });
     let cslg = CslgBox {
         version: 1,
         composition_to_dts_shift: (-least).max(0),
@@ -330,7 +354,13 @@ mod tests {
     }
 
     fn track(samples: Vec<Sample>, end_pts: i64) -> Track {
-        Track { entry: entry(), matrix: TkhdBox::DEFAULT_MATRIX, timescale: NonZeroU32::new(30).expect("not 0"), samples, end_pts }
+        Track {
+            entry: entry(),
+            matrix: TkhdBox::DEFAULT_MATRIX,
+            timescale: NonZeroU32::new(30).expect("not 0"),
+            samples,
+            end_pts,
+        }
     }
 
     /// Finds and reads the `moov` of `head` as a recording's is read.

@@ -72,7 +72,8 @@ impl Plan {
             let table = sources[segment.recording].table;
             times.extend(segment.frames.clone().map(|frame| clock.ticks(wall(segment, table.frame(frame).pts))));
         }
-        let held_from_start = coverage.parts[0].span.start() > span.start() && coverage.gaps.first().is_none_or(|gap| gap.start() > span.start());
+        let held_from_start = coverage.parts[0].span.start() > span.start()
+            && coverage.gaps.first().is_none_or(|gap| gap.start() > span.start());
         let origin = if held_from_start { 0 } else { times[0] };
         times[0] = origin;
         for time in &mut times {
@@ -98,7 +99,7 @@ impl Plan {
         self.times.partition_point(|&time| i128::from(time) * 4 <= i128::from(self.end)) - 1
     }
 
-    /// The segment of the clip's frame number `frame`, and the frame's number in its recording.
+    /// The recording of the clip's frame number `frame`, and the frame's number in it.
     #[must_use]
     pub fn locate(&self, frame: usize) -> Option<(usize, usize)> {
         let mut before = 0;
@@ -110,6 +111,27 @@ impl Plan {
         }
         None
     }
+}
+
+/// The bytes of `samples`, in order, runs that touch joined.
+#[must_use]
+pub fn bytes_of(table: &SampleTable, samples: Range<usize>) -> Vec<Range<u64>> {
+    let ranges = table.samples[samples].iter().map(|sample| sample.offset..sample.offset + u64::from(sample.size));
+    joined(ranges.collect())
+}
+
+/// Sorted, runs that touch or overlap joined.
+#[must_use]
+pub fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 fn segments(coverage: &Coverage, sources: &[Source<'_>]) -> Option<Vec<Segment>> {

@@ -69,7 +69,11 @@ fn parts(span: Span, recordings: &[Span]) -> Vec<Part> {
         }
         since = at;
         let entry = (recordings[index].start(), recordings[index].end(), index);
-        if begins { covering.insert(entry) } else { covering.remove(&entry) };
+        if begins {
+            covering.insert(entry)
+        } else {
+            covering.remove(&entry)
+        };
     }
     parts
 }

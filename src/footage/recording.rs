@@ -205,14 +205,17 @@ mod tests {
 
     #[test]
     fn a_name_without_an_instant_falls_back_to_the_api() {
-        let entry = |url: &str| json!({"recordingUrl": url, "startDate": "2018-09-16T16:00:17.250Z", "endDate": "nonsense"});
+        let entry =
+            |url: &str| json!({"recordingUrl": url, "startDate": "2018-09-16T16:00:17.250Z", "endDate": "nonsense"});
         let format = format(PYTHON, false);
         let named = Recording::listed(&entry("https://h/c.20180916T160018.mp4"), &format).expect("usable");
         assert_eq!((named.starts.as_us(), named.starts_by_api), (1_537_113_618_000_000, false));
         let unnamed = Recording::listed(&entry("https://h/rewind.mp4"), &format).expect("usable");
         assert_eq!((unnamed.starts.as_us(), unnamed.starts_by_api), (1_537_113_617_250_000, true));
         assert_eq!(unnamed.listed_end, None);
-        for unusable in [json!({"recordingUrl": "https://h/rewind.mp4"}), json!({"recordingUrl": 7}), json!("x"), json!(null)] {
+        for unusable in
+            [json!({"recordingUrl": "https://h/rewind.mp4"}), json!({"recordingUrl": 7}), json!("x"), json!(null)]
+        {
             Recording::listed(&unusable, &format).expect_err("unusable");
         }
     }

@@ -147,8 +147,10 @@ fn samples(stbl: &StblBox, timescale: u32, object_length: u64) -> Result<(Vec<Sa
         }
     }
     // durations belong to decode times: only their sum says how long the last frame shown lasts, unless `cslg` does
-    let (first, last) = samples.iter().fold((i64::MAX, i64::MIN), |(a, b), sample| (a.min(sample.pts), b.max(sample.pts)));
-    let stated = stbl.cslg_box.as_ref().map(|cslg| cslg.composition_end_time).filter(|&end| end > last && end <= longest);
+    let (first, last) =
+        samples.iter().fold((i64::MAX, i64::MIN), |(a, b), sample| (a.min(sample.pts), b.max(sample.pts)));
+    let stated =
+        stbl.cslg_box.as_ref().map(|cslg| cslg.composition_end_time).filter(|&end| end > last && end <= longest);
     Ok((samples, stated.unwrap_or(first + dts).max(last + 1)))
 }
 
@@ -173,7 +175,8 @@ fn edit(edts: Option<&EdtsBox>, timescale: u32, movie_timescale: u32) -> Result<
         return Err("elst: more than one plain edit".to_owned());
     }
     let ticks = u128::from(edit.edit_duration) * u128::from(timescale) / u128::from(movie_timescale);
-    let until = i64::try_from(ticks).ok().filter(|&ticks| ticks > 0).and_then(|ticks| edit.media_time.checked_add(ticks));
+    let until =
+        i64::try_from(ticks).ok().filter(|&ticks| ticks > 0).and_then(|ticks| edit.media_time.checked_add(ticks));
     Ok(Shown { from: edit.media_time, until })
 }
 

@@ -1,0 +1,142 @@
+//! The envelope: an SQS event comes in, a partial batch response goes out. One record's failure, panic or hang does not
+//! take the others with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
+use lambda_runtime::LambdaEvent;
+use serde_json::{Map, Value};
+use tracing::{Instrument, error, info, info_span};
+
+use crate::deadline::Deadline;
+use crate::error::{Error, Kind};
+use crate::pipeline::Pipeline;
+use crate::request::Request;
+use crate::verdict::Status;
+
+/// Works on an event's records one after the other.
+///
+/// # Errors
+/// Before anything is done, if the event has no list of records or one of them no id; afterwards, if every record failed.
+pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, String> {
+    let deadline = Deadline::of_invocation(event.context.deadline);
+    let messages = messages(event.payload)?;
+    let count = messages.len();
+    let mut response = SqsBatchResponse::default();
+    for (id, message) in messages {
+        let span = info_span!("record", message = id);
+        if let Err(failure) = record(Arc::clone(&pipeline), message, deadline).instrument(span.clone()).await {
+            span.in_scope(|| error!(error = %failure, kind = ?failure.kind, "record failed"));
+            response.add_failure(id);
+        }
+    }
+    if count > 0 && response.batch_item_failures.len() == count {
+        return Err(format!("every record failed ({count})"));
+    }
+    Ok(response)
+}
+
+/// One record, in a task of its own: a panic ends there, and so does what it left running when time is up.
+async fn record(
+    pipeline: Arc<Pipeline>,
+    message: Result<SqsMessage, String>,
+    deadline: Deadline,
+) -> Result<Status, Error> {
+    let ill_formed = |reason: String| Error::new(Kind::IllFormed, "message", reason);
+    let message = message.map_err(ill_formed)?;
+    let body = message.body.as_deref().unwrap_or_default();
+    let sent = message.attributes.get("SentTimestamp").map(String::as_str);
+    let request = Request::parse(body, sent).map_err(ill_formed)?;
+    let clip = request.clip_id.clone();
+    let span = info_span!("request", clip, camera = request.camera_id);
+    let served = async move {
+        let status = pipeline.serve(&request, deadline).await?;
+        info!(status = status.as_str(), "done");
+        Ok(status)
+    };
+    let mut task = tokio::spawn(served.instrument(span));
+    let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_secs(24 * 3600)));
+    tokio::select! {
+        joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::passing(clip, panic))),
+        () = time_is_up => {
+            task.abort();
+            let _ = task.await; // until its files and processes are gone
+            Err(Error::passing(clip, "time is up"))
+        }
+    }
+}
+
+/// The records with their ids, each with just what is needed of it: the rest of a record may be odd.
+fn messages(mut event: Value) -> Result<Vec<(String, Result<SqsMessage, String>)>, String> {
+    let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
+        return Err("the event has no list of Records".to_owned());
+    };
+    records
+        .into_iter()
+        .enumerate()
+        .map(|(index, mut record)| {
+            let id = record["messageId"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+            let id = id.ok_or_else(|| format!("record {index} of the event has no messageId"))?;
+            let mut needed = Map::new();
+            for name in ["messageId", "body", "attributes"] {
+                needed.insert(name.to_owned(), record.get_mut(name).map(Value::take).unwrap_or_default());
+            }
+            if let Some(attributes) = needed["attributes"].as_object_mut() {
+                attributes.retain(|name, _| name == "SentTimestamp");
+            }
+            let message = serde_json::from_value(Value::Object(needed));
+            Ok((id, message.map_err(|_| "body or attributes are not of their types".to_owned())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../events/event.json");
+
+    #[test]
+    fn the_odd_sample_is_accepted_as_it_stands() {
+        let messages = messages(serde_json::from_str(SAMPLE).expect("JSON")).expect("an event");
+        let [(id, Ok(message))] = &messages[..] else { panic!("one good message in {messages:?}") };
+        assert_eq!(id, "19dd0b57-b21e-4ac1-bd88-01bbb068cb78");
+        let sent = message.attributes.get("SentTimestamp").map(String::as_str);
+        let request = Request::parse(message.body.as_deref().expect("a body"), sent).expect("a request");
+        assert_eq!((request.clip_id.as_str(), request.sent_ms), ("1111111111111", 1_523_232_000_000));
+    }
+
+    #[test]
+    fn an_envelope_that_is_none_fails_before_anything_is_done() {
+        for event in [
+            json!(null),
+            json!([]),
+            json!("Records"),
+            json!({}),
+            json!({"Records": null}),
+            json!({"Records": {}}),
+            json!({"Records": [null]}),
+            json!({"Records": [{"messageId": "a"}, {}]}),
+            json!({"Records": [{"messageId": ""}]}),
+            json!({"Records": [{"messageId": 7}]}),
+        ] {
+            messages(event.clone()).expect_err(&event.to_string());
+        }
+    }
+
+    #[test]
+    fn an_odd_record_leaves_its_neighbours_alone() {
+        let event = json!({"Records": [
+            {"messageId": "a", "body": 7},
+            {"messageId": "b", "body": "{}", "attributes": {"SentTimestamp": "1", "ApproximateReceiveCount": 1}},
+            {"messageId": "c", "attributes": []},
+            {"messageId": "d"},
+        ]});
+        let messages = messages(event).expect("four records");
+        let good: Vec<bool> = messages.iter().map(|(_, message)| message.is_ok()).collect();
+        assert_eq!(good, [false, true, false, true]);
+    }
+}

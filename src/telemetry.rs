@@ -1,0 +1,17 @@
+//! Logs: JSON lines on Lambda, readable ones elsewhere. Every failure's line carries an `error` field.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
+
+/// Starts logging. To be called once.
+pub fn start(filter: Targets, json: bool) {
+    let registry = tracing_subscriber::registry().with(filter);
+    if json {
+        registry.with(fmt::layer().json().flatten_event(true)).init();
+    } else {
+        registry.with(fmt::layer().compact().with_target(false).with_ansi(std::io::stdout().is_terminal())).init();
+    }
+}
