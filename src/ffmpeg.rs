@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 
 /// No run takes longer than that, deadline or not.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_mins(10);
 /// How much of what ffmpeg complains about is kept, in bytes.
 const TAIL: usize = 2000;
 /// The largest picture that is decoded: 8192 by 4320.

@@ -56,7 +56,7 @@ async fn record(
         Ok(status)
     };
     let mut task = tokio::spawn(served.instrument(span));
-    let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_secs(24 * 3600)));
+    let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_hours(24)));
     tokio::select! {
         joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::passing(clip, panic))),
         () = time_is_up => {

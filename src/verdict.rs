@@ -58,6 +58,7 @@ pub struct Limits {
 }
 
 /// What was found of the span.
+#[allow(clippy::struct_excessive_bools)] // four independent facts, each a column of the table
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// There is footage of some of it.

@@ -16,8 +16,8 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Kind, chain};
 
 const HEAD: Duration = Duration::from_secs(20);
-const READ: Duration = Duration::from_secs(60);
-const UPLOAD: Duration = Duration::from_secs(300);
+const READ: Duration = Duration::from_mins(1);
+const UPLOAD: Duration = Duration::from_mins(5);
 /// A range is fetched in parts of this many bytes, so that none takes long and a broken one is soon repeated.
 const PART: u64 = 8 << 20;
 /// Parts that are under way at once.

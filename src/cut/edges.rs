@@ -145,8 +145,9 @@ pub async fn encode(
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(url(&output));
     ffmpeg.run(command, &fetched.object, deadline).await?;
-    let encoded =
-        tokio::task::block_in_place(|| reopen(&output)).map_err(|reason| Error::unusable(&fetched.object, reason))?;
+    let encoded = tokio::task::block_in_place(|| reopen(&output));
+    let mut encoded = encoded.map_err(|reason| Error::unusable(&fetched.object, reason))?;
+    encoded.video.entry = movie::without_bit_rate(encoded.video.entry);
     let frames = &encoded.video.table;
     let in_order = frames.frames.iter().copied().eq(0..u32::try_from(frames.samples.len()).unwrap_or(u32::MAX));
     let one_by_one = (0..frames.frames.len()).all(|n| Ok(frames.frame(n).pts - frames.first_pts()) == i64::try_from(n));

@@ -1,0 +1,113 @@
+//! Whatever comes in gets one clear fate, and never harms its neighbours.
+
+use serde_json::{Value, json};
+
+use crate::camera::Answer;
+use crate::footage::Footage;
+use crate::stack::{CAMERA, Put, Stack, T0, body, record};
+
+const FIRST: &str = "test.20180916T173017000.mp4";
+
+async fn stack() -> Stack {
+    let stack = Stack::start().await;
+    let file = Footage::default().file();
+    stack.recordings(&[Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) }]).await;
+    stack
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_ten_with_three_bad_ones() {
+    let stack = stack().await;
+    let good = |n: i64| record(&format!("good-{n}"), &body(&format!("clip-{n}"), n * 500, n * 500 + 100), 2000);
+    let mut records: Vec<Value> = (0..7).map(good).collect();
+    records.insert(1, record("no-object", &json!("['a']"), 0));
+    records.insert(4, record("escapes", &json!({"clipId": "../x", "cameraId": CAMERA}), 0));
+    records.push(record("rubbish", &json!("rubbish ".repeat(25_000)), 0));
+    let response = stack.function(&[]).invoke(json!({ "Records": records })).await.expect("not all failed");
+    let failed: Vec<_> = response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
+    assert_eq!(failed, ["no-object", "escapes", "rubbish"]);
+    assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"; 7]);
+    assert_eq!(stack.announced().await.len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_without_records_fails_the_invocation_before_anything_is_done() {
+    let stack = stack().await;
+    let function = stack.function(&[]);
+    let good = record("a", &body("clip", 0, 100), 0);
+    for event in [json!({}), json!({"Records": [good, {"body": "{}"}]})] {
+        function.invoke(event).await.expect_err("an error of the whole invocation");
+    }
+    assert_eq!(stack.camera.calls(), []);
+}
+
+/// Answers of the camera API after which the record fails and nothing is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_camera_apis_answers_that_fail_the_record() {
+    let camera = format!("GET /cameras/{CAMERA}");
+    let recordings = "GET /cameras/recording/test";
+    let elsewhere = Answer::redirect("http://127.0.0.2:9/cameras");
+    let table = [
+        (camera.as_str(), Answer::status(404), 1),
+        (&camera, Answer::status(403), 1),
+        (&camera, Answer::text("{}"), 1),
+        (&camera, Answer::text("{\"alias\": 7}"), 1),
+        (&camera, Answer::text("{\"alias\": \"..\"}"), 1),
+        (&camera, Answer::text("<html>"), 1),
+        (&camera, elsewhere.clone(), 1),
+        (&camera, Answer::redirect(&format!("/cameras/{CAMERA}")), 4),
+        (&camera, Answer::status(500), 3),
+        (&camera, Answer::status(429), 3),
+        (&camera, Answer::Broken, 3),
+        (&camera, Answer::CutShort, 3),
+        (recordings, Answer::status(400), 2),
+        (recordings, Answer::text("{}"), 2),
+        (recordings, Answer::text("[{"), 2),
+        (recordings, Answer::status(503), 4),
+        (recordings, Answer::CutShort, 4),
+        (recordings, elsewhere, 2),
+    ];
+    let stack = stack().await;
+    let function = stack.function(&[]);
+    for (call, answer, calls) in table {
+        stack.recordings(&[]).await;
+        stack.camera.answers(call, [answer.clone()]);
+        let before = stack.camera.calls().len();
+        let event = json!({"Records": [record("a", &body("clip", 0, 100), 0)]});
+        function.invoke(event).await.expect_err(&format!("{call}: {answer:?}"));
+        assert_eq!(stack.camera.calls().len() - before, calls, "{call}: {answer:?}");
+    }
+    assert_eq!(stack.camera.puts(), Vec::<Value>::new(), "nothing is PUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_failure_is_tried_again_and_a_redirect_on_the_same_host_followed() {
+    let stack = stack().await;
+    let camera = Answer::json(&json!({"alias": "test"}));
+    let moved = Answer::redirect(&format!("{}/moved", stack.camera.url));
+    stack.camera.answers(&format!("GET /cameras/{CAMERA}"), [Answer::status(502), Answer::Broken, moved]);
+    stack.camera.answers("GET /moved", [camera]);
+    stack.camera.answers("PUT /clips/clip", [Answer::status(503), Answer::status(201)]);
+    let function = stack.function(&[("CLIPS_ENDPOINT", "/clips/{clipId}")]);
+    function.serve(record("a", &body("clip", 0, 100), 0)).await;
+    assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"; 2], "PUT twice, the first time in vain");
+    assert_eq!(stack.announced().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_is_refused_for_good_does_not_hold_the_announcement_up() {
+    let stack = stack().await;
+    stack.camera.answers("PUT /cameras/clips/clip", [Answer::status(404)]);
+    stack.function(&[]).serve(record("a", &body("clip", 0, 100), 0)).await;
+    assert_eq!(stack.announced().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_used_is_skipped() {
+    let stack = stack().await;
+    let good = json!({"recordingUrl": format!("https://h/{FIRST}?x=1"), "startDate": "2018-09-16T17:30:17.000Z"});
+    let odd = json!([null, 7, {}, {"recordingUrl": null}, {"recordingUrl": "https://h/a/"}, {"recordingUrl": "https://h/rewind.mp4"}, good]);
+    stack.camera.camera(CAMERA, &odd);
+    stack.function(&[]).serve(record("a", &body("clip", 0, 100), 0)).await;
+    assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"]);
+}

@@ -1,0 +1,247 @@
+//! What a test runs against: one ministack for all tests, a bucket, a queue and a topic for each, and the function's own
+//! pipeline between them, in this process.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use cameras_service_generate_clip::handler::handle;
+use cameras_service_generate_clip::pipeline::Pipeline;
+use cameras_service_generate_clip::settings::Settings;
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::camera::CameraApi;
+use crate::footage::ffmpeg;
+
+/// 2018-09-16T17:30:17.000Z, when the first recording of most tests begins.
+pub const T0: i64 = 1_537_119_017_000;
+pub const CAMERA: &str = "1111111111111";
+
+/// Ministack, and its address.
+struct Server {
+    url: String,
+    /// Its standard input: when this process ends, however it does, it closes, and the shell around ministack kills it.
+    _guard: Child,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let url = format!("http://127.0.0.1:{port}");
+    let ministack = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/ministack");
+    assert!(ministack.exists(), "{} is missing: run `make install`", ministack.display());
+    let guard = Command::new("sh")
+        .args(["-c", "\"$@\" & server=$!; cat > /dev/null; kill -9 $server", "sh"])
+        .arg(ministack)
+        .envs([("BIND_HOST", "127.0.0.1"), ("MINISTACK_HOST", "127.0.0.1"), ("AWS_ENDPOINT_URL", &url)])
+        .env("GATEWAY_PORT", port.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh");
+    let patience = Instant::now() + Duration::from_secs(60);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < patience, "ministack does not listen on {url}");
+        std::thread::sleep(Duration::from_millis(20)); // waiting for a process, not for a result
+    }
+    Server { url, _guard: guard }
+});
+
+/// A test's own corner of the world.
+pub struct Stack {
+    pub camera: CameraApi,
+    pub s3: aws_sdk_s3::Client,
+    pub sqs: aws_sdk_sqs::Client,
+    aws: SdkConfig,
+    name: String,
+    queue_url: String,
+    announced_url: String,
+    topic_arn: String,
+    folder: TempDir,
+}
+
+/// A recording in the bucket, and as the camera API lists it.
+pub struct Put<'a> {
+    pub name: &'a str,
+    pub file: &'a Path,
+    /// Milliseconds since the epoch.
+    pub listed: (i64, i64),
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        // libtest shows a failed test's output, and with it what the function logged
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let url = tokio::task::spawn_blocking(|| SERVER.url.clone()).await.expect("ministack runs");
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .endpoint_url(url)
+            .region(Region::from_static("us-west-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
+            .load()
+            .await;
+        let (s3, sqs, sns) =
+            (aws_sdk_s3::Client::new(&aws), aws_sdk_sqs::Client::new(&aws), aws_sdk_sns::Client::new(&aws));
+        for bucket in ["origin", "clips"] {
+            let here =
+                CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::UsWest1).build();
+            let create = s3.create_bucket().bucket(format!("{name}-{bucket}")).create_bucket_configuration(here);
+            create.send().await.expect("a bucket");
+        }
+        let queue = async |name: String| {
+            let queue = sqs.create_queue().queue_name(name).send().await.expect("a queue");
+            queue.queue_url.expect("has a URL")
+        };
+        let queue_url = queue(name.clone()).await;
+        let announced_url = queue(format!("{name}-announced")).await;
+        let topic = sns.create_topic().name(&name).send().await.expect("a topic");
+        let topic_arn = topic.topic_arn.expect("has an ARN");
+        let attributes =
+            sqs.get_queue_attributes().queue_url(&announced_url).attribute_names(QueueAttributeName::QueueArn);
+        let attributes = attributes.send().await.expect("attributes").attributes.expect("some");
+        let subscribe =
+            sns.subscribe().topic_arn(&topic_arn).protocol("sqs").endpoint(&attributes[&QueueAttributeName::QueueArn]);
+        subscribe.send().await.expect("a subscription");
+        let folder = TempDir::new().expect("a folder");
+        Self { camera: CameraApi::start().await, s3, sqs, aws, name, queue_url, announced_url, topic_arn, folder }
+    }
+
+    /// Puts recordings into the bucket and into the camera API's list.
+    pub async fn recordings(&self, recordings: &[Put<'_>]) {
+        for Put { name, file, .. } in recordings {
+            let body = aws_sdk_s3::primitives::ByteStream::from_path(file).await.expect("readable");
+            let put = self.s3.put_object().bucket(self.bucket("origin")).key(format!("live/{name}")).body(body);
+            put.send().await.expect("stored");
+        }
+        let listed: Vec<Value> = recordings.iter().map(listed).collect();
+        self.camera.camera(CAMERA, &listed.into());
+    }
+
+    pub fn bucket(&self, which: &str) -> String {
+        format!("{}-{which}", self.name)
+    }
+
+    /// The function with these settings beside the usual ones.
+    pub fn function(&self, changes: &[(&str, &str)]) -> Function {
+        let usual = [
+            ("CLIP_DOWNLOAD_DEST", self.folder.path().display().to_string()),
+            ("CAM_SERVICES_URL", self.camera.url.clone()),
+            ("RECORDINGS_URL", format!("{}/ignored/path/", self.camera.url)),
+            ("CLIP_URL", "https://camclips.sandbox.test.com".to_owned()),
+            ("S3_BUCKET_ORIGIN", self.bucket("origin")),
+            ("S3_BUCKET_ORIGIN_DIR", "/live/".to_owned()),
+            ("S3_BUCKET_DESTINATION", self.bucket("clips")),
+            ("AWS_SNS_TOPIC", self.topic_arn.clone()),
+            ("AWS_SQS_QUEUE", format!("arn:aws:sqs:us-west-1:000000000000:{}", self.name)),
+            ("AWS_SQS_QUEUE_URL", self.queue_url.clone()),
+            ("SQS_TIMEOUT", "0".to_owned()),
+            ("THUMBNAIL_SIZES", "64 301".to_owned()),
+            ("FFMPEG_PATH", ffmpeg().display().to_string()),
+        ];
+        let mut variables: HashMap<&str, String> = usual.into_iter().collect();
+        variables.extend(changes.iter().map(|&(name, value)| (name, value.to_owned())));
+        let settings = Settings::read(|name| variables.get(name).cloned()).expect("good settings");
+        Function(Arc::new(Pipeline::new(settings, &self.aws).expect("starts")))
+    }
+
+    /// What the topic's subscriber got, unwrapped: each message and its attribute `status`.
+    pub async fn announced(&self) -> Vec<(Value, String)> {
+        let messages = self.received(&self.announced_url).await;
+        let unwrap = |message: &Message| {
+            let envelope: Value = serde_json::from_str(message.body().expect("a body")).expect("an SNS envelope");
+            let message = serde_json::from_str(envelope["Message"].as_str().expect("a message")).expect("JSON");
+            let status = envelope["MessageAttributes"]["status"]["Value"].as_str().expect("an attribute");
+            (message, status.to_owned())
+        };
+        messages.iter().map(unwrap).collect()
+    }
+
+    /// The bodies of messages that were sent back to the queue.
+    pub async fn sent_back(&self) -> Vec<Value> {
+        let messages = self.received(&self.queue_url).await;
+        messages
+            .iter()
+            .map(|message| serde_json::from_str(message.body().expect("a body")).expect("strict JSON"))
+            .collect()
+    }
+
+    async fn received(&self, url: &str) -> Vec<Message> {
+        let mut all = Vec::new();
+        loop {
+            let receive = self.sqs.receive_message().queue_url(url).max_number_of_messages(10).visibility_timeout(600);
+            let messages = receive.send().await.expect("a queue").messages.unwrap_or_default();
+            if messages.is_empty() {
+                return all;
+            }
+            all.extend(messages);
+        }
+    }
+
+    /// A stored object as a file, with its content type.
+    pub async fn stored(&self, key: &str) -> Option<(PathBuf, String)> {
+        let object = self.s3.get_object().bucket(self.bucket("clips")).key(key).send().await.ok()?;
+        let content_type = object.content_type().expect("stated").to_owned();
+        let bytes = object.body.collect().await.expect("whole").into_bytes();
+        let path = self.folder.path().join(key.replace('/', "-"));
+        std::fs::write(&path, bytes).expect("written");
+        Some((path, content_type))
+    }
+
+    /// Files the function has left in its scratch space.
+    pub fn left_over(&self) -> usize {
+        let scratch = self.folder.path().join("cameras-service-generate-clip");
+        std::fs::read_dir(scratch).map(Iterator::count).unwrap_or_default()
+    }
+}
+
+/// A recording as the camera API lists it.
+pub fn listed(Put { name, listed: (from, to), .. }: &Put<'_>) -> Value {
+    let date = |ms: i64| {
+        let date = chrono::DateTime::from_timestamp_millis(ms).expect("a date");
+        date.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    };
+    json!({
+        "startDate": date(*from), "endDate": date(*to), "alias": "test",
+        "recordingUrl": format!("https://camrewinds.test.com/test/{name}"),
+        "thumbLargeUrl": "https://camrewinds.test.com/test/large.jpg", "thumbSmallUrl": "https://camrewinds.test.com/test/small.jpg",
+    })
+}
+
+/// The function, as Lambda would call it.
+#[derive(Clone)]
+pub struct Function(Arc<Pipeline>);
+
+impl Function {
+    pub async fn invoke(&self, event: Value) -> Result<SqsBatchResponse, String> {
+        handle(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await
+    }
+
+    /// One record that must succeed.
+    pub async fn serve(&self, record: Value) {
+        let response = self.invoke(json!({ "Records": [record] })).await.expect("the record succeeds");
+        assert!(response.batch_item_failures.is_empty());
+    }
+}
+
+/// A body that asks for a span, in ms after [`T0`].
+pub fn body(clip: &str, from: i64, to: i64) -> Value {
+    json!({"clipId": clip, "cameraId": CAMERA, "startTimestampInMs": T0 + from, "endTimestampInMs": T0 + to, "retryTimestamps": []})
+}
+
+/// A record of an event with that body, sent `sent` ms after [`T0`].
+pub fn record(id: &str, body: &Value, sent: i64) -> Value {
+    let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+    json!({"messageId": id, "body": body, "attributes": {"SentTimestamp": (T0 + sent).to_string()}, "eventSource": "aws:sqs"})
+}

@@ -1,0 +1,140 @@
+//! The status table, over the wire: what is PUT, what is published, what goes back to the queue.
+
+use serde_json::{Value, json};
+
+use crate::camera::Answer;
+use crate::footage::Footage;
+use crate::stack::{CAMERA, Put, Stack, T0, body, listed, record};
+
+const FIRST: &str = "test.20180916T173017000.mp4";
+const SECOND: &str = "test.20180916T173022000.mp4";
+const SECOND_LISTED: (i64, i64) = (T0 + 5000, T0 + 10_000);
+
+/// What became of a request.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    put: Vec<String>,
+    announced: Vec<String>,
+    sent_back: Vec<Value>,
+}
+
+async fn outcome(stack: &Stack) -> Outcome {
+    let announced = stack.announced().await.into_iter().map(|(_, status)| status).collect();
+    Outcome { put: stack.camera.statuses(), announced, sent_back: stack.sent_back().await }
+}
+
+fn said(status: &str) -> Outcome {
+    Outcome { put: vec![status.to_owned()], announced: vec![status.to_owned()], sent_back: Vec::new() }
+}
+
+/// A stack with the first recording in place; asked for `from..to`, sent `sent` ms after `T0`, retried at `retries`.
+async fn asked(from: i64, to: i64, sent: i64, retries: &[i64]) -> (Stack, Value) {
+    let stack = Stack::start().await;
+    let file = Footage::default().file();
+    stack.recordings(&[Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) }]).await;
+    let mut body = body("clip", from, to);
+    body["retryTimestamps"] = retries.iter().map(|ms| T0 + ms).collect();
+    (stack, record("a", &body, sent))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_long() {
+    let (stack, record) = asked(0, 300_001, 0, &[]).await;
+    stack.function(&[]).serve(record).await;
+    assert_eq!(outcome(&stack).await, said("CLIP_TOO_LONG"));
+    assert_eq!(stack.camera.calls().len(), 1, "before any look-up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_tail_is_waited_for() {
+    let (stack, record) = asked(4000, 6000, 6000, &[5500]).await;
+    stack.function(&[]).serve(record).await;
+    let mut expected = body("clip", 4000, 6000);
+    expected["retryTimestamps"] = json!([T0 + 5500, (T0 + 6000).to_string()]);
+    let expected = Outcome { put: vec!["CLIP_PENDING".to_owned()], announced: Vec::new(), sent_back: vec![expected] };
+    assert_eq!(outcome(&stack).await, expected);
+    let metadata = &stack.camera.puts()[0];
+    assert_eq!((metadata.get("bucket"), metadata.get("clip")), (None, None));
+    assert_eq!(metadata["thumbnail"], json!({"sizes": []}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_tail_is_named_once_waiting_has_ended() {
+    let (stack, record) = asked(4000, 6000, 6000 + 900_001, &[6000]).await;
+    stack.function(&[]).serve(record).await;
+    assert_eq!(outcome(&stack).await, said("CLIP_AVAILABLE"));
+    let gap = json!([{"startTimestampInMs": T0 + 5000, "endTimestampInMs": T0 + 6000}]);
+    assert_eq!(stack.camera.puts()[0]["gaps"], gap);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_object_that_is_not_there_is_waited_for_and_then_counts_as_not_listed() {
+    let (stack, record) = asked(4000, 6000, 6000, &[]).await;
+    let file = Footage::default().file();
+    let first = listed(&Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) });
+    let absent = listed(&Put { name: SECOND, file: &file, listed: SECOND_LISTED });
+    stack.camera.camera(CAMERA, &json!([absent, first]));
+    let function = stack.function(&[]);
+    function.serve(record).await;
+    assert_eq!(stack.camera.statuses(), ["CLIP_PENDING"]);
+    let mut late = body("clip", 4000, 6000);
+    late["retryTimestamps"] = json!([(T0 + 6000).to_string()]);
+    function.serve(crate::stack::record("b", &late, 6000 + 900_001)).await;
+    assert_eq!(stack.camera.statuses(), ["CLIP_PENDING", "CLIP_AVAILABLE"]);
+    assert_eq!(stack.camera.puts()[1]["gaps"][0]["startTimestampInMs"], T0 + 5000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_back_becomes_available_once_the_footage_is_there() {
+    let (stack, first_try) = asked(4000, 6000, 6000, &[]).await;
+    let function = stack.function(&[]);
+    function.serve(first_try).await;
+    let (first, second) = (Footage::default().file(), Footage { first: 1000, ..Footage::default() }.file());
+    let recordings = [
+        Put { name: FIRST, file: &first, listed: (T0, T0 + 5000) },
+        Put { name: SECOND, file: &second, listed: SECOND_LISTED },
+    ];
+    stack.recordings(&recordings).await;
+    let [again] = &stack.sent_back().await[..] else { panic!("one message back") };
+    function.serve(record("b", again, 6500)).await;
+    assert_eq!(stack.camera.statuses(), ["CLIP_PENDING", "CLIP_AVAILABLE"]);
+    assert!(stack.camera.puts()[1].get("gaps").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_there() {
+    let hours = 3_600_000;
+    for (sent, retries, expected) in [
+        (100_000 + 900_001, &[100_000][..], "CLIP_RETRY_TIMEOUT"),
+        (100 * hours, &[], "CLIP_OUT_OF_RANGE"),
+        (hours, &[], "CLIP_NOT_AVAILABLE"),
+    ] {
+        for answer in [Answer::text("[]"), Answer::text("null"), Answer::status(404)] {
+            let (stack, record) = asked(60_000, 70_000, sent, retries).await;
+            stack.camera.answers("GET /cameras/recording/test", [answer]);
+            stack.function(&[]).serve(record).await;
+            assert_eq!(outcome(&stack).await, said(expected));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_no_mp4_is_a_fatal_error_each_time_and_a_later_success_replaces_it() {
+    let (stack, record) = asked(1000, 2000, 2000, &[]).await;
+    let page = stack.bucket("page");
+    let page = std::env::temp_dir().join(page);
+    std::fs::write(&page, "<html>not found</html>").expect("written");
+    stack.recordings(&[Put { name: FIRST, file: &page, listed: (T0, T0 + 5000) }]).await;
+    std::fs::remove_file(&page).expect("removed");
+    let function = stack.function(&[]);
+    for times in 1..=2 {
+        let error = function.invoke(json!({"Records": [record]})).await.expect_err("every record failed");
+        assert_eq!(error, "every record failed (1)");
+        assert_eq!(stack.camera.statuses(), vec!["FATAL_ERROR"; times]);
+    }
+    assert_eq!(stack.announced().await, []);
+    let file = Footage::default().file();
+    stack.recordings(&[Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) }]).await;
+    function.serve(record).await;
+    assert_eq!(stack.camera.statuses().last().map(String::as_str), Some("CLIP_AVAILABLE"));
+}
