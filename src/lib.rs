@@ -32,6 +32,8 @@ pub mod camera;
 #[cfg(feature = "function")]
 pub mod deadline;
 #[cfg(feature = "function")]
+pub mod fetch;
+#[cfg(feature = "function")]
 pub mod ffmpeg;
 #[cfg(feature = "function")]
 pub mod handler;

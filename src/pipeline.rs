@@ -10,13 +10,12 @@ use crate::aws::queue::Queue;
 use crate::aws::store::{ObjectId, Store, Upload};
 use crate::aws::topic::Topic;
 use crate::camera::{CameraApi, Told};
-use crate::cut::plan::{Plan, Source};
 use crate::deadline::Deadline;
 use crate::error::{Error, Kind};
 use crate::ffmpeg::Ffmpeg;
 use crate::footage::coverage::Coverage;
 use crate::metadata::{ClipMetadata, Keys};
-use crate::render::{Rendered, Tools, render};
+use crate::render::{Order, Rendered, Tools, render};
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::stored::{Claim, gaps_of};
@@ -119,18 +118,19 @@ impl Pipeline {
         coverage: &Coverage,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let sources: Vec<Source<'_>> = survey
-            .opened
-            .iter()
-            .map(|opened| Source { starts: opened.recording.starts, table: &opened.video.table })
-            .collect();
-        let plan = Plan::of(request.span, coverage, &sources)
-            .ok_or_else(|| Error::unusable(&request.clip_id, "no frame to show"))?;
         let folder = self.scratch.for_request()?;
         let tools = Tools { store: &self.store, ffmpeg: &self.ffmpeg, folder: folder.path(), deadline };
-        let pictures = (&self.settings.thumbnail_sizes[..], self.settings.thumbnail_format);
-        let rendered = render(tools, &plan, &survey.opened, pictures).await?;
-        info!(frames = plan.times.len(), bytes_fetched = rendered.bytes_fetched, "rendered");
+        let order = Order {
+            span: request.span,
+            coverage,
+            opened: &survey.opened,
+            trim_mode: self.settings.trim_mode,
+            widths: &self.settings.thumbnail_sizes,
+            format: self.settings.thumbnail_format,
+        };
+        let rendered = render(tools, order).await?;
+        let (copied, encoded) = rendered.plan.counts();
+        info!(copied, encoded, bytes_fetched = rendered.bytes_fetched, why = rendered.plan.reasons(), "rendered");
         self.upload(request, &rendered, &coverage.gaps, deadline).await?;
         match self.stored_already(request, deadline).await? {
             Some(gaps)

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cut::edges::{Excerpt, Fetched, Picture, write_excerpt};
+use crate::cut::edges::{Excerpt, write_excerpt};
+use crate::cut::orientation::Orientation;
+use crate::cut::picture::Frame;
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::fetch::Fetched;
 use crate::ffmpeg::{Ffmpeg, url};
 use crate::metadata::PictureFormat;
 
@@ -31,13 +34,16 @@ pub async fn render(
 ) -> Result<Vec<Thumbnail>, Error> {
     let unusable = |reason: String| Error::unusable(&fetched.object, reason);
     let input = folder.join("poster.mp4");
-    let rank = tokio::task::block_in_place(|| write_excerpt(fetched, excerpt, &input))?.start;
-    let picture = Picture::of(fetched.video).map_err(unusable)?;
-    let (upright, turned) =
-        orientation(&fetched.video.matrix).ok_or_else(|| unusable("rotated by no right angle".to_owned()))?;
-    let sizes: Vec<(u32, u32)> = widths.iter().map(|&width| (width, height(picture, turned, width))).collect();
+    let excerpted = || write_excerpt(fetched.video, &fetched.file, excerpt, &input);
+    let rank = tokio::task::block_in_place(excerpted)?.start;
+    let frame = Frame::of(fetched.video).map_err(|reason| unusable(reason.to_owned()))?;
+    let orientation = Orientation::of(&fetched.video.matrix);
+    let orientation = orientation.ok_or_else(|| unusable("turned by no multiple of 90°".to_owned()))?;
+    let sizes: Vec<(u32, u32)> = widths.iter().map(|&width| (width, frame.height_for(width, orientation))).collect();
 
-    let mut graph = format!("[0:v:0]trim=start_pts={rank}:end_pts={}{upright},split={}", rank + 1, sizes.len());
+    let mut graph = format!("[0:v:0]trim=start_pts={rank}:end_pts={}", rank + 1);
+    graph.extend([",", orientation.upright].into_iter().filter(|_| !orientation.upright.is_empty()));
+    graph.push_str(&format!(",split={}", sizes.len()));
     graph.extend((0..sizes.len()).map(|n| format!("[in{n}]")));
     for (n, (width, height)) in sizes.iter().enumerate() {
         graph.push_str(&format!(";[in{n}]scale={width}:{height}:flags=bicubic+accurate_rnd,setsar=1[out{n}]"));
@@ -76,50 +82,26 @@ pub async fn render(
     Ok(thumbnails)
 }
 
-/// The height of a picture of that width in the displayed aspect ratio, rounded, at least 1.
-fn height(picture: Picture, turned: bool, width: u32) -> u32 {
-    let across = u64::from(picture.width) * u64::from(picture.pixel_aspect.0.get());
-    let down = u64::from(picture.height) * u64::from(picture.pixel_aspect.1.get());
-    let (across, down) = if turned { (down, across) } else { (across, down) };
-    let across = across.max(1);
-    u32::try_from((u64::from(width) * down + across / 2) / across).unwrap_or(u32::MAX).max(1)
-}
-
-/// The filters that turn a picture upright, and whether they swap width and height. `tkhd`'s matrix maps (x, y) to
-/// (a·x + c·y, b·x + d·y), in 16.16 (ISO/IEC 14496-12, section 8.3.2). `None` if it is no multiple of 90°, mirrored or not.
-fn orientation(matrix: &[i32; 9]) -> Option<(&'static str, bool)> {
-    const ONE: i32 = 0x1_0000;
-    let &[a, b, _, c, d, ..] = matrix;
-    Some(match [a, b, c, d].map(|n| n.checked_div(ONE).unwrap_or_default()) {
-        [1, 0, 0, 1] => ("", false),
-        [0, 1, -1, 0] => (",transpose=clock", true),
-        [-1, 0, 0, -1] => (",hflip,vflip", false),
-        [0, -1, 1, 0] => (",transpose=cclock", true),
-        [-1, 0, 0, 1] => (",hflip", false),
-        [1, 0, 0, -1] => (",vflip", false),
-        [0, 1, 1, 0] => (",transpose=cclock_flip", true),
-        [0, -1, -1, 0] => (",transpose=clock_flip", true),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+
+    use shiguredo_mp4::boxes::TkhdBox;
 
     use super::*;
 
     #[test]
     fn the_height_follows_the_displayed_aspect_ratio() {
-        let picture = |width, height, horizontal, vertical| Picture {
+        let frame = |width, height, horizontal, vertical| Frame {
             width,
             height,
             pixel_aspect: (NonZeroU32::new(horizontal).expect("not 0"), NonZeroU32::new(vertical).expect("not 0")),
-            rate: 30,
         };
-        assert_eq!(height(picture(1280, 720, 1, 1), false, 300), 169);
-        assert_eq!(height(picture(1280, 720, 1, 1), true, 300), 533);
-        assert_eq!(height(picture(720, 576, 64, 45), false, 1024), 576);
-        assert_eq!(height(picture(8192, 16, 1, 1), false, 1), 1);
+        let upright = Orientation::of(&TkhdBox::DEFAULT_MATRIX).expect("upright");
+        let turned = Orientation::of(&[0, 0x1_0000, 0, -0x1_0000, 0, 0, 0, 0, 0x4000_0000]).expect("turned");
+        assert_eq!(frame(1280, 720, 1, 1).height_for(300, upright), 169);
+        assert_eq!(frame(1280, 720, 1, 1).height_for(300, turned), 533);
+        assert_eq!(frame(720, 576, 64, 45).height_for(1024, upright), 576);
+        assert_eq!(frame(8192, 16, 1, 1).height_for(1, upright), 1);
     }
 }

@@ -1,10 +1,16 @@
 //! The cut: what becomes of which frames, and carrying it out.
 
+pub mod clock;
 pub mod movie;
+pub mod orientation;
+pub mod picture;
 pub mod plan;
+pub mod segments;
 
 #[cfg(feature = "function")]
 pub mod edges;
+#[cfg(feature = "function")]
+pub mod evidence;
 #[cfg(feature = "function")]
 pub mod proof;
 #[cfg(feature = "function")]

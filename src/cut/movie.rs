@@ -279,15 +279,6 @@ fn composition(offsets: &[i64], decode_times: &[i64], end: i64) -> Option<(CttsB
     Some((CttsBox { version: u8::from(least < 0), entries: entries.collect() }, cslg))
 }
 
-/// A video's sample entry without what is true of its own file only (`btrt`, its bit rate).
-#[must_use]
-pub fn without_bit_rate(mut entry: SampleEntry) -> SampleEntry {
-    if let SampleEntry::Avc1(avc1) = &mut entry {
-        avc1.unknown_boxes.retain(|unknown| unknown.box_type != BoxType::Normal(*b"btrt"));
-    }
-    entry
-}
-
 /// The fields that every video's sample entry begins with; none for sound.
 #[must_use]
 pub fn visual(entry: &SampleEntry) -> Option<&VisualSampleEntryFields> {

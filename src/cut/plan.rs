@@ -3,12 +3,11 @@
 
 use std::ops::Range;
 
+use crate::cut::clock::{Clock, Wall, timescale};
+use crate::cut::segments::{Entries, How, Segment, split};
 use crate::footage::coverage::Coverage;
 use crate::footage::samples::SampleTable;
 use crate::time::{Span, Timestamp};
-
-/// The finest timescale a clip gets, in ticks a second.
-const FINEST_TIMESCALE: u32 = 1_000_000;
 
 /// A recording, as far as the plan is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -17,27 +16,10 @@ pub struct Source<'a> {
     pub starts: Timestamp,
     /// Its frames.
     pub table: &'a SampleTable,
-}
-
-/// What the clip shows of one recording, without interruption.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Index into the recordings.
-    pub recording: usize,
-    /// Its frames, in the order in which they are shown.
-    pub frames: Range<usize>,
-    /// How they get into the clip.
-    pub how: How,
-}
-
-/// How a segment's frames get into the clip.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
-    /// Decoded and encoded anew.
-    Encode {
-        /// The samples, in decode order, that must be decoded for it.
-        decode: Range<usize>,
-    },
+    /// Where decoding it may begin.
+    pub entries: &'a Entries,
+    /// Why its samples can't be copied, if that is so.
+    pub copy: Result<(), &'static str>,
 }
 
 /// A clip, frame by frame.
@@ -66,7 +48,10 @@ impl Plan {
         let segments = segments(coverage, sources)?;
         let timescale = timescale(segments.iter().map(|segment| sources[segment.recording].table.timescale));
         let clock = Clock { span, gaps: &coverage.gaps, timescale };
-        let wall = |segment: &Segment, pts: i64| Wall::of(&sources[segment.recording], pts);
+        let wall = |segment: &Segment, pts: i64| {
+            let Source { starts, table, .. } = sources[segment.recording];
+            Wall::of(starts, table, pts)
+        };
         let mut times: Vec<i64> = Vec::new();
         for segment in &segments {
             let table = sources[segment.recording].table;
@@ -93,6 +78,30 @@ impl Plan {
         Some(Self { segments, timescale, times, end })
     }
 
+    /// How many frames are copied, and how many encoded.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let count = |copied: bool| -> usize {
+            let segments = self.segments.iter().filter(|segment| matches!(segment.how, How::Copy { .. }) == copied);
+            segments.map(|segment| segment.frames.len()).sum()
+        };
+        (count(true), count(false))
+    }
+
+    /// Why some frames are encoded, each reason once.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        let mut reasons: Vec<&str> = Vec::new();
+        for segment in &self.segments {
+            if let How::Encode { why, .. } = segment.how
+                && !reasons.contains(&why)
+            {
+                reasons.push(why);
+            }
+        }
+        reasons.join("; ")
+    }
+
     /// The number of the frame that is shown at a quarter of the clip's length.
     #[must_use]
     pub fn poster(&self) -> usize {
@@ -113,21 +122,14 @@ impl Plan {
     }
 }
 
-/// The bytes of `samples`, in order, runs that touch joined.
+/// Sorted, runs joined that overlap, touch, or have at most `hole` bytes between them.
 #[must_use]
-pub fn bytes_of(table: &SampleTable, samples: Range<usize>) -> Vec<Range<u64>> {
-    let ranges = table.samples[samples].iter().map(|sample| sample.offset..sample.offset + u64::from(sample.size));
-    joined(ranges.collect())
-}
-
-/// Sorted, runs that touch or overlap joined.
-#[must_use]
-pub fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub fn joined(mut ranges: Vec<Range<u64>>, hole: u64) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| (range.start, range.end));
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            Some(last) if last.end.saturating_add(hole) >= range.start => last.end = last.end.max(range.end),
             _ => joined.push(range),
         }
     }
@@ -135,94 +137,23 @@ pub fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 fn segments(coverage: &Coverage, sources: &[Source<'_>]) -> Option<Vec<Segment>> {
-    let segment = |recording: usize, frames: Range<usize>| {
-        let decode = decode_window(sources[recording].table, frames.clone());
-        Segment { recording, frames, how: How::Encode { decode } }
+    let of = |recording: usize, frames: Range<usize>| {
+        let Source { table, entries, copy, .. } = sources[recording];
+        split(recording, table, entries, copy, frames)
     };
     let mut segments: Vec<Segment> = Vec::new();
     for part in &coverage.parts {
-        let Source { starts, table } = sources[part.recording];
+        let Source { starts, table, .. } = sources[part.recording];
         let frames = table.first_frame_at(part.span.start(), starts)..table.first_frame_at(part.span.end(), starts);
         if !frames.is_empty() {
-            segments.push(segment(part.recording, frames));
+            segments.extend(of(part.recording, frames));
         }
     }
     if segments.is_empty() {
         let part = coverage.parts.first()?;
-        let Source { starts, table } = sources[part.recording];
+        let Source { starts, table, .. } = sources[part.recording];
         let on_screen = table.first_frame_at(part.span.start(), starts).saturating_sub(1);
-        segments.push(segment(part.recording, on_screen..on_screen + 1));
+        segments.extend(of(part.recording, on_screen..on_screen + 1));
     }
     Some(segments)
-}
-
-/// The samples, in decode order, that must be decoded to get `frames`: from the last sync sample after which nothing
-/// that is wanted refers to anything before it.
-#[must_use]
-pub fn decode_window(table: &SampleTable, frames: Range<usize>) -> Range<usize> {
-    let first_pts = table.frame(frames.start).pts;
-    let wanted = &table.frames[frames];
-    let first = wanted.iter().copied().min().unwrap_or_default() as usize;
-    let last = wanted.iter().copied().max().unwrap_or_default() as usize;
-    let can_start = |&index: &usize| table.samples[index].sync && table.samples[index].pts <= first_pts;
-    let start = (0..=first).rev().find(can_start).unwrap_or(0);
-    start..last + 1
-}
-
-/// The least common multiple of the recordings' timescales, so that every frame's time is exact; the first one's where
-/// that is finer than [`FINEST_TIMESCALE`].
-fn timescale(mut timescales: impl Iterator<Item = u32>) -> u32 {
-    let first = timescales.next().unwrap_or(1);
-    timescales
-        .try_fold(first, |lcm, next| (lcm / gcd(lcm, next)).checked_mul(next).filter(|&lcm| lcm <= FINEST_TIMESCALE))
-        .unwrap_or(first)
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// An instant that no unit divides evenly: `us + ticks / timescale` microseconds and seconds.
-#[derive(Clone, Copy)]
-struct Wall {
-    us: i64,
-    ticks: i64,
-    timescale: u32,
-}
-
-impl Wall {
-    fn of(source: &Source<'_>, pts: i64) -> Self {
-        let ticks = pts - source.table.first_pts();
-        Self { us: source.starts.as_us(), ticks, timescale: source.table.timescale }
-    }
-
-    fn at(instant: Timestamp) -> Self {
-        Self { us: instant.as_us(), ticks: 0, timescale: 1 }
-    }
-}
-
-/// Turns instants into the clip's ticks: the span's start is 0, gaps take no time.
-struct Clock<'a> {
-    span: Span,
-    gaps: &'a [Span],
-    timescale: u32,
-}
-
-impl Clock<'_> {
-    /// Rounded once, to the nearest tick.
-    fn ticks(&self, wall: Wall) -> i64 {
-        let per_second = i128::from(wall.timescale);
-        // microseconds times `per_second`
-        let scaled = |us: i64| (i128::from(us) - i128::from(self.span.start().as_us())) * per_second;
-        let at = scaled(wall.us) + i128::from(wall.ticks) * 1_000_000;
-        let cut_out: i128 = self
-            .gaps
-            .iter()
-            .filter(|gap| scaled(gap.end().as_us()) <= at)
-            .map(|gap| i128::from(gap.length_us()) * per_second)
-            .sum();
-        let unit = 1_000_000 * per_second;
-        let ticks = ((at - cut_out) * i128::from(self.timescale) + unit / 2).div_euclid(unit);
-        i64::try_from(ticks).unwrap_or(i64::MAX)
-    }
 }

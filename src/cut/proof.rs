@@ -1,38 +1,183 @@
-//! Proves a clip before it is stored: what lies on disk is reopened, compared with the plan and decoded.
+//! Proves a clip before it is stored. What lies on disk is reopened and compared with the plan: the times of its frames,
+//! its parameter sets, its copied samples byte for byte. Then it is decoded around every joint, and the copied pictures
+//! must be those that the recordings give. Exit codes and silence prove nothing.
 
-use std::path::Path;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use crate::cut::edges::reopen;
-use crate::cut::movie::Track;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::cut::edges::{Excerpt, Movie, reopen, write_excerpt};
 use crate::cut::plan::Plan;
+use crate::cut::segments::{How, Segment};
+use crate::cut::splice::Spliced;
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::fetch::Fetched;
 use crate::ffmpeg::{Ffmpeg, url};
+use crate::footage::samples::Video;
 
-/// Checks that the clip at `path` holds just the plan's frames at the plan's times, and that every one of them decodes.
+/// Pictures of a copied run that are decoded after a joint. The first is an IDR picture: if it and those after it come
+/// out right, its parameter sets were found and what came before was let go.
+const AFTER_JOINT: usize = 8;
+/// Decoders at once: one a core.
+const PARALLEL: usize = 2;
+
+/// A clip that is to be proven, and what it was made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The clip.
+    pub path: &'a Path,
+    /// What it should be.
+    pub plan: &'a Plan,
+    /// What was written into it.
+    pub spliced: &'a Spliced,
+    /// The files that its samples were taken from.
+    pub files: &'a [&'a File],
+    /// The recordings.
+    pub recordings: &'a [Fetched<'a>],
+}
+
+/// Samples of a movie that are decoded, and the file they come from.
+struct Decode<'a> {
+    video: &'a Video,
+    file: &'a File,
+    samples: Range<usize>,
+}
+
+/// Proves `claim`, with scratch files in `folder`.
 ///
 /// # Errors
 /// Unusable, with what differs.
-pub async fn check(ffmpeg: &Ffmpeg, path: &Path, plan: &Plan, track: &Track, deadline: Deadline) -> Result<(), Error> {
-    let differs = |reason: String| Error::unusable("clip.mp4", reason);
-    let clip = tokio::task::block_in_place(|| reopen(path)).map_err(differs)?;
+pub async fn check(ffmpeg: &Ffmpeg, claim: Claim<'_>, folder: &Path, deadline: Deadline) -> Result<(), Error> {
+    let Claim { plan, recordings, .. } = claim;
+    let clip = tokio::task::block_in_place(|| on_disk(claim)).map_err(differs)?;
+    let segments = placed(&plan.segments);
+    let windows = windows(&segments, &clip.video);
+    let mut decodes: Vec<Decode<'_>> = Vec::new();
+    let mut pairs: Vec<(usize, Range<usize>, usize)> = Vec::new(); // clip decode, pictures of it, recording decode
+    for window in windows {
+        let whole = decodes.len();
+        decodes.push(Decode { video: &clip.video, file: &clip.file, samples: window.clone() });
+        for (segment, at) in &segments {
+            let How::Copy { samples } = &segment.how else { continue };
+            let shared = at.start.max(window.start)..at.end.min(window.end);
+            if shared.is_empty() {
+                continue;
+            }
+            let fetched = &recordings[segment.recording];
+            let from = samples.start + shared.start - at.start;
+            pairs.push((whole, shared.start - window.start..shared.end - window.start, decodes.len()));
+            decodes.push(Decode { video: fetched.video, file: &fetched.file, samples: from..from + shared.len() });
+        }
+    }
+    let mut decoding = Vec::with_capacity(decodes.len());
+    for (index, decode) in decodes.iter().enumerate() {
+        decoding.push(pictures(ffmpeg, decode, folder.join(format!("proof-{index}")), deadline));
+    }
+    let decoded: Vec<Vec<String>> = stream::iter(decoding).buffered(PARALLEL).try_collect().await?;
+    for (decode, pictures) in decodes.iter().zip(&decoded) {
+        if pictures.len() != decode.samples.len() {
+            return Err(differs(format!("{} of {} pictures at a joint decode", pictures.len(), decode.samples.len())));
+        }
+    }
+    match pairs.into_iter().find(|(clip, part, recording)| decoded[*clip][part.clone()] != decoded[*recording]) {
+        None => Ok(()),
+        Some(_) => Err(differs("copied pictures decode to others than in their recording".to_owned())),
+    }
+}
+
+fn differs(reason: String) -> Error {
+    Error::unusable("clip.mp4", reason)
+}
+
+/// Reopens the clip and compares its table with the plan and its copied bytes with their sources.
+fn on_disk(claim: Claim<'_>) -> Result<Movie, String> {
+    let Claim { path, plan, spliced, files, .. } = claim;
+    let clip = reopen(path)?;
     let table = &clip.video.table;
     let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();
     if times != plan.times || table.end_pts != plan.end || table.timescale != plan.timescale {
-        return Err(differs(format!("{} frames, not at the times of the {} planned", times.len(), plan.times.len())));
+        return Err(format!("{} frames, not at the times of the {} planned", times.len(), plan.times.len()));
     }
-    if clip.video.entry != track.entry {
-        return Err(differs("other parameter sets than were spliced".to_owned()));
+    if clip.video.entry != spliced.track.entry {
+        return Err("other parameter sets than were spliced".to_owned());
     }
-    let sums = path.with_extension("framemd5");
-    let mut command = ffmpeg.reading(path);
-    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framemd5").output(url(&sums));
+    let failed = |error: std::io::Error| error.to_string();
+    let (mut there, mut here) = (Vec::new(), Vec::new());
+    for (sample, place) in table.samples.iter().zip(&spliced.places) {
+        for (bytes, file, offset) in
+            [(&mut there, files[place.file], place.offset), (&mut here, &clip.file, sample.offset)]
+        {
+            bytes.resize(sample.size as usize, 0);
+            file.read_exact_at(bytes, offset).map_err(failed)?;
+        }
+        if there != here {
+            return Err(format!("other bytes at {} than were spliced", sample.offset));
+        }
+    }
+    Ok(clip)
+}
+
+/// Each segment with its samples in the clip.
+fn placed(segments: &[Segment]) -> Vec<(&Segment, Range<usize>)> {
+    let mut end = 0;
+    let place = |segment| -> (&Segment, Range<usize>) {
+        let segment: &Segment = segment;
+        let start = end;
+        end += segment.frames.len();
+        (segment, start..end)
+    };
+    segments.iter().map(place).collect()
+}
+
+/// The clip's samples that are decoded: all that were encoded, and around each joint the last group of pictures of a
+/// copied run and the first pictures of the next.
+fn windows(segments: &[(&Segment, Range<usize>)], clip: &Video) -> Vec<Range<usize>> {
+    let is_copy = |segment: &Segment| matches!(segment.how, How::Copy { .. });
+    let last_group =
+        |at: &Range<usize>| at.clone().rev().find(|&n| clip.table.samples[n].sync).unwrap_or(at.start)..at.end;
+    let first_pictures = |at: &Range<usize>| at.start..at.end.min(at.start + AFTER_JOINT);
+    let mut windows: Vec<Range<usize>> = Vec::new();
+    for (index, (segment, at)) in segments.iter().enumerate() {
+        if is_copy(segment) {
+            windows.push(first_pictures(at));
+            if index + 1 < segments.len() {
+                windows.push(last_group(at));
+            }
+        } else {
+            windows.push(at.clone());
+        }
+    }
+    // what touches is decoded in one go: that is where the joints are
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for window in windows {
+        match joined.last_mut() {
+            Some(last) if last.end >= window.start => last.end = last.end.max(window.end),
+            _ => joined.push(window),
+        }
+    }
+    joined
+}
+
+/// A hash of each picture, in the order in which they are shown.
+async fn pictures(
+    ffmpeg: &Ffmpeg,
+    decode: &Decode<'_>,
+    path: PathBuf,
+    deadline: Deadline,
+) -> Result<Vec<String>, Error> {
+    let (movie, hashes) = (path.with_extension("mp4"), path.with_extension("framemd5"));
+    let Decode { video, file, samples } = decode;
+    tokio::task::block_in_place(|| {
+        write_excerpt(video, file, &Excerpt { frames: 0..1, decode: samples.clone() }, &movie)
+    })?;
+    let mut command = ffmpeg.reading(&movie);
+    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framemd5").output(url(&hashes));
     ffmpeg.run(command, "clip.mp4", deadline).await?;
-    let sums = tokio::fs::read_to_string(&sums).await.map_err(|error| differs(error.to_string()))?;
-    let decoded = sums.lines().filter(|line| !line.starts_with('#')).count();
-    if decoded == plan.times.len() {
-        Ok(())
-    } else {
-        Err(differs(format!("{decoded} of {} frames decode", plan.times.len())))
-    }
+    let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    Ok(lines.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect())
 }

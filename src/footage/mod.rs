@@ -1,5 +1,7 @@
 //! What there is: the names of recordings, which of them shows which part of a span, and what one MP4 holds.
 
 pub mod coverage;
+pub mod nal;
+pub mod parameter_sets;
 pub mod recording;
 pub mod samples;

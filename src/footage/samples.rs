@@ -63,6 +63,16 @@ impl SampleTable {
         if frame + 1 < self.frames.len() { self.frame(frame + 1).pts } else { self.end_pts }
     }
 
+    /// Frames a second, roughly: from the median distance of two, 1 to 240.
+    #[must_use]
+    pub fn rate(&self) -> u32 {
+        let mut distances: Vec<i64> = (0..self.frames.len()).map(|n| self.frame_end(n) - self.frame(n).pts).collect();
+        let middle = distances.len() / 2;
+        let (_, &mut median, _) = distances.select_nth_unstable(middle);
+        let per_second = (i64::from(self.timescale) + median / 2) / median.max(1);
+        u32::try_from(per_second.clamp(1, 240)).unwrap_or(1)
+    }
+
     /// From the first frame's start to the last one's end, in microseconds, rounded.
     #[must_use]
     pub fn length_us(&self) -> i64 {
@@ -88,7 +98,7 @@ impl SampleTable {
 pub struct Video {
     /// Its frames.
     pub table: SampleTable,
-    /// Its one sample entry: codec and parameter sets.
+    /// Its one sample entry: codec and parameter sets, without its bit rate, which is the file's own.
     pub entry: SampleEntry,
     /// The transformation for display, from `tkhd`: rotation by the camera's mounting.
     pub matrix: [i32; 9],
@@ -113,8 +123,16 @@ impl Video {
         let shown = edit(track.edts_box.as_ref(), timescale, moov.mvhd_box.timescale.get())?;
         let table = shown_of(samples, end_pts, timescale, &shown)?;
         let [entry] = &stbl.stsd_box.entries[..] else { return Err("not just one sample entry".to_owned()) };
-        Ok(Self { table, entry: entry.clone(), matrix: track.tkhd_box.matrix })
+        Ok(Self { table, entry: without_bit_rate(entry.clone()), matrix: track.tkhd_box.matrix })
     }
+}
+
+/// A video's sample entry without what is true of its own file only (`btrt`, its bit rate).
+fn without_bit_rate(mut entry: SampleEntry) -> SampleEntry {
+    if let SampleEntry::Avc1(avc1) = &mut entry {
+        avc1.unknown_boxes.retain(|unknown| unknown.box_type != BoxType::Normal(*b"btrt"));
+    }
+    entry
 }
 
 /// All samples in decode order, and when the one that is shown last has been shown.

@@ -41,7 +41,7 @@ async fn one_recording() {
     serve(&function, "one", 2117, 3900).await;
     assert_eq!(stack.clip("one").await, (64..117).collect::<Vec<_>>());
     assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"]);
-    assert_eq!(stack.left_over(), 0, "scratch space is empty afterwards");
+    assert!(stack.left_over().is_empty(), "scratch space is empty afterwards");
     let [(message, status)] = &stack.announced().await[..] else { panic!("one announcement") };
     assert_eq!((status.as_str(), message), ("CLIP_AVAILABLE", &stack.camera.puts()[0]));
     assert_eq!(

@@ -199,10 +199,13 @@ impl Stack {
         Some((path, content_type))
     }
 
-    /// Files the function has left in its scratch space.
-    pub fn left_over(&self) -> usize {
-        let scratch = self.folder.path().join("cameras-service-generate-clip");
-        std::fs::read_dir(scratch).map(Iterator::count).unwrap_or_default()
+    /// Files the function has left in its scratch space, beside its lock.
+    pub fn left_over(&self) -> Vec<PathBuf> {
+        let entries = |folder: &Path| -> Vec<PathBuf> {
+            std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()).collect()
+        };
+        let own = entries(self.folder.path()).into_iter().filter(|path| path.is_dir());
+        own.flat_map(|folder| entries(&folder)).filter(|path| !path.ends_with("lock")).collect()
     }
 }
 

@@ -1,0 +1,73 @@
+# Everything here works from a bare Debian machine with Rust and Python: each target gets what it needs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+FUNCTION := cameras-service-generate-clip
+DOCTOC := doctoc@2.2.1
+SHELL_SCRIPTS = $(shell find scripts layers .ci -name '*.sh' -not -path '*/opt/*') .ci/run
+
+.PHONY: help
+help: ## lists these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: install
+install: ## installs what the work here needs
+	@scripts/install.sh
+
+.PHONY: installed ffmpeg
+installed:
+	@scripts/install.sh -q
+ffmpeg: installed
+	@layers/ffmpeg/build.sh
+
+.PHONY: sbox stag prod
+sbox: ## takes the sandbox's settings: copies them to .env
+	cp .env.sample_sandbox .env
+stag: ## takes the staging settings
+	cp .env.sample_staging .env
+prod: ## takes the production settings
+	cp .env.sample_prod .env
+
+.PHONY: event invoke
+event: ## writes events/event.json, a request that the local stack can answer
+	@python3 scripts/create_test_event.py
+invoke: ffmpeg ## runs the function on events/event.json, against the local stack while that runs, else with .env
+	@python scripts/invoke.py
+
+.PHONY: local clip demo
+local: ffmpeg build ## runs the whole system on this machine [RECORDINGS=folder]
+	@python scripts/local.py $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
+clip: installed ## asks the local stack for a clip: FROM=time TO=time [CLIP=id] [CAMERA=id]
+	@python scripts/clip.py --from "$(FROM)" --to "$(TO)" --clip "$(CLIP)" --camera "$(CAMERA)"
+demo: ffmpeg build ## shows the whole system at work, from nothing, and proves it
+	@python scripts/demo.py
+
+.PHONY: build test
+build: installed ## builds the function
+	@cargo lambda build --locked --release --compiler cargo --output-format zip
+test: ffmpeg ## runs all tests
+	cargo test --locked
+
+.PHONY: lint fixlint doctoc
+lint: installed ## checks form and style of everything
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --lib -- -D warnings
+	shellcheck $(SHELL_SCRIPTS)
+	ruff check scripts
+	ruff format --check scripts
+fixlint: installed ## mends what can be mended by itself
+	cargo fmt
+	cargo clippy --locked --all-targets --fix --allow-dirty --allow-staged
+	ruff check --fix scripts
+	ruff format scripts
+doctoc: ## renews the tables of contents
+	@command -v npm >/dev/null || { echo "error: npm is missing: apt install npm" >&2; exit 1; }
+	@[[ -x .node/node_modules/.bin/doctoc ]] || npm install --silent --no-save --prefix .node $(DOCTOC)
+	.node/node_modules/.bin/doctoc --github README.md
+
+.PHONY: clean
+clean: ## removes what was built; recordings and the ffmpeg kept outside the clone stay
+	rm -rf target dist .venv .node .ruff_cache .env.local layers/ffmpeg/opt

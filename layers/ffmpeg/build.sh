@@ -1,0 +1,245 @@
+#!/usr/bin/env bash
+# Builds the ffmpeg of the Lambda layer into ./opt (what /opt will be in Lambda): static, without network, and
+# with nothing in it but what this project uses. The sources are those of Debian 13 with its security updates.
+#
+#   layers/ffmpeg/build.sh [-q]     -q: one line at the start, one at the end
+#
+# A build is kept in the user's cache, so another clone of the project takes it from there.
+# ARCH=x86_64|arm64 must be the machine's own; DEBIAN_MIRROR is the mirror's base (default http://deb.debian.org).
+set -euo pipefail
+export LC_ALL=C TZ=UTC
+unset CFLAGS CPPFLAGS LDFLAGS MAKEFLAGS # the result must not depend on the caller's
+umask 022
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/cameras-service-generate-clip
+sources=$cache/ffmpeg-sources
+log=$cache/ffmpeg-build.log
+arch=${ARCH:-x86_64}
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# What is in it; ffmpeg adds the little that these need (muxer mov, parser ac3, filter rotate). The self-check holds
+# protocols, demuxers, decoders and encoders against these lists.
+demuxers=mov
+muxers=framehash,framemd5,image2,mp4,null,pcm_s16le,rawvideo
+decoders=aac,h264,hevc
+encoders=aac,libx264,mjpeg,pcm_s16le,png,rawvideo,wrapped_avframe
+parsers=aac,h264,hevc
+bsfs=aac_adtstoasc,extract_extradata,h264_mp4toannexb,hevc_mp4toannexb,null
+filters=aformat,anull,anullsrc,apad,aresample,asetpts,atrim,concat,copy,crop,format,hflip,null,pad,scale,select
+filters+=,setparams,setpts,setsar,settb,split,transpose,trim,vflip
+
+# It reads footage from outside: the usual hardening, and addresses that change from run to run.
+cflags='-fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2'
+ldflags='-static-pie -Wl,-z,relro,-z,now'
+
+work='' # the temporary folder of a build under way
+exec 3>&1 4>&2 # the screen, also while the build writes into its log
+verbose=false
+if [[ -t 1 ]]; then verbose=true; fi
+case ${1:-} in
+  '') ;;
+  -q) verbose=false ;;
+  *) echo "usage: $0 [-q]" >&4; exit 2 ;;
+esac
+
+say() { echo "ffmpeg: $*" >&3; }
+step() { if $verbose; then say "$*"; fi; }
+warn() { echo "ffmpeg: $*" >&4; }
+die() { warn "$*"; exit 1; }
+
+finish() {
+  local status=$?
+  if [[ -z $work ]]; then return; fi
+  rm -rf "$work"
+  if ((status)); then
+    tail -n 30 "$log" >&4
+    warn "the build failed; its whole log: $log"
+  fi
+}
+trap finish EXIT
+
+check_tools() {
+  local machine tool missing=() tools=(
+    apt-get:apt dpkg-source:dpkg-dev flock:util-linux gcc:gcc ld:binutils make:make pkg-config:pkg-config xz:xz-utils)
+  case $arch in
+    x86_64) machine=x86_64 tools+=(nasm:nasm) ;;
+    arm64) machine=aarch64 ;;
+    *) die "ARCH is x86_64 or arm64, not $arch" ;;
+  esac
+  [[ $(uname -m) == "$machine" ]] || die "ARCH=$arch can be built on such a machine only; this one is $(uname -m)"
+  for tool in "${tools[@]}"; do
+    command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
+  done
+  [[ -e $keyring ]] || missing+=(debian-archive-keyring)
+  libc=$(gcc -print-file-name=libc.a 2>/dev/null) || true
+  [[ -e $libc ]] || missing+=(libc6-dev)
+  if ((${#missing[@]})); then die "needs: apt-get install ${missing[*]}"; fi
+}
+
+# apt with sources, lists and cache of its own: it leaves the machine's alone. Proxy settings still hold.
+apt() {
+  apt-get -q -o APT::Default-Release= -o APT::Sandbox::User="$(id -un)" \
+    -o Acquire::http::Timeout=10 -o Acquire::Retries=1 \
+    -o Dir::Etc::SourceList="$sources/apt/debian.sources" -o Dir::Etc::SourceParts=- \
+    -o Dir::State="$sources/apt" -o Dir::State::status=/dev/null -o Dir::Cache="$sources/apt" "$@"
+}
+
+deb_src() { # suite, archive
+  printf 'Types: deb-src\nURIs: %s/%s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n' \
+    "${DEBIAN_MIRROR:-http://deb.debian.org}" "$2" "$1" "$keyring"
+}
+
+# Brings the source packages up to date (apt skips what is there already) and lists them in `manifest`, with the
+# checksums from the index that Debian signed. It is called as a condition, where bash ignores `set -e`.
+fetch() (
+  mkdir -p "$sources"/apt/{lists,archives}/partial && cd "$sources" || exit
+  { deb_src trixie debian; deb_src trixie-security debian-security; } >apt/debian.sources
+  apt update --error-on=any || exit
+  apt source --download-only ffmpeg || exit
+  for package in x264 zlib; do
+    # Some mirrors are incomplete. Of ffmpeg we insist on Debian's part: it holds the security fixes.
+    apt source --download-only "$package" && continue
+    apt source --download-only --tar-only "$package" || exit
+    warn "the mirror lacks Debian's patches to $package; it is built without them"
+  done
+  # apt prints what is not in the folder yet (hence the cd), as: 'url' file size SHA256:checksum
+  (cd apt && apt source --print-uris ffmpeg x264 zlib) | grep "^'" | while read -r url file _ checksum; do
+    if [[ -e $file ]]; then echo "${checksum#SHA256:}  $file  ${url//\'/}"; fi
+  done >manifest.new
+  cut -d' ' -f1-3 manifest.new | sha256sum --check || exit
+  mv manifest.new manifest
+  for file in *_*; do grep -qF "  $file  " manifest || rm "$file"; done # superseded ones
+)
+
+unpack() { # package: goes to its unpacked folder
+  local names archive
+  names=$(cut -d' ' -f3 "$sources/manifest" | grep "^$1_")
+  if archive=$(grep '\.dsc$' <<<"$names"); then
+    dpkg-source -x "$sources/$archive" "$work/$1"
+  else
+    archive=$(grep '\.orig\.tar\.[^.]*$' <<<"$names")
+    mkdir "$work/$1"
+    tar -C "$work/$1" --strip-components=1 -xf "$sources/$archive"
+  fi
+  cd "$work/$1"
+}
+
+build() {
+  local version opt=$work/opt about=$work/opt/share/ffmpeg
+  unpack ffmpeg
+  version=$(dpkg-parsechangelog -S Version)
+  SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -S Timestamp)
+  export SOURCE_DATE_EPOCH
+
+  step 'building zlib'
+  unpack zlib
+  CFLAGS="-O3 $cflags" ./configure --static --prefix="$work/libs"
+  make -j"$(nproc)" libz.a
+  make install
+
+  step 'building x264 (about 40 s)'
+  unpack x264
+  ./configure --prefix="$work/libs" --enable-static --enable-pic --disable-cli --disable-opencl --bit-depth=8 \
+    --extra-cflags="$cflags"
+  make -j"$(nproc)" install-lib-static
+
+  step "building ffmpeg $version (about 2 min)"
+  cd "$work/ffmpeg"
+  # The binary quotes its configure line, so the temporary folder must not be in it.
+  PKG_CONFIG_LIBDIR=$work/libs/lib/pkgconfig ./configure --prefix=/opt --extra-version="${version#*-}" \
+    --disable-everything --disable-autodetect --disable-iconv --disable-network --disable-avdevice --disable-postproc \
+    --disable-ffplay --disable-ffprobe --disable-doc --disable-debug \
+    --enable-gpl --enable-libx264 --enable-zlib --enable-pic \
+    --extra-cflags="$cflags" --extra-ldexeflags="$ldflags" --pkg-config-flags=--static \
+    --enable-protocol=file --enable-demuxer=$demuxers --enable-muxer=$muxers --enable-decoder=$decoders \
+    --enable-encoder=$encoders --enable-parser=$parsers --enable-bsf=$bsfs --enable-filter=$filters
+  make -j"$(nproc)" ffmpeg
+
+  install -D -t "$opt/bin" ffmpeg
+  step 'checking the result'
+  self_check "$opt/bin/ffmpeg"
+
+  # The GPL asks for its text, and for the way to the source and to the scripts that built it.
+  mkdir -p "$about/licences"
+  "$opt/bin/ffmpeg" -version >"$about/VERSION"
+  cp "$here/build.sh" "$about/"
+  cp COPYING.GPLv2 COPYING.LGPLv2.1 "$about/licences/"
+  cp debian/copyright "$about/licences/ffmpeg"
+  cp ../x264/COPYING "$about/licences/x264"
+  cp ../zlib/LICENSE "$about/licences/zlib"
+  cp /usr/share/doc/libc6-dev/copyright "$about/licences/glibc"
+  cat >"$about/SOURCE" <<END
+bin/ffmpeg $version is under the GNU General Public License, version 2 or later (licences/COPYING.GPLv2).
+build.sh made it of the following sources. Where Debian has replaced one of them by a newer one,
+https://snapshot.debian.org/ still has it, by its package's name.
+
+$(cat "$sources/manifest")
+
+The C library linked into it is that of the Debian source package
+$(dpkg-query -W -f '${source:Package} ${source:Version}' libc6-dev).
+END
+  # Without dates of its own the layer's zip is the same for the same build.
+  find "$opt" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+}
+
+self_check() { # the binary
+  local parts
+  if readelf -lW "$1" | grep INTERP || readelf -dW "$1" | grep NEEDED; then die 'the result is not static'; fi
+  if strings "$1" | grep -F "$work"; then die 'the result names the folder it was built in'; fi
+  parts=$("$1" -hide_banner -protocols | xargs)
+  [[ $parts == 'Supported file protocols: Input: file Output: file' ]] || die "unexpected protocols: $parts"
+  for kind in demuxers decoders encoders; do
+    # Below a line of dashes: flags, name, description.
+    parts=$("$1" -hide_banner -$kind | sed '1,/^ ---/d' | awk '{ print $2 }' | sort | paste -sd,)
+    # The mov demuxer's name is a list: mov,mp4,m4a,…
+    [[ $parts == "${!kind}" || $parts == mov,mp4,m4a,3gp,3g2,mj2 ]] || die "unexpected $kind: $parts"
+  done
+  # No source of pictures is in it, but one of silence: encode, write, read and decode that.
+  "$1" -nostdin -v error -filter_complex anullsrc=d=1 -c:a aac "$work/silence.mp4"
+  "$1" -nostdin -v error -i "$work/silence.mp4" -f framemd5 "$work/silence.md5"
+  grep -q '^0,' "$work/silence.md5" || die 'the result does not decode what it encoded'
+}
+
+check_tools
+mkdir -p "$cache"
+exec 9>"$cache/ffmpeg.lock" # one run at a time, also of several clones
+flock -n 9 || { say 'waiting for another run'; flock 9; }
+
+# Debian is asked once a day.
+if [[ -z $(find "$sources/manifest" -mmin -1440 2>/dev/null) ]]; then
+  step "looking for Debian's current sources"
+  if ! fetch >"$log" 2>&1; then
+    [[ -e $sources/manifest ]] || { tail -n 30 "$log" >&4; die "cannot fetch the sources; the whole log: $log"; }
+    warn "cannot reach Debian's mirror ($log); going on with the sources of $(date -r "$sources/manifest" +%F)"
+  fi
+fi
+
+# All that the result depends on: this script, the sources, the compiler, the assembler, the linker and the C library.
+key=$({
+  echo "$arch"
+  cut -d' ' -f1-3 "$sources/manifest"
+  gcc --version
+  ld --version
+  if [[ $arch == x86_64 ]]; then nasm --version; fi
+  cat "$here/build.sh" "$libc"
+} | sha256sum | cut -c1-16)
+built=$cache/ffmpeg-$key
+
+how='from the cache'
+if [[ ! -d $built ]]; then
+  say "building (about 3 min on 2 cores; log: $log)"
+  rm -rf "$cache"/ffmpeg-work.* # of a run that was killed
+  work=$(mktemp -d "$cache/ffmpeg-work.XXXXXX")
+  build >"$log" 2>&1
+  mv "$work/opt" "$built"
+  how="built in $SECONDS s"
+fi
+
+if ! diff -rq "$built" "$here/opt" >/dev/null 2>&1; then
+  rm -rf "$here/opt.new"
+  cp -a "$built" "$here/opt.new"
+  rm -rf "$here/opt"
+  mv "$here/opt.new" "$here/opt"
+fi
+say "$(cut -d' ' -f3 "$built/share/ffmpeg/VERSION" | head -n 1) in ${here#"$PWD/"}/opt ($how)"

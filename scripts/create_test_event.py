@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Writes `events/event.json`: an SQS event that leads the function to the status of one's choice.
+
+Each works by `cargo lambda invoke` and as a message in a queue, where the message's age counts from now as well.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+# --- global variables -----------------------------------------------------------------------------------------------
+# A camera that is up, and one that is down: it has no recordings.
+UP_CAMERA_ID = "1111111111111"
+DOWN_CAMERA_ID = "2222222222222"
+
+# A span that the up camera recorded: 2018-09-16 from 17:39:44.500 to 17:40:44.500 UTC, across two recordings.
+RECORDED_START_MS = 1537119584500
+CLIP_MS = 60_000
+
+# The function's settings SQS_RETRY_LIMIT, OUT_OF_RANGE_LIMIT and VIDEO_MAX_LEN.
+RETRY_LIMIT_MS = 900_000
+OUT_OF_RANGE_LIMIT_MS = 259_200_000
+VIDEO_MAX_MS = 300_000
+
+EVENT_FILE = Path(__file__).resolve().parent.parent / "events" / "event.json"
+# --------------------------------------------------------------------------------------------------------------------
+
+# A camera and the span asked of it, in ms.
+Wish = tuple[str, int, int]
+
+
+def clip_available(_now: int) -> Wish:
+    """Footage that is there, served at any age."""
+    return UP_CAMERA_ID, RECORDED_START_MS, RECORDED_START_MS + CLIP_MS
+
+
+def clip_pending(now: int) -> Wish:
+    """Footage of this very minute: not there yet, and young enough to be waited for."""
+    return UP_CAMERA_ID, now - CLIP_MS, now
+
+
+def clip_not_available(now: int) -> Wish:
+    """No footage; too old to be waited for, too young to be out of range."""
+    start = now - (RETRY_LIMIT_MS + OUT_OF_RANGE_LIMIT_MS) // 2
+    return DOWN_CAMERA_ID, start, start + CLIP_MS
+
+
+def clip_out_of_range(now: int) -> Wish:
+    """No footage, of a time when it would have been removed by now."""
+    start = now - 2 * OUT_OF_RANGE_LIMIT_MS
+    return DOWN_CAMERA_ID, start, start + CLIP_MS
+
+
+def clip_too_long(_now: int) -> Wish:
+    """One millisecond longer than a clip may be."""
+    return UP_CAMERA_ID, RECORDED_START_MS, RECORDED_START_MS + VIDEO_MAX_MS + 1
+
+
+def event(wish: Callable[[int], Wish], now: int) -> dict:
+    """The SQS event of a message sent now, shaped like the one that is committed."""
+    camera_id, start, end = wish(now)
+    body = json.dumps(
+        {
+            "clipId": f"{wish.__name__}-{now}",
+            "retryTimestamps": [],
+            "cameraId": camera_id,
+            "startTimestampInMs": start,
+            "endTimestampInMs": end,
+        }
+    )
+    record = {
+        "body": body,
+        "receiptHandle": "MessageReceiptHandle",
+        "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "eventSourceARN": "arn:aws:sqs:us-west-1:123456789012:MyQueue",
+        "eventSource": "aws:sqs",
+        "awsRegion": "us-west-1",
+        "messageId": str(uuid.uuid4()),
+        "attributes": {
+            "ApproximateFirstReceiveTimestamp": str(now + 1),
+            "SenderId": "123456789012",
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": str(now),
+        },
+        "messageAttributes": {"SentTimestamp": str(now)},
+    }
+    return {"Records": [record]}
+
+
+def main() -> None:
+    """Takes one status; without any, CLIP_AVAILABLE."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    statuses = arguments.add_mutually_exclusive_group()
+    for wish in (clip_available, clip_pending, clip_not_available, clip_out_of_range, clip_too_long):
+        long_name = wish.__name__
+        letter = long_name.removeprefix("clip_")[0]
+        statuses.add_argument(
+            f"-{letter}", f"--{long_name}", dest="wish", action="store_const", const=wish, help=wish.__doc__
+        )
+    wish = arguments.parse_args().wish or clip_available
+    EVENT_FILE.parent.mkdir(exist_ok=True)
+    EVENT_FILE.write_text(json.dumps(event(wish, time.time_ns() // 1_000_000), indent=2) + "\n")
+    print(f"events/event.json: {wish.__name__.upper()}")
+
+
+if __name__ == "__main__":
+    main()

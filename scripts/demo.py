@@ -1,0 +1,146 @@
+"""Shows the whole system at work, and proves what it shows: one clip of footage that is there, one that is awaited."""
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import console
+import footage
+import frame_number
+import instants
+import local
+import local_aws
+import processes
+from following import AVAILABLE, PENDING, Following, Request, fetch
+from footage import RATE, Recording
+from stack import ROOT, UP_CAMERA, Stack
+
+FOLDER = ROOT / "dist" / "demo"
+SIZES = [300, 640, 1500, 3000]
+PATIENCE_SECONDS = 180
+
+
+def main() -> None:
+    """What `make demo` does."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--function-zip", type=Path, default=local.FUNCTION_ZIP, metavar="FILE")
+    function_zip = arguments.parse_args().function_zip
+    processes.end_on_signals()
+    started = time.monotonic()
+    with console.one_line_errors():
+        _show(function_zip)
+    console.say(f"\nAll of it is so ({time.monotonic() - started:.0f} s). See dist/demo/clip.mp4")
+
+
+def _show(function_zip: Path) -> None:
+    recordings = tuple(sorted(footage.demo_folder().glob("*.mp4")))
+    trace = ROOT / "dist" / "demo-stack"
+    options = local.Options(trace, trace / "env", recordings, function_zip, any_port=True)
+    with local.running(options) as stack, tempfile.TemporaryDirectory() as scratch:
+        console.say(f"the local stack is up, with {len(recordings)} recordings of ten minutes (log: {stack.log_file})")
+        footage_there(stack)
+        footage_awaited(stack, Path(scratch))
+
+
+def footage_there(stack: Stack) -> None:
+    """A message becomes a clip: 60 s across two recordings."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    request = Request("demo", UP_CAMERA, local.EXAMPLE_MS, local.EXAMPLE_MS + 60_000)
+    following = _send(stack, request)
+    following.until(lambda status: status != PENDING, PATIENCE_SECONDS, _tell)
+    announced = following.announcement()
+    _write("message.json", announced)
+    _write("clips.json", following.puts)
+    _check("the camera API was told once", _statuses(following) == [AVAILABLE], _statuses(following))
+    _check("the subscriber received the same", [announced] == following.puts, announced)
+    _check("thumbnail sizes", announced["thumbnail"]["sizes"] == SIZES, announced["thumbnail"]["sizes"])
+
+    clip = FOLDER / "clip.mp4"
+    fetch(announced, clip, _thumbnail)
+    numbers = _check_frames(clip, footage.DEMO, request)
+    for size in SIZES:
+        width, height = _png_size(_thumbnail(size))
+        right = width == size and abs(height - size * footage.HEIGHT / footage.WIDTH) <= 1
+        _check(f"thumbnail of {width}x{height}", right, (width, height))
+        shown = frame_number.read_all(_thumbnail(size))
+        _check("  shows the frame at 25 %", shown == [numbers[len(numbers) // 4]], shown)
+
+
+def footage_awaited(stack: Stack, scratch: Path) -> None:
+    """A message that comes before its footage goes back to the queue until the footage is there."""
+    recording = Recording((time.time_ns() // 1_000_000_000 - 40) * 1000, seconds=20)
+    request = Request("demo-awaited", UP_CAMERA, recording.start_ms + 5_000, recording.start_ms + 15_000)
+    following = _send(stack, request)
+    following.until(lambda status: status == PENDING, PATIENCE_SECONDS, _tell)
+    console.say(f"          now {recording.name} is drawn and put into the bucket")
+    footage.draw([recording], scratch)
+    local_aws.put_recording(stack.aws_url, scratch / recording.name)
+    following.until(lambda status: status != PENDING, PATIENCE_SECONDS, _tell)
+    statuses = _statuses(following)
+    _check("order of statuses", statuses == [PENDING] * (len(statuses) - 1) + [AVAILABLE], statuses)
+    announced = following.announcement()
+    _check("the subscriber received the last", announced == following.puts[-1], announced)
+    fetch(announced, scratch / "clip.mp4", lambda size: scratch / f"{size}.png")
+    _check_frames(scratch / "clip.mp4", [recording], request)
+
+
+def _send(stack: Stack, request: Request) -> Following:
+    console.say(f"\n{instants.rfc_3339(request.start_ms)} to {instants.rfc_3339(request.end_ms)}: a message is sent")
+    return Following(stack, request)
+
+
+def _check_frames(clip: Path, recordings: Sequence[Recording], request: Request) -> list[int]:
+    """Every frame of the clip is the right one; the clip is as long as the span."""
+    wanted = [number for recording in recordings for number in _frames(recording, request.start_ms, request.end_ms)]
+    shown = frame_number.read_all(clip)
+    first_wrong = next((at for at, pair in enumerate(zip(shown, wanted, strict=False)) if pair[0] != pair[1]), None)
+    _check(f"clip of {len(shown)} frames, each the right one", shown == wanted, f"first wrong: {first_wrong}")
+    length = footage.duration_ms(clip)
+    _check(f"clip of {length} ms", length == request.end_ms - request.start_ms, length)
+    return wanted
+
+
+def _frames(recording: Recording, start_ms: int, end_ms: int) -> range:
+    """The recording's frames with start <= instant < end."""
+
+    def first_at(instant_ms: int) -> int:
+        frames_up_to = -((recording.start_ms - instant_ms) * RATE // 1000)
+        return min(max(frames_up_to, 0), recording.frames)
+
+    return range(first_at(start_ms), first_at(end_ms))
+
+
+def _statuses(following: Following) -> list[str]:
+    return [metadata["status"] for metadata in following.puts]
+
+
+def _thumbnail(size: int) -> Path:
+    return FOLDER / f"thumbnail_{size}.png"
+
+
+def _png_size(picture: Path) -> tuple[int, int]:
+    header = picture.read_bytes()[:24]
+    return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
+
+
+def _write(name: str, value: object) -> None:
+    (FOLDER / name).write_text(json.dumps(value, indent=2) + "\n")
+
+
+def _tell(status: str, elapsed: float) -> None:
+    console.say(f"  {elapsed:5.1f} s  {status}")
+
+
+def _check(what: str, holds: bool, found: object) -> None:
+    if not holds:
+        raise RuntimeError(f"{what}: not so, but {found}")
+    console.say(f"     right  {what}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Installs what the work here needs: Debian packages, a virtual environment, the crates.
+# Does nothing, quickly, where all is there. With -q it speaks only of what it does.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+quiet=
+[[ ${1:-} == -q ]] && quiet=yes
+
+# ffmpeg and the font only draw footage; the function runs its own ffmpeg, which nasm to pkg-config build.
+packages=(
+  ca-certificates ffmpeg fonts-dejavu-core python3-venv shellcheck unzip
+  dpkg-dev gcc libc6-dev make nasm pkg-config
+)
+
+say() { printf '%s\n' "$*"; }
+fail() { say "error: $*" >&2; exit 1; }
+as_root() { if [[ $EUID == 0 ]]; then "$@"; else sudo -- "$@"; fi; }
+
+install_packages() {
+  local missing=() name states
+  states=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null || true)
+  for name in "${packages[@]}"; do
+    grep -qx "$name installed" <<<"$states" || missing+=("$name")
+  done
+  ((${#missing[@]})) || return 0
+  [[ $EUID == 0 ]] || command -v sudo >/dev/null || fail "neither root nor sudo: install ${missing[*]} with apt"
+  say "installing Debian packages: ${missing[*]}"
+  as_root apt-get -qq update
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+install_python_packages() {
+  local python=python3
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is older than 3.11"
+  say "installing Python packages into .venv"
+  [[ -x .venv/bin/python ]] || "$python" -m venv --clear .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement scripts/requirements.txt
+}
+
+command -v apt-get >/dev/null || fail "this needs Debian 12 or later, or a relative of it"
+command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
+install_packages
+
+stamp=.venv/installed
+inputs=$(cat scripts/install.sh scripts/requirements.txt Cargo.lock | sha256sum)
+if [[ ! -x .venv/bin/python || $(cat "$stamp" 2>/dev/null) != "$inputs" ]]; then
+  install_python_packages
+  say "fetching crates"
+  cargo fetch --locked --quiet
+  printf '%s\n' "$inputs" >"$stamp"
+fi
+[[ $quiet ]] || say "all is installed; '. .venv/bin/activate' makes plain python the one with these packages"

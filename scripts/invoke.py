@@ -1,0 +1,70 @@
+"""Runs the function on `events/event.json` with `cargo lambda`.
+
+Against the local stack while that runs, else with `.env`.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import console
+import local_aws
+import processes
+import stack
+from stack import ROOT
+
+EVENT = ROOT / "events" / "event.json"
+START_SECONDS = 60
+
+
+def main() -> None:
+    """What `make invoke` does."""
+    processes.end_on_signals()
+    env_file = _env_file()
+    if not EVENT.is_file():
+        console.fail(f"{EVENT} is missing: make event")
+    console.say(f"running the function on {EVENT.relative_to(ROOT)} with {env_file.name}")
+    # Here, so that cargo's own progress shows, and watching begins with a finished binary.
+    if subprocess.run(["cargo", "build", "--locked"], cwd=ROOT, check=False).returncode != 0:
+        console.fail("the function does not compile")
+    sys.exit(_invoke(env_file))
+
+
+def _env_file() -> Path:
+    described = stack.find()
+    if described:
+        return Path(described.env_file)
+    if not (ROOT / ".env").is_file():
+        console.fail(
+            "neither a local stack nor .env: run `make local` in another terminal, or `make sbox` (stag, prod)"
+        )
+    return ROOT / ".env"
+
+
+def _invoke(env_file: Path) -> int:
+    port = local_aws.free_port(9000)
+    address = ["-A", "127.0.0.1", "-P", str(port)]
+    # The function's own ffmpeg, where no layer is mounted.
+    path = f"{ROOT / 'layers/ffmpeg/opt/bin'}:{os.environ['PATH']}"
+    watch = ["cargo", "lambda", "watch", "--quiet", "--ignore-changes", "--env-file", str(env_file), *address]
+    os.chdir(ROOT)
+    with processes.running(watch, os.environ | {"PATH": path}, sys.stderr.buffer) as watcher:
+        give_up = time.monotonic() + START_SECONDS
+        while not _answers(port):
+            if watcher.poll() is not None or time.monotonic() > give_up:
+                console.fail("cargo lambda watch did not start")
+            time.sleep(0.05)
+        invoke = ["cargo", "lambda", "invoke", *address, "--data-file", str(EVENT)]
+        return subprocess.run(invoke, stdin=subprocess.DEVNULL, check=False).returncode
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+if __name__ == "__main__":
+    main()

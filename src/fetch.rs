@@ -1,0 +1,116 @@
+//! Local copies of recordings: just the bytes that are needed, each where it lies in the object.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::aws::store::{Store, Version};
+use crate::cut::plan::joined;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::footage::samples::{Sample, Video};
+use crate::survey::Opened;
+
+/// Bytes between two needed runs that are fetched rather than asked around: a request costs more.
+const SMALLEST_HOLE: u64 = 32 << 10;
+
+/// A recording, some bytes of which lie in a local file.
+#[derive(Debug)]
+pub struct Fetched<'a> {
+    /// The object's name, for errors.
+    pub object: String,
+    /// Its frames.
+    pub video: &'a Video,
+    /// Its bytes, with holes where nothing is needed.
+    pub file: File,
+    version: &'a Version,
+    have: Vec<Range<u64>>,
+}
+
+impl<'a> Fetched<'a> {
+    /// Makes an empty copy in `folder`.
+    ///
+    /// # Errors
+    /// Passing if the file can't be made.
+    pub fn new(opened: &'a Opened, index: usize, folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(format!("recording-{index}.mp4"));
+        let create = || {
+            let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+            file.set_len(opened.version.length)?; // sparse: holes take no space
+            Ok::<_, std::io::Error>(file)
+        };
+        let file = create().map_err(|error| Error::passing(path.display().to_string(), error))?;
+        let Opened { version, video, .. } = opened;
+        Ok(Self { object: version.id.to_string(), video, file, version, have: Vec::new() })
+    }
+
+    /// Fetches what of `samples` is not there yet.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn need(&mut self, samples: &[Range<usize>], store: &Store, deadline: Deadline) -> Result<(), Error> {
+        let all = &self.video.table.samples;
+        let bytes = |sample: &Sample| sample.offset..sample.offset + u64::from(sample.size);
+        let needed = joined(samples.iter().flat_map(|range| &all[range.clone()]).map(bytes).collect(), SMALLEST_HOLE);
+        let missing = without(&needed, &self.have);
+        store.fetch(self.version, &missing, &self.file, deadline).await?;
+        self.have = joined(self.have.iter().cloned().chain(missing).collect(), 0);
+        Ok(())
+    }
+
+    /// Bytes that were fetched.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.have.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// The bytes of a sample that has been fetched.
+    ///
+    /// # Errors
+    /// Passing if the disk fails.
+    pub fn sample(&self, sample: usize) -> Result<Vec<u8>, Error> {
+        let Sample { offset, size, .. } = self.video.table.samples[sample];
+        let mut bytes = vec![0; size as usize];
+        self.file.read_exact_at(&mut bytes, offset).map_err(|error| Error::passing(&self.object, error))?;
+        Ok(bytes)
+    }
+}
+
+/// What of `wanted` is not in `have`; both sorted and joined.
+fn without(wanted: &[Range<u64>], have: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut missing = Vec::new();
+    for range in wanted {
+        let mut start = range.start;
+        for known in have.iter().filter(|known| known.end > range.start && known.start < range.end) {
+            if known.start > start {
+                missing.push(start..known.start);
+            }
+            start = start.max(known.end);
+        }
+        if start < range.end {
+            missing.push(start..range.end);
+        }
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_fetched() {
+        let have = [3..5, 7..11, 17..19];
+        let table: [(&[Range<u64>], &[Range<u64>]); 5] = [
+            (&[0..23], &[0..3, 5..7, 11..17, 19..23]),
+            (&[4..9], &[5..7]),
+            (&[7..11], &[]),
+            (&[1..2, 18..20], &[1..2, 19..20]),
+            (&[11..17], &[11..17]),
+        ];
+        for (wanted, missing) in table {
+            assert_eq!(without(wanted, &have), missing, "{wanted:?}");
+        }
+    }
+}
