@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_call_gets_its_own_limit_or_a_quarter_of_what_is_left() {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let deadline = Deadline::of_invocation(in_ms(42_000));
         let limit = deadline.limit(hour);
         assert!(limit <= Duration::from_secs(10) && limit > Duration::from_secs(9), "{limit:?}");

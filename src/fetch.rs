@@ -102,6 +102,7 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_fetched() {
         let have = [3..5, 7..11, 17..19];
+        #[allow(clippy::type_complexity)] // a table's columns
         let table: [(&[Range<u64>], &[Range<u64>]); 5] = [
             (&[0..23], &[0..3, 5..7, 11..17, 19..23]),
             (&[4..9], &[5..7]),

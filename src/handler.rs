@@ -37,12 +37,11 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
     Ok(response)
 }
 
+/// What is needed of a record, or what is wrong with it.
+type Message = Result<SqsMessage, String>;
+
 /// One record, in a task of its own: a panic ends there, and so does what it left running when time is up.
-async fn record(
-    pipeline: Arc<Pipeline>,
-    message: Result<SqsMessage, String>,
-    deadline: Deadline,
-) -> Result<Status, Error> {
+async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline) -> Result<Status, Error> {
     let ill_formed = |reason: String| Error::new(Kind::IllFormed, "message", reason);
     let message = message.map_err(ill_formed)?;
     let body = message.body.as_deref().unwrap_or_default();
@@ -68,7 +67,7 @@ async fn record(
 }
 
 /// The records with their ids, each with just what is needed of it: the rest of a record may be odd.
-fn messages(mut event: Value) -> Result<Vec<(String, Result<SqsMessage, String>)>, String> {
+fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
     let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
         return Err("the event has no list of Records".to_owned());
     };

@@ -106,7 +106,7 @@ impl Settings {
         let queue_arn = env.required("AWS_SQS_QUEUE", standard_queue_arn);
         let mut warnings = Vec::new();
         if let (Some(url), Some(arn)) = (&queue_url, &queue_arn) {
-            if url.ends_with(".fifo") {
+            if is_fifo(url) {
                 env.bad.push("AWS_SQS_QUEUE_URL names a FIFO queue, which cannot delay a single message".to_owned());
             }
             if url.rsplit('/').next() != arn.rsplit(':').next() {
@@ -252,7 +252,13 @@ fn arn(text: &str) -> Result<String, &'static str> {
 }
 
 fn standard_queue_arn(text: &str) -> Result<String, &'static str> {
-    if text.ends_with(".fifo") { Err("names a FIFO queue, which cannot delay a single message") } else { arn(text) }
+    if is_fifo(text) { Err("names a FIFO queue, which cannot delay a single message") } else { arn(text) }
+}
+
+/// A FIFO queue's name ends so (Amazon SQS Developer Guide, "FIFO queue and message identifiers").
+#[allow(clippy::case_sensitive_file_extension_comparisons)] // no file's extension
+fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(".fifo")
 }
 
 fn bucket(text: &str) -> Result<String, &'static str> {

@@ -41,15 +41,16 @@ pub async fn render(
     let orientation = orientation.ok_or_else(|| unusable("turned by no multiple of 90°".to_owned()))?;
     let sizes: Vec<(u32, u32)> = widths.iter().map(|&width| (width, frame.height_for(width, orientation))).collect();
 
-    let mut graph = format!("[0:v:0]trim=start_pts={rank}:end_pts={}", rank + 1);
-    graph.extend([",", orientation.upright].into_iter().filter(|_| !orientation.upright.is_empty()));
-    graph.push_str(&format!(",split={}", sizes.len()));
-    graph.extend((0..sizes.len()).map(|n| format!("[in{n}]")));
+    let upright = [",", orientation.upright].concat();
+    let upright = if orientation.upright.is_empty() { "" } else { &upright };
+    let inputs: String = (0..sizes.len()).map(|n| ["[in", &n.to_string(), "]"].concat()).collect();
+    let mut graph =
+        vec![format!("[0:v:0]trim=start_pts={rank}:end_pts={}{upright},split={}{inputs}", rank + 1, sizes.len())];
     for (n, (width, height)) in sizes.iter().enumerate() {
-        graph.push_str(&format!(";[in{n}]scale={width}:{height}:flags=bicubic+accurate_rnd,setsar=1[out{n}]"));
+        graph.push(format!("[in{n}]scale={width}:{height}:flags=bicubic+accurate_rnd,setsar=1[out{n}]"));
     }
     let mut command = ffmpeg.reading(&input);
-    command.filter_complex(graph);
+    command.filter_complex(graph.join(";"));
     let mut thumbnails = Vec::with_capacity(sizes.len());
     for (n, &(width, _)) in sizes.iter().enumerate() {
         let path = folder.join(format!("thumbnail_{width}.{}", format.extension()));

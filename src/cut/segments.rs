@@ -108,8 +108,11 @@ pub fn split(
     frames: Range<usize>,
 ) -> Vec<Segment> {
     let encode = |frames: Range<usize>, why| {
+        if frames.is_empty() {
+            return None;
+        }
         let decode = entries.decode_window(table, frames.clone());
-        (!frames.is_empty()).then(|| Segment { recording, frames, how: How::Encode { decode, why } })
+        Some(Segment { recording, frames, how: How::Encode { decode, why } })
     };
     let run = match copy {
         Ok(()) => run(table, entries, &frames).ok_or("no IDR picture to begin a copy with"),
@@ -118,11 +121,9 @@ pub fn split(
     match run {
         Err(why) => encode(frames, why).into_iter().collect(),
         Ok(Run { samples, frames: copied }) => {
-            let head = (frames.start < copied.start).then(|| frames.start..copied.start);
-            let tail = (copied.end < frames.end).then(|| copied.end..frames.end);
+            let head = encode(frames.start..copied.start, "before the first IDR picture");
+            let tail = encode(copied.end..frames.end, "after the last picture that nothing wanted refers beyond");
             let body = Segment { recording, frames: copied, how: How::Copy { samples } };
-            let head = head.and_then(|head| encode(head, "before the first IDR picture"));
-            let tail = tail.and_then(|tail| encode(tail, "after the last picture that nothing wanted refers beyond"));
             head.into_iter().chain([body]).chain(tail).collect()
         }
     }

@@ -104,6 +104,7 @@ mod tests {
         let wanted = span(100, 200);
         let r = span;
         #[rustfmt::skip]
+        #[allow(clippy::type_complexity)] // a table's columns
         let table: &[(&str, &[Span], &[Part], &[Span])] = &[
             ("nothing",                        &[],                                 &[],                                               &[r(100, 200)]),
             ("elsewhere",                      &[r(0, 100), r(200, 300)],           &[],                                               &[r(100, 200)]),

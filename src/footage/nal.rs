@@ -85,9 +85,9 @@ mod tests {
     const AUD: &[u8] = &[9, 0x10];
     const IDR: &[u8] = &[0x65, 0x88];
     const SLICE: &[u8] = &[0x41, 0x9a];
-    /// recovery_point with recovery_frame_cnt 0 and exact_match_flag, as x264 writes it.
+    /// `recovery_point` with `recovery_frame_cnt` 0 and `exact_match_flag`, as x264 writes it.
     const RECOVERY_0: &[u8] = &[6, 6, 1, 0xc4, 0x80];
-    /// recovery_frame_cnt 16: an intra refresh.
+    /// `recovery_frame_cnt` 16: an intra refresh.
     const RECOVERY_16: &[u8] = &[6, 6, 2, 0x08, 0xc8, 0x80];
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use h264_reader::Context;
 use h264_reader::nal::pps::PicParameterSet;
-use h264_reader::nal::sps::{ChromaFormat, FrameMbsFlags, SeqParameterSet};
+use h264_reader::nal::sps::{AspectRatioInfo, ChromaFormat, FrameMbsFlags, SeqParameterSet};
 use h264_reader::nal::{Nal, RefNal, UnitType};
 use shiguredo_mp4::Uint;
 use shiguredo_mp4::boxes::{AvccBox, SampleEntry};
@@ -166,6 +166,6 @@ fn signal(sps: &SeqParameterSet) -> (bool, [u8; 3], (u16, u16)) {
     let colour = colour.map_or([UNSPECIFIED; 3], |colour| {
         [colour.colour_primaries, colour.transfer_characteristics, colour.matrix_coefficients]
     });
-    let aspect = vui.and_then(|vui| vui.aspect_ratio_info.as_ref()).and_then(|aspect| aspect.get());
+    let aspect = vui.and_then(|vui| vui.aspect_ratio_info.as_ref()).and_then(AspectRatioInfo::get);
     (video.is_some_and(|video| video.video_full_range_flag), colour, aspect.unwrap_or((1, 1)))
 }

@@ -117,8 +117,8 @@ async fn serve(connection: TcpStream, state: Arc<Mutex<State>>) {
             Answer::Broken => return,
             Answer::CutShort => ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n".to_owned(), b"[{".to_vec()),
             Answer::Whole { status, headers, body } => {
-                let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-                (format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{headers}\r\n", body.len()), body)
+                let head = [format!("HTTP/1.1 {status} X"), format!("Content-Length: {}", body.len())];
+                ([&head[..], &headers, &[String::new(), String::new()]].concat().join("\r\n"), body)
             }
         };
         let answered = connection.get_mut().write_all(&[head.as_bytes(), &body].concat()).await;

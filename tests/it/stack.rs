@@ -50,7 +50,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         .stderr(Stdio::null())
         .spawn()
         .expect("sh");
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_mins(1);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < patience, "ministack does not listen on {url}");
         std::thread::sleep(Duration::from_millis(20)); // waiting for a process, not for a result
@@ -81,9 +81,9 @@ pub struct Put<'a> {
 
 impl Stack {
     pub async fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         // libtest shows a failed test's output, and with it what the function logged
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let url = tokio::task::spawn_blocking(|| SERVER.url.clone()).await.expect("ministack runs");
         let aws = aws_config::defaults(BehaviorVersion::latest())
