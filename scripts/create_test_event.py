@@ -101,10 +101,12 @@ def main() -> None:
         statuses.add_argument(
             f"-{letter}", f"--{long_name}", dest="wish", action="store_const", const=wish, help=wish.__doc__
         )
-    wish = arguments.parse_args().wish or clip_available
-    EVENT_FILE.parent.mkdir(exist_ok=True)
-    EVENT_FILE.write_text(json.dumps(event(wish, time.time_ns() // 1_000_000), indent=2) + "\n")
-    print(f"events/event.json: {wish.__name__.upper()}")
+    arguments.add_argument("--output", type=Path, default=EVENT_FILE, metavar="FILE")
+    given = arguments.parse_args()
+    wish = given.wish or clip_available
+    given.output.parent.mkdir(exist_ok=True)
+    given.output.write_text(json.dumps(event(wish, time.time_ns() // 1_000_000), indent=2) + "\n")
+    print(f"{given.output.name}: {wish.__name__.upper()}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Against the local stack while that runs, else with `.env`.
 """
 
+import argparse
 import os
 import socket
 import subprocess
@@ -22,15 +23,19 @@ START_SECONDS = 60
 
 def main() -> None:
     """What `make invoke` does."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--event", type=Path, default=EVENT, metavar="FILE")
+    arguments.add_argument("--env-file", type=Path, metavar="FILE", help="not the local stack's, nor .env")
+    given = arguments.parse_args()
     processes.end_on_signals()
-    env_file = _env_file()
-    if not EVENT.is_file():
-        console.fail(f"{EVENT} is missing: make event")
-    console.say(f"running the function on {EVENT.relative_to(ROOT)} with {env_file.name}")
+    env_file = given.env_file or _env_file()
+    if not given.event.is_file():
+        console.fail(f"{given.event} is missing: make event")
+    console.say(f"running the function on {given.event.name} with {env_file.name}")
     # Here, so that cargo's own progress shows, and watching begins with a finished binary.
     if subprocess.run(["cargo", "build", "--locked"], cwd=ROOT, check=False).returncode != 0:
         console.fail("the function does not compile")
-    sys.exit(_invoke(env_file))
+    sys.exit(_invoke(given.event, env_file))
 
 
 def _env_file() -> Path:
@@ -44,7 +49,7 @@ def _env_file() -> Path:
     return ROOT / ".env"
 
 
-def _invoke(env_file: Path) -> int:
+def _invoke(event: Path, env_file: Path) -> int:
     port = local_aws.free_port(9000)
     address = ["-A", "127.0.0.1", "-P", str(port)]
     # The function's own ffmpeg, where no layer is mounted.
@@ -57,7 +62,7 @@ def _invoke(env_file: Path) -> int:
             if watcher.poll() is not None or time.monotonic() > give_up:
                 console.fail("cargo lambda watch did not start")
             time.sleep(0.05)
-        invoke = ["cargo", "lambda", "invoke", *address, "--data-file", str(EVENT)]
+        invoke = ["cargo", "lambda", "invoke", *address, "--data-file", str(event)]
         return subprocess.run(invoke, stdin=subprocess.DEVNULL, check=False).returncode
 
 

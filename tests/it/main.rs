@@ -6,5 +6,6 @@ mod bad_input;
 mod camera;
 mod clips;
 mod footage;
+mod local_stack;
 mod stack;
 mod statuses;
