@@ -21,7 +21,8 @@ use crate::verdict::Status;
 /// Before anything is done, if the event has no list of records or one of them no id; afterwards, if every record failed.
 pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, String> {
     let deadline = Deadline::of_invocation(event.context.deadline);
-    let messages = messages(event.payload)?;
+    let messages = messages(event.payload)
+        .inspect_err(|reason| error!(error = reason, stage = "envelope", "invocation failed"))?;
     let count = messages.len();
     let mut response = SqsBatchResponse::default();
     for (id, message) in messages {

@@ -331,6 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn the_three_samples_start() {
+        for (name, sample) in [
+            ("sandbox", include_str!("../.env.sample_sandbox")),
+            ("staging", include_str!("../.env.sample_staging")),
+            ("prod", include_str!("../.env.sample_prod")),
+        ] {
+            let lines = sample.lines().filter(|line| !line.starts_with('#'));
+            let variables: HashMap<&str, &str> = lines
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, value)| (name, value.trim_matches('"')))
+                .collect();
+            let settings = Settings::read(|name| variables.get(name).map(|&value| value.to_owned()));
+            let settings = settings.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(settings.clip_url.as_str(), format!("https://camclips.{name}.test.com/"));
+            assert_eq!(settings.bucket_destination, format!("cameras-service-clips-cdn-{name}"));
+            assert_eq!(settings.sns_topic, format!("arn:aws:sns:test_{name}"));
+            assert_eq!(settings.queue_url, format!("https://sqs.test-sqs-{name}"));
+        }
+    }
+
+    #[test]
     fn everything_bad_is_named_at_once() {
         let error = with(&[
             ("CLIP_URL", "ftp://x"),

@@ -76,6 +76,16 @@ async fn two_and_three_recordings_listed_in_any_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everything_encoded_shows_the_same_frames() {
+    let stack = Stack::start().await;
+    let (first, second) = (recording(0), recording(1));
+    stack.recordings(&[put(FIRST, &first, 0), put(SECOND, &second, 5000)]).await;
+    serve(&stack.function(&[("TRIM_MODE", "encode")]), "encoded", 1500, 6500).await;
+    let expected: Vec<u32> = (45..150).chain(1000..1045).collect();
+    assert_eq!(stack.clip("encoded").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_names_and_a_span_of_one_frame() {
     let stack = Stack::start().await;
     stack.recordings(&[put("test.20180916T173017.mp4", &recording(0), 0)]).await;
