@@ -61,7 +61,7 @@ impl Pipeline {
         if verdict::too_long(request, &self.settings.limits) {
             return self.announce(request, ClipMetadata::without_clip(request, Status::TooLong), deadline).await;
         }
-        if let Some(gaps) = self.stored_already(request, deadline).await? {
+        if let Some(gaps) = self.stored(request, deadline).await?.as_ref().and_then(gaps_of) {
             info!("stored already");
             return self.announce(request, self.available(request, &gaps), deadline).await;
         }
@@ -84,7 +84,7 @@ impl Pipeline {
             Err(error) if error.kind == Kind::Unusable => return self.fatal(request, error, deadline).await,
             survey => survey?,
         };
-        let shown: Vec<Span> = survey.opened.iter().filter_map(survey::Opened::span).collect();
+        let shown: Vec<Span> = survey.opened.iter().map(|opened| opened.span).collect();
         let coverage = Coverage::of(span, &shown, self.settings.gap_tolerance_us);
         let found = Found {
             some: !coverage.parts.is_empty(),
@@ -131,14 +131,10 @@ impl Pipeline {
         let rendered = render(tools, order).await?;
         let (copied, encoded) = rendered.plan.counts();
         info!(copied, encoded, bytes_fetched = rendered.bytes_fetched, why = rendered.plan.reasons(), "rendered");
-        self.upload(request, &rendered, &coverage.gaps, deadline).await?;
-        match self.stored_already(request, deadline).await? {
-            Some(gaps)
-                if ClipMetadata::available(request, &self.settings.place(), &gaps)
-                    == self.available(request, &coverage.gaps) =>
-            {
-                Ok(())
-            }
+        let metadata = Claim::of(request, &self.settings).with_gaps(&coverage.gaps);
+        self.upload(request, &rendered, &metadata, deadline).await?;
+        match self.stored(request, deadline).await? {
+            Some(stored) if stored == metadata => Ok(()),
             _ => Err(Error::passing(&request.clip_id, "what was stored is not what is there")),
         }
     }
@@ -148,14 +144,13 @@ impl Pipeline {
         &self,
         request: &Request,
         rendered: &Rendered,
-        gaps: &[Span],
+        metadata: &HashMap<String, String>,
         deadline: Deadline,
     ) -> Result<(), Error> {
         let (keys, format) = (self.keys(request), self.settings.thumbnail_format);
-        let metadata = Claim::of(request, &self.settings).with_gaps(gaps);
         let put = |key: String, path, content_type| {
             let id = self.destination(key);
-            let upload = Upload { path, content_type, metadata: &metadata };
+            let upload = Upload { path, content_type, metadata };
             async move { self.store.store(&id, upload, deadline).await }
         };
         let thumbnails =
@@ -164,17 +159,16 @@ impl Pipeline {
         put(keys.clip(), &rendered.clip, "video/mp4").await
     }
 
-    /// The gaps of the clip that is stored, if it was made for this very request and its thumbnails are there.
-    async fn stored_already(&self, request: &Request, deadline: Deadline) -> Result<Option<Vec<Span>>, Error> {
+    /// The metadata of the clip that is stored, if it was made for this very request and its thumbnails are there.
+    async fn stored(&self, request: &Request, deadline: Deadline) -> Result<Option<HashMap<String, String>>, Error> {
         let keys = self.keys(request);
         let thumbnails = self.settings.thumbnail_sizes.iter().map(|width| keys.thumbnail(width));
         let objects = [keys.clip()].into_iter().chain(thumbnails).map(|key| self.destination(key));
         let heads = try_join_all(objects.map(|id| async move { self.store.head(&id, deadline).await })).await?;
         let claim = Claim::of(request, &self.settings);
-        let same = |metadata: &HashMap<String, String>| claim.is_of(metadata);
         let Some(stored) = heads.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let ours = stored.iter().all(|object| object.length > 0 && same(&object.metadata));
-        Ok(stored.first().filter(|_| ours).and_then(|clip| gaps_of(&clip.metadata)))
+        let ours = stored.iter().all(|object| object.length > 0 && claim.is_of(&object.metadata));
+        Ok(stored.into_iter().next().filter(|_| ours).map(|clip| clip.metadata))
     }
 
     /// Tells the camera API, then everybody else.

@@ -204,7 +204,7 @@ async fn cut(
         std::fs::create_dir(&folder).map_err(|error| Error::passing(folder.display().to_string(), error))?;
         let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
         let fetched = &fetched[segment.recording];
-        encoded.push(Some(edges::encode(tools.ffmpeg, fetched, &excerpt, &picture, &folder, tools.deadline).await?));
+        encoded.push(Some(edges::encode(tools.ffmpeg, fetched, &excerpt, picture, &folder, tools.deadline).await?));
     }
     let unusable = |reason: &str| Error::unusable("clip.mp4", reason);
     let entry = entry(&encoded, &fetched[main].video.entry, main_sets.filter(|_| copies)).map_err(unusable)?;

@@ -11,6 +11,7 @@ use crate::time::{Span, Timestamp};
 /// Changes whenever the same request would give other bytes.
 const RECIPE: &str = "1";
 const GAPS: &str = "gaps";
+const NONE: &str = "none";
 /// S3 holds 2 KB of user-defined metadata an object (`PutObject`, "User-defined object metadata").
 const LONGEST_GAPS: usize = 1500;
 
@@ -44,9 +45,13 @@ impl Claim {
     pub fn with_gaps(&self, gaps: &[Span]) -> HashMap<String, String> {
         let written: Vec<String> =
             gaps.iter().map(|gap| format!("{}-{}", gap.start().as_ms(), gap.end().as_ms())).collect();
+        let written = match written.join(",") {
+            none if none.is_empty() => NONE.to_owned(), // an empty header may get lost on its way
+            many if many.len() > LONGEST_GAPS => "many".to_owned(),
+            written => written,
+        };
         let mut metadata = self.0.clone();
-        let written = written.join(",");
-        metadata.insert(GAPS.to_owned(), if written.len() > LONGEST_GAPS { "many".to_owned() } else { written });
+        metadata.insert(GAPS.to_owned(), written);
         metadata
     }
 
@@ -64,7 +69,10 @@ pub fn gaps_of(metadata: &HashMap<String, String>) -> Option<Vec<Span>> {
         let (start, end) = text.split_once('-')?;
         Span::new(Timestamp::from_ms(start.parse().ok()?)?, Timestamp::from_ms(end.parse().ok()?)?)
     };
-    metadata.get(GAPS)?.split(',').filter(|text| !text.is_empty()).map(gap).collect()
+    match metadata.get(GAPS)?.as_str() {
+        NONE => Some(Vec::new()),
+        gaps => gaps.split(',').map(gap).collect(),
+    }
 }
 
 #[cfg(test)]

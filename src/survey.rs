@@ -30,15 +30,8 @@ pub struct Opened {
     pub version: Version,
     /// Its frames.
     pub video: Video,
-}
-
-impl Opened {
-    /// What it shows.
-    #[must_use]
-    pub fn span(&self) -> Option<Span> {
-        let starts = self.recording.starts;
-        Span::new(starts, Timestamp::from_us(starts.as_us().saturating_add(self.video.table.length_us())))
-    }
+    /// What it shows: from the instant in its name on, as long as its own video lasts.
+    pub span: Span,
 }
 
 /// What there is.
@@ -116,7 +109,9 @@ async fn open_one(
     let (first, version) = store.open(&id, FIRST_READ, deadline).await?;
     let moov = moov(store, &version, first, deadline).await?;
     let video = Video::read(&moov, version.length).map_err(|reason| Error::unusable(id.to_string(), reason))?;
-    Ok(Opened { recording, version, video })
+    let ends = Timestamp::from_us(recording.starts.as_us().saturating_add(video.table.length_us()));
+    let span = Span::new(recording.starts, ends).ok_or_else(|| Error::unusable(id.to_string(), "shows nothing"))?;
+    Ok(Opened { recording, version, video, span })
 }
 
 /// The bytes of the `moov` box, in front of the media data or behind it.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cut::edges::{Excerpt, write_excerpt};
+use crate::cut::edges::{ANY_RATE, Excerpt, write_excerpt};
 use crate::cut::orientation::Orientation;
 use crate::cut::picture::Frame;
 use crate::deadline::Deadline;
@@ -34,7 +34,7 @@ pub async fn render(
 ) -> Result<Vec<Thumbnail>, Error> {
     let unusable = |reason: String| Error::unusable(&fetched.object, reason);
     let input = folder.join("poster.mp4");
-    let excerpted = || write_excerpt(fetched.video, &fetched.file, excerpt, &input);
+    let excerpted = || write_excerpt(fetched.video, &fetched.file, excerpt, ANY_RATE, &input);
     let rank = tokio::task::block_in_place(excerpted)?.start;
     let frame = Frame::of(fetched.video).map_err(|reason| unusable(reason.to_owned()))?;
     let orientation = Orientation::of(&fetched.video.matrix);
@@ -54,14 +54,8 @@ pub async fn render(
     let mut thumbnails = Vec::with_capacity(sizes.len());
     for (n, &(width, _)) in sizes.iter().enumerate() {
         let path = folder.join(format!("thumbnail_{width}.{}", format.extension()));
-        command.map(format!("[out{n}]")).frames(1).args([
-            "-fflags",
-            "+bitexact",
-            "-flags:v",
-            "+bitexact",
-            "-threads",
-            "1",
-        ]);
+        command.map(format!("[out{n}]")).frames(1).args(["-threads", "1"]);
+        command.args(["-fflags", "+bitexact", "-flags:v", "+bitexact"]);
         match format {
             PictureFormat::Png => command.codec_video("png").args(["-compression_level", "1", "-pred", "sub"]),
             PictureFormat::Jpg => command.codec_video("mjpeg").pix_fmt("yuvj420p").args(["-q:v", "2"]),

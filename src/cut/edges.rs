@@ -25,6 +25,9 @@ pub struct Excerpt {
     pub decode: Range<usize>,
 }
 
+/// The rate of a movie that is only decoded, where it says nothing.
+pub const ANY_RATE: u32 = 30;
+
 /// A movie on disk, and its frames.
 #[derive(Debug)]
 pub struct Movie {
@@ -34,13 +37,19 @@ pub struct Movie {
     pub file: File,
 }
 
-/// Writes the samples of `excerpt` into a movie at `path`, where each frame's time is its rank: rank r is shown at tick r.
-/// So a frame is known to ffmpeg by its number, exactly, whatever the recording's times are. Returns the ranks of the
-/// wanted frames.
+/// Writes the samples of `excerpt` into a movie at `path`, where each frame's time is its rank: rank r is shown at tick r
+/// of `rate` a second. So a frame is known to ffmpeg by its number, exactly, whatever the recording's times are. Returns
+/// the ranks of the wanted frames.
 ///
 /// # Errors
 /// As [`splice::write`].
-pub fn write_excerpt(video: &Video, file: &File, excerpt: &Excerpt, path: &Path) -> Result<Range<usize>, Error> {
+pub fn write_excerpt(
+    video: &Video,
+    file: &File,
+    excerpt: &Excerpt,
+    rate: u32,
+    path: &Path,
+) -> Result<Range<usize>, Error> {
     let table = &video.table;
     let samples = &table.samples[excerpt.decode.clone()];
     let mut by_time: Vec<usize> = (0..samples.len()).collect();
@@ -59,7 +68,7 @@ pub fn write_excerpt(video: &Video, file: &File, excerpt: &Excerpt, path: &Path)
     let track = Track {
         entry: video.entry.clone(),
         matrix: video.matrix,
-        timescale: NonZeroU32::new(table.rate()).unwrap_or(NonZeroU32::MIN),
+        timescale: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         samples: samples.iter().enumerate().map(sample).collect(),
         end_pts: i64::try_from(samples.len()).unwrap_or(i64::MAX),
     };
@@ -76,14 +85,14 @@ pub async fn encode(
     ffmpeg: &Ffmpeg,
     fetched: &Fetched<'_>,
     excerpt: &Excerpt,
-    picture: &Picture,
+    picture: Picture<'_>,
     folder: &Path,
     deadline: Deadline,
 ) -> Result<Movie, Error> {
     let unusable = |reason: String| Error::unusable(&fetched.object, reason);
     let (input, output) = (folder.join("excerpt.mp4"), folder.join("encoded.mp4"));
-    let ranks = tokio::task::block_in_place(|| write_excerpt(fetched.video, &fetched.file, excerpt, &input))?;
-    let rate = fetched.video.table.rate();
+    let ranks =
+        tokio::task::block_in_place(|| write_excerpt(fetched.video, &fetched.file, excerpt, picture.rate, &input))?;
     let filters = format!(
         "trim=start_pts={}:end_pts={},settb=1/{},setpts=N{}",
         ranks.start,
@@ -100,7 +109,6 @@ pub async fn encode(
         .args(picture.encoder())
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(url(&output));
-    tracing::debug!(rate, frames = excerpt.frames.len(), decoded = excerpt.decode.len(), "encoding");
     ffmpeg.run(command, &fetched.object, deadline).await?;
     let encoded = tokio::task::block_in_place(|| reopen(&output)).map_err(unusable)?;
     let table = &encoded.video.table;

@@ -8,13 +8,13 @@ use crate::footage::parameter_sets::ParameterSets;
 use crate::footage::samples::Video;
 
 /// How a clip's encoded pictures look, and how they are encoded.
-#[derive(Clone, Debug)]
-pub struct Picture {
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
     /// Frames a second, roughly; only tells the encoder what to expect.
     pub rate: u32,
-    main: Video,
+    main: &'a Video,
     /// Of the main recording, if some of it is copied.
-    sets: Option<ParameterSets>,
+    sets: Option<&'a ParameterSets>,
 }
 
 /// Size in pixels as stored, and the shape of a pixel: its width and height.
@@ -38,7 +38,7 @@ impl Frame {
         Ok(Self { width: visual.width, height: visual.height, pixel_aspect: movie::pixel_aspect(&video.entry) })
     }
 
-    /// Whether width, height and pixels say something.
+    /// Width and height as displayed, before rotation, in a unit that makes both whole; neither is 0.
     fn displayed(self) -> (u64, u64) {
         let across = u64::from(self.width) * u64::from(self.pixel_aspect.0.get());
         (across.max(1), (u64::from(self.height) * u64::from(self.pixel_aspect.1.get())).max(1))
@@ -53,11 +53,11 @@ impl Frame {
     }
 }
 
-impl Picture {
+impl<'a> Picture<'a> {
     /// Pictures like those of `main`; `sets` are its parameter sets if some of its samples are copied.
     #[must_use]
-    pub fn like(main: &Video, sets: Option<&ParameterSets>) -> Self {
-        Self { rate: main.table.rate(), main: main.clone(), sets: sets.cloned() }
+    pub fn like(main: &'a Video, sets: Option<&'a ParameterSets>) -> Self {
+        Self { rate: main.table.rate(), main, sets }
     }
 
     /// The filters, each after a comma, that make pictures of `video` such pictures. The main recording's own are not
@@ -66,18 +66,18 @@ impl Picture {
     /// # Errors
     /// If one of them is turned by no multiple of 90°.
     pub fn filters(&self, video: &Video) -> Result<String, String> {
-        let (own, main) = (Frame::of(video)?, Frame::of(&self.main)?);
+        let (own, main) = (Frame::of(video)?, Frame::of(self.main)?);
         let (horizontal, vertical) = main.pixel_aspect;
         if self.sets.is_some() && video.entry == self.main.entry && video.matrix == self.main.matrix {
             return Ok(String::new());
         }
         let turned = |video: &Video| Orientation::of(&video.matrix).ok_or("turned by no multiple of 90°");
-        let (from, to) = (turned(video)?, turned(&self.main)?);
+        let (from, to) = (turned(video)?, turned(self.main)?);
         let mut filters = Vec::new();
         if from != to {
             filters.extend([from.upright, to.back].into_iter().filter(|filter| !filter.is_empty()).map(str::to_owned));
         }
-        let full_range = self.sets.as_ref().is_some_and(ParameterSets::full_range);
+        let full_range = self.sets.is_some_and(ParameterSets::full_range);
         let (range, format) = if full_range { ("pc", "yuvj420p") } else { ("tv", "yuv420p") };
         if own != main || from != to {
             let (width, height) = (main.width, main.height);
@@ -95,7 +95,7 @@ impl Picture {
         let mut x264 = vec!["cpu-independent=1".to_owned(), "aq-mode=0".to_owned(), "psy=0".to_owned()];
         let mut options = vec!["-c:v", "libx264", "-preset", "veryfast", "-threads", "2", "-qp", "14", "-bf", "0"];
         options.extend(["-g", "60", "-sc_threshold", "0", "-profile:v"]);
-        match &self.sets {
+        match self.sets {
             Some(sets) => {
                 options.push(sets.profile());
                 x264.push(format!("level={}", sets.avcc.avc_level_indication));

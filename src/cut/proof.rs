@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::cut::edges::{Excerpt, Movie, reopen, write_excerpt};
+use crate::cut::edges::{ANY_RATE, Excerpt, Movie, reopen, write_excerpt};
 use crate::cut::plan::Plan;
 use crate::cut::segments::{How, Segment};
 use crate::cut::splice::Spliced;
@@ -171,9 +171,8 @@ async fn pictures(
 ) -> Result<Vec<String>, Error> {
     let (movie, hashes) = (path.with_extension("mp4"), path.with_extension("framemd5"));
     let Decode { video, file, samples } = decode;
-    tokio::task::block_in_place(|| {
-        write_excerpt(video, file, &Excerpt { frames: 0..1, decode: samples.clone() }, &movie)
-    })?;
+    let excerpt = Excerpt { frames: 0..1, decode: samples.clone() };
+    tokio::task::block_in_place(|| write_excerpt(video, file, &excerpt, ANY_RATE, &movie))?;
     let mut command = ffmpeg.reading(&movie);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framemd5").output(url(&hashes));
     ffmpeg.run(command, "clip.mp4", deadline).await?;
