@@ -50,6 +50,10 @@ build: installed ## builds the function
 test: ffmpeg ## runs all tests
 	cargo test --locked
 
+.PHONY: bench
+bench: ffmpeg build ## measures the function beside what it replaces; QUICK=1 only shows that this works
+	@python scripts/bench.py $(if $(QUICK),--quick)
+
 .PHONY: lint fixlint doctoc
 lint: installed ## checks form and style of everything
 	cargo fmt --check
