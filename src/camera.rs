@@ -105,15 +105,17 @@ impl CameraApi {
     /// Tells what became of a clip.
     ///
     /// # Errors
-    /// Passing if the API doesn't answer.
+    /// Passing if the API doesn't answer; refused if its answer is none of HTTP's to a PUT.
     pub async fn put_clip(&self, clip_id: &str, metadata: &ClipMetadata, deadline: Deadline) -> Result<Told, Error> {
         let path = self.clips_endpoint.replace("{clipId}", clip_id);
         let url = self.cameras.join(&path).map_err(|error| refused(&self.cameras, error))?;
         let body = serde_json::to_vec(metadata).map_err(|error| refused(&url, error))?;
         let answer = self.call(&Method::PUT, &url, Some(&body), deadline).await?;
+        let refusal = || refused(&url, format_args!("PUT answered {}", answer.status));
         match answer.status {
             status if status.is_success() => Ok(Told::Accepted),
-            status => Ok(Told::Refused(refused(&url, format_args!("PUT answered {status}")))),
+            status if status.is_client_error() => Ok(Told::Refused(refusal())),
+            _ => Err(refusal()), // a redirect, say: nobody has been told
         }
     }
 
@@ -141,7 +143,7 @@ impl CameraApi {
     async fn call(&self, method: &Method, url: &Url, body: Option<&[u8]>, deadline: Deadline) -> Result<Answer, Error> {
         let mut pauses = BACKOFF.into_iter();
         loop {
-            let error = match deadline.run(WHOLE_CALL, url.as_str(), self.attempt(method, url, body)).await {
+            let error = match deadline.run(WHOLE_CALL, &shown(url), self.attempt(method, url, body)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -153,7 +155,7 @@ impl CameraApi {
     }
 
     async fn attempt(&self, method: &Method, url: &Url, body: Option<&[u8]>) -> Result<Answer, Error> {
-        let passing = |error: reqwest::Error| Error::passing(url.as_str(), chain(&error.without_url()));
+        let passing = |error: reqwest::Error| Error::passing(shown(url), chain(&error.without_url()));
         let mut request = self.http.request(method.clone(), url.clone()).header(header::ACCEPT, "application/json");
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_vec());
@@ -169,7 +171,7 @@ impl CameraApi {
             body.extend_from_slice(&part);
         }
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(Error::passing(url.as_str(), format_args!("{method} answered {status}")));
+            return Err(Error::passing(shown(url), format_args!("{method} answered {status}")));
         }
         Ok(Answer { status, location, body })
     }
@@ -191,7 +193,12 @@ fn json(url: &Url, answer: &Answer) -> Result<Value, Error> {
 }
 
 fn refused(url: &Url, reason: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Refused, url.as_str(), reason)
+    Error::new(Kind::Refused, shown(url), reason)
+}
+
+/// An address as it may stand in a log: a redirect's query may hold a signature, a base's user a password.
+fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 #[cfg(test)]
@@ -202,5 +209,11 @@ mod tests {
     fn a_path_in_the_base_is_ignored_and_a_segment_stays_one() {
         let base = Url::parse("https://host:8443/cameras/recording/?x=1#y").expect("valid");
         assert_eq!(below(&base, &["cameras", "a/b c"]).as_str(), "https://host:8443/cameras/a%2Fb%20c");
+    }
+
+    #[test]
+    fn no_secret_of_an_address_is_shown() {
+        let url = Url::parse("https://user:secret@host:8443/cameras/1?signature=secret#secret").expect("valid");
+        assert_eq!(shown(&url), "https://host:8443/cameras/1");
     }
 }

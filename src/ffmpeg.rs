@@ -1,18 +1,22 @@
 //! Runs ffmpeg: the only file that starts a process. Its exit code proves nothing; callers verify what it wrote.
 
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
+use tokio::process::Child;
 
 use crate::deadline::Deadline;
 use crate::error::Error;
 
 /// No run takes longer than that, deadline or not.
 const LONGEST: Duration = Duration::from_mins(10);
+/// A killed process is gone within a few milliseconds; one that hangs in the kernel is left to the runtime to reap.
+const LONGEST_DEATH_MS: u32 = 500;
 /// How much of what ffmpeg complains about is kept, in bytes.
 const TAIL: usize = 2000;
 /// The largest picture that is decoded: 8192 by 4320.
@@ -51,19 +55,19 @@ impl Ffmpeg {
     }
 
     /// Runs `command` to its end. `ffmpeg-sidecar` builds the command line; its own `wait` can hang, so the process is
-    /// ours: an empty environment, a process group of its own, killed and reaped when time is up.
+    /// ours: an empty environment, a process group of its own, killed and reaped when time is up or nobody waits any more.
     ///
     /// # Errors
-    /// Passing if it can't be started or time is up; unusable, about `object`, if it fails.
+    /// Passing if it can't be started, is killed or time is up; unusable, about `object`, if it fails.
     pub async fn run(&self, command: FfmpegCommand, object: &str, deadline: Deadline) -> Result<(), Error> {
         let name = || self.path.display().to_string();
         let mut command: std::process::Command = command.into();
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| Error::passing(name(), error))?;
+        let mut running = Running(command.spawn().map_err(|error| Error::passing(name(), error))?);
         let mut complaints = Vec::new();
-        let stderr = child.stderr.take();
+        let stderr = running.0.stderr.take();
         let finished = async {
             if let Some(mut stderr) = stderr {
                 let mut part = [0; 4096];
@@ -73,20 +77,36 @@ impl Ffmpeg {
                     }
                 }
             }
-            child.wait().await
+            running.0.wait().await
         };
         let limit = deadline.left().unwrap_or(LONGEST).min(LONGEST);
         let Ok(status) = tokio::time::timeout(limit, finished).await else {
-            // one process, no children of its own: killing it empties the group
-            child.kill().await.map_err(|error| Error::passing(name(), error))?;
             return Err(Error::passing(object, format_args!("ffmpeg was not done within {} ms", limit.as_millis())));
         };
         let status = status.map_err(|error| Error::passing(name(), error))?;
         let complaints = String::from_utf8_lossy(&complaints);
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Error::unusable(object, format_args!("ffmpeg: {status}: {}", complaints.trim())))
+        let failed = format_args!("ffmpeg: {status}: {}", complaints.trim());
+        match status.signal() {
+            _ if status.success() => Ok(()),
+            // by the kernel for want of memory, or by a person: the footage has no part in it
+            Some(signal) if signal == Signal::KILL.as_raw() => Err(Error::passing(object, failed)),
+            _ => Err(Error::unusable(object, failed)),
+        }
+    }
+}
+
+/// A process that does not outlive those who wait for it: what is dropped is dead and reaped, so that its files can go.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+        let _ = kill_process_group(group, Signal::KILL);
+        for _ in 0..LONGEST_DEATH_MS {
+            match self.0.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+                _ => return,
+            }
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::pipeline::Pipeline;
 use crate::request::Request;
 use crate::verdict::Status;
 
+/// How long is waited for work to end once its time is up.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
 /// Works on an event's records one after the other.
 ///
 /// # Errors
@@ -25,9 +28,10 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
         .inspect_err(|reason| error!(error = reason, stage = "envelope", "invocation failed"))?;
     let count = messages.len();
     let mut response = SqsBatchResponse::default();
-    for (id, message) in messages {
+    for (index, (id, message)) in messages.into_iter().enumerate() {
         let span = info_span!("record", message = id);
-        if let Err(failure) = record(Arc::clone(&pipeline), message, deadline).instrument(span.clone()).await {
+        let served = record(Arc::clone(&pipeline), message, deadline, index == 0);
+        if let Err(failure) = served.instrument(span.clone()).await {
             span.in_scope(|| error!(error = %failure, kind = ?failure.kind, "record failed"));
             response.add_failure(id);
         }
@@ -42,13 +46,17 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
 type Message = Result<SqsMessage, String>;
 
 /// One record, in a task of its own: a panic ends there, and so does what it left running when time is up.
-async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline) -> Result<Status, Error> {
+async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline, first: bool) -> Result<Status, Error> {
     let ill_formed = |reason: String| Error::new(Kind::IllFormed, "message", reason);
     let message = message.map_err(ill_formed)?;
     let body = message.body.as_deref().unwrap_or_default();
     let sent = message.attributes.get("SentTimestamp").map(String::as_str);
     let request = Request::parse(body, sent).map_err(ill_formed)?;
     let clip = request.clip_id.clone();
+    // the first is begun in any case: it will never be given more time than now
+    if !first && deadline.left().is_some_and(|left| left < pipeline.estimate(&request)) {
+        return Err(Error::passing(clip, "not begun, too little time is left"));
+    }
     let span = info_span!("request", clip, camera = request.camera_id);
     let served = async move {
         let status = pipeline.serve(&request, deadline).await?;
@@ -61,7 +69,8 @@ async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline) -
         joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::passing(clip, panic))),
         () = time_is_up => {
             task.abort();
-            let _ = task.await; // until its files and processes are gone
+            // its files and processes go; should a computation not let go of it, the answer is out all the same
+            let _ = tokio::time::timeout(LETTING_GO, task).await;
             Err(Error::passing(clip, "time is up"))
         }
     }

@@ -9,8 +9,9 @@ use cameras_service_generate_clip::settings::{Settings, json_logs};
 use cameras_service_generate_clip::telemetry;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::filter::Targets;
 
 #[tokio::main(worker_threads = 2)]
@@ -34,5 +35,12 @@ async fn start() -> Result<(), Error> {
     }
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let pipeline = Arc::new(Pipeline::new(settings, &aws)?);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event))).await
+    let serving =
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
+    let mut told_to_end = signal(SignalKind::terminate())?;
+    tokio::select! {
+        served = serving => served,
+        // what is under way ends with the runtime, its processes and files too, and the queue brings it back
+        _ = told_to_end.recv() => Ok(info!("told to end")),
+    }
 }

@@ -28,9 +28,16 @@ use crate::settings::TrimMode;
 use crate::survey::Opened;
 use crate::thumbnails::{self, Thumbnail};
 use crate::time::Span;
+use crate::workdir;
 
 /// Plans that turn out wrong before nominations are no longer trusted.
 const PATIENCE: usize = 3;
+
+/// What a copied byte takes of scratch, fetched and in the clip, and what proving it takes.
+const COPIED: u64 = 3;
+/// What a byte that is encoded takes, as a rule of thumb: visually lossless is larger than a camera makes it, and lies
+/// there twice. A disk that fills all the same is a passing failure too.
+const ENCODED: u64 = 6;
 
 /// What rendering works with.
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +162,7 @@ async fn settle(
         if last.as_ref() == Some(&plan) {
             return Ok((plan, poster));
         }
+        workdir::room(tools.folder, scratch_need(&plan, &sources))?;
         for (index, fetched) in fetched.iter_mut().enumerate() {
             let segments = plan.segments.iter().filter(|segment| segment.recording == index).map(Segment::samples);
             let poster = (poster.recording == index).then(|| poster.excerpt.decode.clone());
@@ -175,6 +183,17 @@ async fn settle(
         last = Some(plan);
     }
     unreachable!("every turn sees samples that were not seen before, and there are finitely many")
+}
+
+/// Scratch that carrying out `plan` takes, in bytes: what is fetched, its excerpts, what they are encoded to, the clip.
+fn scratch_need(plan: &Plan, sources: &[Source<'_>]) -> u64 {
+    let need = |segment: &Segment| {
+        let samples = &sources[segment.recording].table.samples[segment.samples()];
+        let fetched: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
+        let times = if matches!(segment.how, How::Copy { .. }) { COPIED } else { ENCODED };
+        fetched.saturating_mul(times)
+    };
+    plan.segments.iter().map(need).sum()
 }
 
 fn poster(plan: &Plan, sources: &[Source<'_>]) -> Poster {

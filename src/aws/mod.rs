@@ -16,6 +16,8 @@ where
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let kind = match status {
+        // a bucket that is not there is no footage that is not there yet
+        Some(404) if error.code() == Some("NoSuchBucket") => Kind::Refused,
         Some(404) => Kind::Absent,
         Some(412) => Kind::Changed,
         Some(416) => Kind::Unusable, // a range beyond the object: it is empty

@@ -22,7 +22,9 @@ const UPLOAD: Duration = Duration::from_mins(5);
 const PART: u64 = 8 << 20;
 /// Parts that are under way at once.
 const PARALLEL: usize = 8;
-/// Tries for a body that breaks off. Before its first byte the SDK retries by itself.
+/// A body of which nothing comes for that long has stalled.
+const STALL: Duration = Duration::from_secs(10);
+/// Tries for a body that breaks off or stalls. Before its first byte the SDK retries by itself.
 const TRIES: usize = 3;
 
 /// S3. Cheap to clone.
@@ -107,22 +109,22 @@ impl Store {
     /// # Errors
     /// Absent if there is no such object, unusable if it is empty; else as S3 answers.
     pub async fn open(&self, id: &ObjectId, length: u64, deadline: Deadline) -> Result<(Vec<u8>, Version), Error> {
-        let object = id.to_string();
-        let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(header(&(0..length))).send();
-        let read = async {
-            let mut answer = get.await.map_err(|error| super::error(&object, &error))?;
-            let total = total_length(&answer).ok_or_else(|| Error::passing(&object, "an answer without a length"))?;
-            let etag = answer.e_tag.take().ok_or_else(|| Error::passing(&object, "an answer without an ETag"))?;
-            let mut bytes = Vec::new();
+        let object = &id.to_string();
+        let read = || async move {
+            let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(header(&(0..length)));
+            let mut answer = get.send().await.map_err(|error| super::error(object, &error))?;
+            let total = total_length(&answer).ok_or_else(|| Error::passing(object, "an answer without a length"))?;
+            let etag = answer.e_tag.take().ok_or_else(|| Error::passing(object, "an answer without an ETag"))?;
             let range = 0..length.min(total);
-            copy(answer, &object, &range, |_, part| {
+            let mut bytes = Vec::new();
+            let take = |_, part: &[u8]| {
                 bytes.extend_from_slice(part);
                 Ok(())
-            })
-            .await?;
-            Ok((bytes, Version { id: id.clone(), etag, length: total }))
+            };
+            let copied = copy(answer, object, &range, deadline, take).await;
+            Ok(copied.map(|()| (bytes, Version { id: id.clone(), etag, length: total })))
         };
-        deadline.run(READ, &object, read).await
+        whole(|| deadline.run(READ, object, read())).await
     }
 
     /// Some bytes of an object.
@@ -130,13 +132,17 @@ impl Store {
     /// # Errors
     /// Changed if it is no longer this version; else as S3 answers.
     pub async fn read(&self, version: &Version, range: Range<u64>, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.range(version, &range, deadline, |_, part| {
-            bytes.extend_from_slice(part);
-            Ok(())
+        let range = &range;
+        whole(|| async move {
+            let mut bytes = Vec::new();
+            let take = |_, part: &[u8]| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            };
+            let copied = self.range(version, range, deadline, take).await?;
+            Ok(copied.map(|()| bytes))
         })
-        .await?;
-        Ok(bytes)
+        .await
     }
 
     /// Fetches ranges of an object into `file`, each to where it lies in the object, in parallel. Memory use doesn't
@@ -153,14 +159,8 @@ impl Store {
     ) -> Result<(), Error> {
         stream::iter(parts(ranges))
             .map(|part| async move {
-                for attempt in 1.. {
-                    let write = |at, bytes: &[u8]| file.write_all_at(bytes, at);
-                    match self.range(version, &part, deadline, write).await {
-                        Err(error) if error.kind == Kind::Passing && attempt < TRIES => {}
-                        result => return result,
-                    }
-                }
-                Ok(())
+                let write = |at, bytes: &[u8]| file.write_all_at(bytes, at);
+                whole(|| self.range(version, &part, deadline, write)).await
             })
             .buffer_unordered(PARALLEL)
             .try_collect()
@@ -173,26 +173,27 @@ impl Store {
         range: &Range<u64>,
         deadline: Deadline,
         take: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<Body<()>, Error> {
         let Version { id, etag, .. } = version;
         let object = format!("{id} bytes {}-{}", range.start, range.end);
         let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(header(range)).if_match(etag).send();
         let read = async {
             let answer = get.await.map_err(|error| super::error(&object, &error))?;
-            copy(answer, &object, range, take).await
+            Ok(copy(answer, &object, range, deadline, take).await)
         };
         deadline.run(READ, &object, read).await
     }
 
-    /// Stores a file.
+    /// Stores a file. Returns its length in bytes.
     ///
     /// # Errors
     /// As S3 answers.
-    pub async fn store(&self, id: &ObjectId, upload: Upload<'_>, deadline: Deadline) -> Result<(), Error> {
+    pub async fn store(&self, id: &ObjectId, upload: Upload<'_>, deadline: Deadline) -> Result<u64, Error> {
         let object = id.to_string();
         let put = async {
             let body =
                 ByteStream::from_path(upload.path).await.map_err(|error| Error::passing(&object, chain(&error)))?;
+            let (length, _) = body.size_hint();
             let put = self
                 .client
                 .put_object()
@@ -201,7 +202,8 @@ impl Store {
                 .content_type(upload.content_type)
                 .set_metadata(Some(upload.metadata.clone()))
                 .body(body);
-            put.send().await.map(drop).map_err(|error| super::error(&object, &error))
+            put.send().await.map_err(|error| super::error(&object, &error))?;
+            Ok(length)
         };
         deadline.run(UPLOAD, &object, put).await
     }
@@ -220,11 +222,26 @@ fn total_length(answer: &GetObjectOutput) -> Option<u64> {
     }
 }
 
+/// What came of a body once its head was there.
+type Body<T> = Result<T, Error>;
+
+/// Asks again where a body breaks off; an answer without a body has been asked for again by the SDK.
+async fn whole<T, F: Future<Output = Result<Body<T>, Error>>>(attempt: impl Fn() -> F) -> Result<T, Error> {
+    for _ in 1..TRIES {
+        match attempt().await? {
+            Err(broken) if broken.kind == Kind::Passing => {}
+            body => return body,
+        }
+    }
+    attempt().await?
+}
+
 /// Takes a body part by part, and insists that it is exactly `range`.
 async fn copy(
     mut answer: GetObjectOutput,
     object: &str,
     range: &Range<u64>,
+    deadline: Deadline,
     mut take: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
 ) -> Result<(), Error> {
     let stated = answer.content_range().map(str::to_owned);
@@ -235,13 +252,13 @@ async fn copy(
         return Err(Error::passing(object, format_args!("answered the range {}", stated.unwrap_or_default())));
     }
     let mut at = range.start;
-    while let Some(part) = answer.body.next().await {
+    while let Some(part) = deadline.run(STALL, object, async { Ok(answer.body.next().await) }).await? {
         let part = part.map_err(|error| Error::passing(object, chain(&error)))?;
         let end = at + part.len() as u64;
         if end > range.end {
             return Err(Error::passing(object, "answered more bytes than asked for"));
         }
-        take(at, &part).map_err(|error| Error::passing(object, error))?;
+        take(at, &part).map_err(|error| Error::passing(object, format_args!("writing it to disk: {error}")))?;
         at = end;
     }
     if at == range.end {
