@@ -41,6 +41,9 @@ async fn start() -> Result<(), Error> {
     tokio::select! {
         served = serving => served,
         // what is under way ends with the runtime, its processes and files too, and the queue brings it back
-        _ = told_to_end.recv() => Ok(info!("told to end")),
+        _ = told_to_end.recv() => {
+            info!("told to end");
+            Ok(())
+        }
     }
 }
