@@ -9,7 +9,9 @@ use crate::aws::store::{Store, Version};
 use crate::cut::plan::joined;
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::footage::samples::{Sample, Video};
+use crate::footage::samples::Sample;
+use crate::footage::sound::Sound;
+use crate::footage::tracks::Video;
 use crate::survey::Opened;
 
 /// Bytes between two needed runs that are fetched rather than asked around: a request costs more.
@@ -22,6 +24,8 @@ pub struct Fetched<'a> {
     pub object: String,
     /// Its frames.
     pub video: &'a Video,
+    /// Its sound, if it has any.
+    pub sound: Option<&'a Sound>,
     /// Its bytes, with holes where nothing is needed.
     pub file: File,
     version: &'a Version,
@@ -41,18 +45,29 @@ impl<'a> Fetched<'a> {
             Ok::<_, std::io::Error>(file)
         };
         let file = create().map_err(|error| Error::passing(path.display().to_string(), error))?;
-        let Opened { version, video, .. } = opened;
-        Ok(Self { object: version.id.to_string(), video, file, version, have: Vec::new() })
+        let Opened { version, video, sound, .. } = opened;
+        let sound = sound.as_ref().ok();
+        Ok(Self { object: version.id.to_string(), video, sound, file, version, have: Vec::new() })
     }
 
-    /// Fetches what of `samples` is not there yet.
+    /// Fetches what of `samples`, and of `packets` of sound, is not there yet.
     ///
     /// # Errors
     /// As the store says.
-    pub async fn need(&mut self, samples: &[Range<usize>], store: &Store, deadline: Deadline) -> Result<(), Error> {
-        let all = &self.video.table.samples;
-        let bytes = |sample: &Sample| sample.offset..sample.offset + u64::from(sample.size);
-        let needed = joined(samples.iter().flat_map(|range| &all[range.clone()]).map(bytes).collect(), SMALLEST_HOLE);
+    pub async fn need(
+        &mut self,
+        samples: &[Range<usize>],
+        packets: &[Range<usize>],
+        store: &Store,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let bytes = |offset: u64, size: u32| offset..offset + u64::from(size);
+        let samples = samples.iter().flat_map(|range| &self.video.table.samples[range.clone()]);
+        let samples = samples.map(|sample| bytes(sample.offset, sample.size));
+        let packets =
+            self.sound.iter().flat_map(|sound| packets.iter().flat_map(|range| &sound.packets[range.clone()]));
+        let packets = packets.map(|packet| bytes(packet.offset, packet.size));
+        let needed = joined(samples.chain(packets).collect(), SMALLEST_HOLE);
         let missing = without(&needed, &self.have);
         store.fetch(self.version, &missing, &self.file, deadline).await?;
         self.have = joined(self.have.iter().cloned().chain(missing).collect(), 0);

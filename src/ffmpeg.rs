@@ -41,16 +41,17 @@ impl Ffmpeg {
         Self { path }
     }
 
-    /// A command that reads `input` as MP4 and nothing else: a text file of that name would have ffmpeg read others.
+    /// A command that reads each of `inputs` as MP4 and nothing else: a text file of that name would have ffmpeg read
+    /// others.
     #[must_use]
-    pub fn reading(&self, input: &Path) -> FfmpegCommand {
+    pub fn reading(&self, inputs: &[&Path]) -> FfmpegCommand {
         let mut command = FfmpegCommand::new_with_path(&self.path);
-        command
-            .hide_banner()
-            .overwrite()
-            .args(["-nostdin", "-loglevel", "error", "-protocol_whitelist", "file", "-f", "mov"])
-            .args(["-max_pixels", MAX_PIXELS, "-noautorotate"])
-            .input(url(input));
+        command.hide_banner().overwrite().args(["-nostdin", "-loglevel", "error"]);
+        for input in inputs {
+            command
+                .args(["-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS, "-noautorotate"])
+                .input(url(input));
+        }
         command
     }
 

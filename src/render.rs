@@ -1,22 +1,20 @@
 //! Carries a cut out: plans it, fetches the bytes that the plan needs, plans again where they say otherwise, encodes what
 //! must be, splices, proves, and renders the thumbnails beside it. What it leaves are files; nothing is stored yet.
 
-use std::fs::File;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use futures::future::try_join;
-use shiguredo_mp4::boxes::SampleEntry;
 
 use crate::aws::store::Store;
-use crate::cut::edges::{self, Excerpt, Movie};
+use crate::cut::assembly::{self, Piece};
+use crate::cut::edges::{self, Excerpt};
 use crate::cut::evidence::Evidence;
-use crate::cut::movie::{Sample, Track};
 use crate::cut::picture::Picture;
 use crate::cut::plan::{Plan, Source};
 use crate::cut::proof;
 use crate::cut::segments::{Entries, How, Segment};
-use crate::cut::splice::{self, Place, Spliced};
+use crate::cut::soundtrack::{self, Workshop};
+use crate::cut::splice;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fetch::Fetched;
@@ -154,6 +152,7 @@ async fn settle(
                 table: &opened.video.table,
                 entries,
                 copy: *copy,
+                sound: opened.sound.as_ref().ok().filter(|sound| sound.is_aac()),
             })
             .collect();
         let plan = Plan::of(order.span, order.coverage, &sources);
@@ -166,7 +165,9 @@ async fn settle(
         for (index, fetched) in fetched.iter_mut().enumerate() {
             let segments = plan.segments.iter().filter(|segment| segment.recording == index).map(Segment::samples);
             let poster = (poster.recording == index).then(|| poster.excerpt.decode.clone());
-            fetched.need(&segments.chain(poster).collect::<Vec<_>>(), tools.store, tools.deadline).await?;
+            let samples: Vec<_> = segments.chain(poster).collect();
+            let packets: Vec<_> = plan.sound.iter().flat_map(|sound| sound.packets(index)).collect();
+            fetched.need(&samples, &packets, tools.store, tools.deadline).await?;
         }
         let shown = Segment {
             recording: poster.recording,
@@ -211,97 +212,42 @@ async fn cut(
     evidence: &[Evidence],
     fetched: &[Fetched<'_>],
 ) -> Result<PathBuf, Error> {
+    let Tools { ffmpeg, folder, deadline, .. } = tools;
     let copies = plan.segments.iter().any(|segment| matches!(segment.how, How::Copy { .. }));
-    let picture = Picture::like(fetched[main].video, main_sets.filter(|_| copies));
-    let mut encoded: Vec<Option<Movie>> = Vec::with_capacity(plan.segments.len());
+    let main_sets = main_sets.filter(|_| copies);
+    let picture = Picture::like(fetched[main].video, main_sets);
+    let mut pieces: Vec<Piece> = Vec::with_capacity(plan.segments.len());
     for (index, segment) in plan.segments.iter().enumerate() {
-        let How::Encode { decode, .. } = &segment.how else {
-            encoded.push(None);
-            continue;
-        };
-        let folder = tools.folder.join(format!("segment-{index}"));
-        std::fs::create_dir(&folder).map_err(|error| Error::passing(folder.display().to_string(), error))?;
-        let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
         let fetched = &fetched[segment.recording];
-        encoded.push(Some(edges::encode(tools.ffmpeg, fetched, &excerpt, picture, &folder, tools.deadline).await?));
+        let folder = folder.join(format!("segment-{index}"));
+        std::fs::create_dir(&folder).map_err(|error| Error::passing(folder.display().to_string(), error))?;
+        pieces.push(match &segment.how {
+            How::Copy { .. } => {
+                let evidence = &evidence[segment.recording];
+                tokio::task::block_in_place(|| assembly::copied(segment, fetched, evidence, &folder.join("samples")))?
+            }
+            How::Encode { decode, .. } => {
+                let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
+                let movie = edges::encode(ffmpeg, fetched, &excerpt, picture, &folder, deadline).await?;
+                Piece::Encoded(Box::new(movie))
+            }
+        });
     }
     let unusable = |reason: &str| Error::unusable("clip.mp4", reason);
-    let entry = entry(&encoded, &fetched[main].video.entry, main_sets.filter(|_| copies)).map_err(unusable)?;
-    let mut files: Vec<&File> = fetched.iter().map(|fetched| &fetched.file).collect();
-    files.extend(encoded.iter().flatten().map(|movie| &movie.file));
-    let spliced = spliced(plan, entry, &fetched[main].video.matrix, &encoded, evidence, fetched).map_err(unusable)?;
-    let path = tools.folder.join("clip.mp4");
-    tokio::task::block_in_place(|| splice::write(&path, std::slice::from_ref(&spliced), &files))?;
-    let claim = proof::Claim { path: &path, plan, spliced: &spliced, files: &files, recordings: fetched };
-    proof::check(tools.ffmpeg, claim, tools.folder, tools.deadline).await?;
+    let entry = assembly::entry(&pieces, &fetched[main].video.entry, main_sets).map_err(unusable)?;
+    let track = (entry, fetched[main].video.matrix);
+    let mut tracks = vec![assembly::track(plan, track, &pieces, evidence, fetched).map_err(unusable)?];
+    let made;
+    let mut files = assembly::files(fetched, &pieces);
+    if let Some(sound) = &plan.sound {
+        let workshop = Workshop { ffmpeg, fetched, folder, deadline, made: files.len() };
+        let sound = soundtrack::make(workshop, sound).await?;
+        (made, tracks) = (sound.1, [tracks, vec![sound.0]].concat());
+        files.extend(&made);
+    }
+    let path = folder.join("clip.mp4");
+    tokio::task::block_in_place(|| splice::write(&path, &tracks, &files))?;
+    let claim = proof::Claim { path: &path, plan, tracks: &tracks, files: &files, recordings: fetched };
+    proof::check(ffmpeg, claim, folder, deadline).await?;
     Ok(path)
-}
-
-/// The clip's one sample entry, with the parameter sets of what is copied and of what was encoded.
-fn entry(
-    encoded: &[Option<Movie>],
-    main: &SampleEntry,
-    copied: Option<&ParameterSets>,
-) -> Result<SampleEntry, &'static str> {
-    let mut encoded = encoded.iter().flatten().map(|movie| &movie.video.entry);
-    let Some(first) = encoded.next() else { return with_sets(main, copied.map(ParameterSets::complete)) };
-    if encoded.any(|entry| entry != first) {
-        return Err("the encoded segments' parameter sets differ");
-    }
-    match copied {
-        Some(copied) => with_sets(main, Some(copied.joined(&ParameterSets::read(first)?)?)),
-        None => Ok(first.clone()),
-    }
-}
-
-fn with_sets(entry: &SampleEntry, avcc: Option<shiguredo_mp4::boxes::AvccBox>) -> Result<SampleEntry, &'static str> {
-    match (entry.clone(), avcc) {
-        (SampleEntry::Avc1(mut avc1), Some(avcc)) => {
-            avc1.avcc_box = avcc;
-            Ok(SampleEntry::Avc1(avc1))
-        }
-        _ => Err("copied pictures are not H.264"),
-    }
-}
-
-/// The clip's one video track, out of all segments' samples.
-fn spliced(
-    plan: &Plan,
-    entry: SampleEntry,
-    matrix: &[i32; 9],
-    encoded: &[Option<Movie>],
-    evidence: &[Evidence],
-    fetched: &[Fetched<'_>],
-) -> Result<Spliced, &'static str> {
-    let (mut samples, mut places) = (Vec::with_capacity(plan.times.len()), Vec::with_capacity(plan.times.len()));
-    let mut encoded_file = fetched.len();
-    for (segment, movie) in plan.segments.iter().zip(encoded) {
-        let times = &plan.times[samples.len()..samples.len() + segment.frames.len()];
-        let (table, file, range) = match (&segment.how, movie) {
-            (How::Copy { samples }, _) => (&fetched[segment.recording].video.table, segment.recording, samples.clone()),
-            (How::Encode { .. }, Some(movie)) => {
-                encoded_file += 1;
-                (&movie.video.table, encoded_file - 1, 0..movie.video.table.samples.len())
-            }
-            (How::Encode { .. }, None) => return Err("a segment is missing"),
-        };
-        // the frames' order in time gives each sample its time
-        let mut by_time: Vec<usize> = range.clone().collect();
-        by_time.sort_by_key(|&sample| table.samples[sample].pts);
-        let mut pts = vec![0; by_time.len()];
-        for (&sample, &time) in by_time.iter().zip(times) {
-            pts[sample - range.start] = time;
-        }
-        for (sample, pts) in range.zip(pts) {
-            let source = table.samples[sample];
-            let sync = match segment.how {
-                How::Copy { .. } => evidence[segment.recording].entries.is_idr(sample),
-                How::Encode { .. } => source.sync,
-            };
-            samples.push(Sample { size: source.size, pts, sync });
-            places.push(Place { file, offset: source.offset });
-        }
-    }
-    let timescale = NonZeroU32::new(plan.timescale).ok_or("a timescale of 0")?;
-    Ok(Spliced { track: Track { entry, matrix: *matrix, timescale, samples, end_pts: plan.end }, places })
 }

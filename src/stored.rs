@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::time::{Span, Timestamp};
 
 /// Changes whenever the same request would give other bytes.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 const GAPS: &str = "gaps";
 const NONE: &str = "none";
 /// S3 holds 2 KB of user-defined metadata an object (`PutObject`, "User-defined object metadata").

@@ -8,16 +8,16 @@ use tracing::{error, warn};
 use crate::aws::store::{ObjectId, Store, Version};
 use crate::deadline::Deadline;
 use crate::error::{Error, Kind};
+use crate::footage::index::Index;
 use crate::footage::recording::Recording;
-use crate::footage::samples::{Step, Video, step};
+use crate::footage::sound::Sound;
+use crate::footage::tracks::{Tracks, Video};
 use crate::settings::Settings;
 use crate::time::{Span, Timestamp};
 
-/// The first read of an object: enough for the headers of a file whose `moov` lies at its end, and for all of a short
-/// one's that lies in front.
-const FIRST_READ: u64 = 64 << 10;
-/// Boxes at the top of a file that are walked over before it is given up.
-const MOST_BOXES: usize = 64;
+/// How much is read at once where only a box's header is wanted: often all of the box, or the next ones' headers, come
+/// with it.
+const READ_AHEAD: u64 = 64 << 10;
 /// Recordings that are opened at once.
 const PARALLEL: usize = 8;
 
@@ -30,6 +30,8 @@ pub struct Opened {
     pub version: Version,
     /// Its frames.
     pub video: Video,
+    /// Its sound, or why it is to be had without.
+    pub sound: Result<Sound, String>,
     /// What it shows: from the instant in its name on, as long as its own video lasts.
     pub span: Span,
 }
@@ -106,39 +108,31 @@ async fn open_one(
     let dir = &settings.bucket_origin_dir;
     let key = if dir.is_empty() { recording.name.clone() } else { format!("{dir}/{}", recording.name) };
     let id = ObjectId { bucket: settings.bucket_origin.clone(), key };
-    let (first, version) = store.open(&id, FIRST_READ, deadline).await?;
-    let moov = moov(store, &version, first, deadline).await?;
-    let video = Video::read(&moov, version.length).map_err(|reason| Error::unusable(id.to_string(), reason))?;
+    let (first, version) = store.open(&id, READ_AHEAD, deadline).await?;
+    let tracks = tracks(store, &version, first, deadline).await?;
+    let Tracks { video, sound } = tracks;
     let ends = Timestamp::from_us(recording.starts.as_us().saturating_add(video.table.length_us()));
     let span = Span::new(recording.starts, ends).ok_or_else(|| Error::unusable(id.to_string(), "shows nothing"))?;
-    Ok(Opened { recording, version, video, span })
+    Ok(Opened { recording, version, video, sound, span })
 }
 
-/// The bytes of the `moov` box, in front of the media data or behind it.
-async fn moov(store: &Store, version: &Version, first: Vec<u8>, deadline: Deadline) -> Result<Vec<u8>, Error> {
+/// The tracks of an object, `window` being its first bytes.
+async fn tracks(store: &Store, version: &Version, mut window: Vec<u8>, deadline: Deadline) -> Result<Tracks, Error> {
     let unusable = |reason: String| Error::unusable(version.id.to_string(), reason);
-    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    let mut window = (0, first); // bytes that have been read, and where they begin
-    let mut at = 0;
-    for _ in 0..MOST_BOXES {
-        let known = window.1.get(index(at - window.0)..).unwrap_or_default();
-        match step(known, at, version.length).map_err(unusable)? {
-            Step::Moov { offset, size } => {
-                let mut moov = known[..known.len().min(index(size))].to_vec();
-                let have = offset + moov.len() as u64;
-                if have < offset + size {
-                    moov.extend(store.read(version, have..offset + size, deadline).await?);
-                }
-                return Ok(moov);
-            }
-            Step::Next(next) => {
-                at = next;
-                let read_until = window.0 + window.1.len() as u64;
-                if at + 16 > read_until {
-                    window = (at, store.read(version, at..version.length.min(at + FIRST_READ), deadline).await?);
-                }
-            }
+    let mut index = Index::new(version.length);
+    let mut from = 0; // where in the object the window begins
+    while let Some(wanted) = index.wants() {
+        let known = wanted.start.checked_sub(from).and_then(|at| window.get(usize::try_from(at).ok()?..));
+        let mut bytes = known.unwrap_or_default().to_vec();
+        let length = usize::try_from(wanted.end - wanted.start).map_err(|error| unusable(error.to_string()))?;
+        if bytes.len() < length {
+            let missing = wanted.start + bytes.len() as u64;
+            let ahead = version.length.min(wanted.end.max(missing + READ_AHEAD));
+            bytes.extend(store.read(version, missing..ahead, deadline).await?);
+            (from, window) = (wanted.start, bytes.clone());
         }
+        bytes.truncate(length);
+        index.take(bytes).map_err(unusable)?;
     }
-    Err(unusable(format!("no moov box among the first {MOST_BOXES} boxes")))
+    index.tracks().map_err(unusable)
 }

@@ -49,7 +49,7 @@ pub async fn render(
     for (n, (width, height)) in sizes.iter().enumerate() {
         graph.push(format!("[in{n}]scale={width}:{height}:flags=bicubic+accurate_rnd,setsar=1[out{n}]"));
     }
-    let mut command = ffmpeg.reading(&input);
+    let mut command = ffmpeg.reading(&[&input]);
     command.filter_complex(graph.join(";"));
     let mut thumbnails = Vec::with_capacity(sizes.len());
     for (n, &(width, _)) in sizes.iter().enumerate() {

@@ -90,6 +90,13 @@ impl fmt::Display for Span {
     }
 }
 
+/// Ticks of `from` a second in ticks of `to` a second, rounded to the nearest; the greatest there is beyond it.
+#[must_use]
+pub fn rescaled(ticks: i64, from: u32, to: u32) -> i64 {
+    let (from, to) = (i128::from(from.max(1)), i128::from(to));
+    i64::try_from((i128::from(ticks) * to + from / 2).div_euclid(from)).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,10 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fetch::Fetched;
 use crate::ffmpeg::{Ffmpeg, url};
-use crate::footage::samples::{Sample as Source, Step, Video, step};
+use crate::footage::index::Index;
+use crate::footage::samples::Sample as Source;
+use crate::footage::sound::Sound;
+use crate::footage::tracks::{Tracks, Video};
 
 /// Some frames of a recording, and the samples they are decoded from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +34,10 @@ pub const ANY_RATE: u32 = 30;
 /// A movie on disk, and its frames.
 #[derive(Debug)]
 pub struct Movie {
-    /// Its table.
+    /// Its frames.
     pub video: Video,
+    /// Its sound, or why there is none.
+    pub sound: Result<Sound, String>,
     /// The file.
     pub file: File,
 }
@@ -100,7 +105,7 @@ pub async fn encode(
         picture.rate,
         picture.filters(fetched.video).map_err(unusable)?
     );
-    let mut command = ffmpeg.reading(&input);
+    let mut command = ffmpeg.reading(&[&input]);
     command
         .args(["-map", "0:v:0"])
         .filter(filters)
@@ -126,26 +131,28 @@ pub async fn encode(
     Ok(encoded)
 }
 
-/// Reads the table of a movie on disk.
+/// Reads the tables of a movie on disk.
 ///
 /// # Errors
 /// Says what is wrong with it.
 pub fn reopen(path: &Path) -> Result<Movie, String> {
+    let (index, file) = indexed(path)?;
+    let Tracks { video, sound } = index.tracks()?;
+    Ok(Movie { video, sound, file })
+}
+
+/// Finds the boxes of a file on disk that tell of its samples.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn indexed(path: &Path) -> Result<(Index, File), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let file = File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    let mut at = 0;
-    loop {
-        let mut header = [0; 16];
-        let available = usize::try_from(length.saturating_sub(at)).unwrap_or(usize::MAX).min(header.len());
-        file.read_exact_at(&mut header[..available], at).map_err(failed)?;
-        match step(&header[..available], at, length)? {
-            Step::Next(next) => at = next,
-            Step::Moov { offset, size } => {
-                let mut moov = vec![0; usize::try_from(size).map_err(|error| error.to_string())?];
-                file.read_exact_at(&mut moov, offset).map_err(failed)?;
-                return Ok(Movie { video: Video::read(&moov, length)?, file });
-            }
-        }
+    let mut index = Index::new(file.metadata().map_err(failed)?.len());
+    while let Some(wanted) = index.wants() {
+        let mut bytes = vec![0; usize::try_from(wanted.end - wanted.start).map_err(|error| error.to_string())?];
+        file.read_exact_at(&mut bytes, wanted.start).map_err(failed)?;
+        index.take(bytes)?;
     }
+    Ok((index, file))
 }

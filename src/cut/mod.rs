@@ -6,12 +6,17 @@ pub mod orientation;
 pub mod picture;
 pub mod plan;
 pub mod segments;
+pub mod sound;
 
+#[cfg(feature = "function")]
+pub mod assembly;
 #[cfg(feature = "function")]
 pub mod edges;
 #[cfg(feature = "function")]
 pub mod evidence;
 #[cfg(feature = "function")]
 pub mod proof;
+#[cfg(feature = "function")]
+pub mod soundtrack;
 #[cfg(feature = "function")]
 pub mod splice;

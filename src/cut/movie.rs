@@ -323,7 +323,8 @@ mod tests {
     use shiguredo_mp4::{BoxHeader, Decode, Uint};
 
     use super::*;
-    use crate::footage::samples::{Step, Video, step};
+    use crate::footage::index::Index;
+    use crate::footage::tracks::Tracks;
 
     fn entry() -> SampleEntry {
         SampleEntry::Avc1(Avc1Box {
@@ -364,17 +365,13 @@ mod tests {
     }
 
     /// Finds and reads the `moov` of `head` as a recording's is read.
-    fn reopened(head: &Head, object_length: u64) -> Video {
-        let mut at = 0;
-        loop {
-            match step(&head.bytes[usize::try_from(at).expect("small")..], at, object_length).expect("boxes in order") {
-                Step::Next(next) => at = next,
-                Step::Moov { offset, size } => {
-                    let moov = usize::try_from(offset).expect("small")..usize::try_from(offset + size).expect("small");
-                    return Video::read(&head.bytes[moov], object_length).expect("readable");
-                }
-            }
+    fn reopened(head: &Head, object_length: u64) -> Tracks {
+        let mut index = Index::new(object_length);
+        while let Some(wanted) = index.wants() {
+            let wanted = usize::try_from(wanted.start).expect("small")..usize::try_from(wanted.end).expect("small");
+            index.take(head.bytes[wanted].to_vec()).expect("boxes in order");
         }
+        index.tracks().expect("readable")
     }
 
     proptest! {
@@ -391,7 +388,7 @@ mod tests {
             let track = track(samples.clone(), 503);
             let head = Head::of(std::slice::from_ref(&track)).expect("writable");
             let data: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
-            let read = reopened(&head, head.bytes.len() as u64 + data);
+            let read = reopened(&head, head.bytes.len() as u64 + data).video;
             prop_assert_eq!(read.entry, track.entry);
             prop_assert_eq!(read.table.end_pts, 503);
             let mut at = head.bytes.len() as u64;
@@ -406,7 +403,7 @@ mod tests {
     fn beyond_4_gib_offsets_and_the_data_header_grow() {
         let samples: Vec<_> = (0..3).map(|pts| Sample { size: 2 << 30, pts: pts * 30, sync: true }).collect();
         let head = Head::of(&[track(samples, 90)]).expect("writable");
-        let read = reopened(&head, head.bytes.len() as u64 + (6 << 30));
+        let read = reopened(&head, head.bytes.len() as u64 + (6 << 30)).video;
         assert_eq!(read.table.samples[2].offset, head.bytes.len() as u64 + (4 << 30));
         let (mdat, length) = BoxHeader::decode(&head.bytes[head.bytes.len() - 16..]).expect("a header");
         assert_eq!((mdat.box_size.get(), length), ((6 << 30) + 16, 16));

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use crate::cut::movie;
 use crate::cut::orientation::Orientation;
 use crate::footage::parameter_sets::ParameterSets;
-use crate::footage::samples::Video;
+use crate::footage::tracks::Video;
 
 /// How a clip's encoded pictures look, and how they are encoded.
 #[derive(Clone, Copy, Debug)]

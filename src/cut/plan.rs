@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use crate::cut::clock::{Clock, Wall, timescale};
 use crate::cut::segments::{Entries, How, Segment, split};
+use crate::cut::sound::{self, Pictures, SoundPlan};
 use crate::footage::coverage::Coverage;
 use crate::footage::samples::SampleTable;
+use crate::footage::sound::Sound;
 use crate::time::{Span, Timestamp};
 
 /// A recording, as far as the plan is concerned.
@@ -20,6 +22,8 @@ pub struct Source<'a> {
     pub entries: &'a Entries,
     /// Why its samples can't be copied, if that is so.
     pub copy: Result<(), &'static str>,
+    /// Its sound; none if it is to be had without.
+    pub sound: Option<&'a Sound>,
 }
 
 /// A clip, frame by frame.
@@ -33,6 +37,8 @@ pub struct Plan {
     pub times: Vec<i64>,
     /// When the last frame's time is over.
     pub end: i64,
+    /// What is heard, if anything is.
+    pub sound: Option<SoundPlan>,
 }
 
 impl Plan {
@@ -75,7 +81,16 @@ impl Plan {
         let held_to_end = !coverage.tail_gap(span) && shown_until < span.end();
         let end = if held_to_end { whole } else { natural.min(whole) };
         let end = end.max(times.last()? + 1);
-        Some(Self { segments, timescale, times, end })
+        let first = wall(&segments[0], sources[segments[0].recording].table.frame(segments[0].frames.start).pts);
+        let pictures = Pictures {
+            clock,
+            origin: if held_from_start { Wall::at(span.start()) } else { first },
+            end: (end, timescale),
+        };
+        let sounds: Vec<sound::Source<'_>> =
+            sources.iter().map(|source| sound::Source { starts: source.starts, sound: source.sound }).collect();
+        let sound = SoundPlan::of(pictures, coverage, &sounds);
+        Some(Self { segments, timescale, times, end, sound })
     }
 
     /// How many frames are copied, and how many encoded.
@@ -88,10 +103,13 @@ impl Plan {
         (count(true), count(false))
     }
 
-    /// Why some frames are encoded, each reason once.
+    /// Why some frames, or all sound, are encoded, each reason once.
     #[must_use]
     pub fn reasons(&self) -> String {
         let mut reasons: Vec<&str> = Vec::new();
+        if let Some(SoundPlan { how: sound::How::Encode { why }, .. }) = self.sound {
+            reasons.push(why);
+        }
         for segment in &self.segments {
             if let How::Encode { why, .. } = segment.how
                 && !reasons.contains(&why)

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use shiguredo_mp4::boxes::SampleEntry;
 
 use crate::cut::edges::{ANY_RATE, Excerpt, Movie, reopen, write_excerpt};
 use crate::cut::plan::Plan;
@@ -17,7 +18,8 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fetch::Fetched;
 use crate::ffmpeg::{Ffmpeg, url};
-use crate::footage::samples::Video;
+use crate::footage::sound::PACKET;
+use crate::footage::tracks::Video;
 
 /// Pictures of a copied run that are decoded after a joint. The first is an IDR picture: if it and those after it come
 /// out right, its parameter sets were found and what came before was let go.
@@ -32,8 +34,8 @@ pub struct Claim<'a> {
     pub path: &'a Path,
     /// What it should be.
     pub plan: &'a Plan,
-    /// What was written into it.
-    pub spliced: &'a Spliced,
+    /// What was written into it: the pictures, then the sound if there is any.
+    pub tracks: &'a [Spliced],
     /// The files that its samples were taken from.
     pub files: &'a [&'a File],
     /// The recordings.
@@ -93,32 +95,53 @@ fn differs(reason: String) -> Error {
     Error::unusable("clip.mp4", reason)
 }
 
-/// Reopens the clip and compares its table with the plan and its copied bytes with their sources.
+/// Reopens the clip and compares its tables with the plan and its bytes with their sources.
 fn on_disk(claim: Claim<'_>) -> Result<Movie, String> {
-    let Claim { path, plan, spliced, files, .. } = claim;
+    let Claim { path, plan, tracks, files, .. } = claim;
     let clip = reopen(path)?;
     let table = &clip.video.table;
     let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();
     if times != plan.times || table.end_pts != plan.end || table.timescale != plan.timescale {
         return Err(format!("{} frames, not at the times of the {} planned", times.len(), plan.times.len()));
     }
-    if clip.video.entry != spliced.track.entry {
-        return Err("other parameter sets than were spliced".to_owned());
+    let samples = table.samples.iter().map(|sample| (sample.offset, sample.size));
+    let mut there: Vec<(&SampleEntry, Vec<(u64, u32)>)> = vec![(&clip.video.entry, samples.collect())];
+    if let Ok(sound) = &clip.sound {
+        let in_time = (0..).step_by(PACKET as usize).zip(&sound.packets).all(|(at, packet)| packet.at == at);
+        if !in_time {
+            return Err("packets of sound at other times than planned".to_owned());
+        }
+        there.push((&sound.entry, sound.packets.iter().map(|packet| (packet.offset, packet.size)).collect()));
+    }
+    if there.len() != tracks.len() {
+        return Err(format!("{} tracks in place of {}", there.len(), tracks.len()));
+    }
+    for ((entry, samples), spliced) in there.into_iter().zip(tracks) {
+        if *entry != spliced.track.entry {
+            return Err("other parameters than were spliced".to_owned());
+        }
+        same_bytes(&clip.file, &samples, spliced, files)?;
+    }
+    Ok(clip)
+}
+
+/// Compares samples, given by place and size, with those that they were copied from.
+fn same_bytes(clip: &File, samples: &[(u64, u32)], spliced: &Spliced, files: &[&File]) -> Result<(), String> {
+    if samples.len() != spliced.places.len() {
+        return Err(format!("{} samples in place of {}", samples.len(), spliced.places.len()));
     }
     let failed = |error: std::io::Error| error.to_string();
     let (mut there, mut here) = (Vec::new(), Vec::new());
-    for (sample, place) in table.samples.iter().zip(&spliced.places) {
-        for (bytes, file, offset) in
-            [(&mut there, files[place.file], place.offset), (&mut here, &clip.file, sample.offset)]
-        {
-            bytes.resize(sample.size as usize, 0);
+    for (&(offset, size), place) in samples.iter().zip(&spliced.places) {
+        for (bytes, file, offset) in [(&mut there, files[place.file], place.offset), (&mut here, clip, offset)] {
+            bytes.resize(size as usize, 0);
             file.read_exact_at(bytes, offset).map_err(failed)?;
         }
         if there != here {
-            return Err(format!("other bytes at {} than were spliced", sample.offset));
+            return Err(format!("other bytes at {offset} than were spliced"));
         }
     }
-    Ok(clip)
+    Ok(())
 }
 
 /// Each segment with its samples in the clip.
@@ -173,7 +196,7 @@ async fn pictures(
     let Decode { video, file, samples } = decode;
     let excerpt = Excerpt { frames: 0..1, decode: samples.clone() };
     tokio::task::block_in_place(|| write_excerpt(video, file, &excerpt, ANY_RATE, &movie))?;
-    let mut command = ffmpeg.reading(&movie);
+    let mut command = ffmpeg.reading(&[&movie]);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framemd5").output(url(&hashes));
     ffmpeg.run(command, "clip.mp4", deadline).await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;

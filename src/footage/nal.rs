@@ -37,6 +37,21 @@ pub fn units(sample: &[u8], length_size: usize) -> impl Iterator<Item = Result<&
     })
 }
 
+/// `sample` with length fields of four bytes in place of `length_size`.
+///
+/// # Errors
+/// As [`units`].
+pub fn with_wide_lengths(sample: &[u8], length_size: usize) -> Result<Vec<u8>, &'static str> {
+    let mut wide = Vec::with_capacity(sample.len() + 64);
+    for unit in units(sample, length_size) {
+        let unit = unit?;
+        let length = u32::try_from(unit.len()).map_err(|_| "a NAL unit of more than 4 GiB")?;
+        wide.extend_from_slice(&length.to_be_bytes());
+        wide.extend_from_slice(unit);
+    }
+    Ok(wide)
+}
+
 /// The type of a NAL unit, from its first byte.
 #[must_use]
 pub fn kind(unit: &[u8]) -> Option<UnitType> {
@@ -109,6 +124,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn wide_lengths_lead_to_the_same_units(units in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..9)) {
+            let narrow: Vec<u8> = units.iter().flat_map(|unit| [&[u8::try_from(unit.len()).expect("short")][..], unit].concat()).collect();
+            let units: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(with_wide_lengths(&narrow, 1), Ok(sample(&units)));
+        }
+
         #[test]
         fn no_sample_makes_it_panic(sample in prop::collection::vec(any::<u8>(), 0..99), length_size in 1_usize..=4) {
             let _ = entry(&sample, length_size);

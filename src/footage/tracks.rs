@@ -1,0 +1,150 @@
+//! What one MP4 holds: its pictures and its sound, on one clock (ISO/IEC 14496-12, sections 8.3 to 8.8). Pure: it is given
+//! the boxes that [`Index`](crate::footage::index::Index) finds, never a file.
+
+use std::ops::Range;
+
+use shiguredo_mp4::BoxType;
+use shiguredo_mp4::boxes::{EdtsBox, MoovBox, SampleEntry, TrakBox};
+
+use crate::footage::fragments;
+use crate::footage::samples::{self, Packet, SampleTable};
+use crate::footage::sound::{Sound, SoundPacket};
+use crate::time::rescaled;
+
+/// A video track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Video {
+    /// Its frames.
+    pub table: SampleTable,
+    /// Its one sample entry: codec and parameter sets, without its bit rate, which is the file's own.
+    pub entry: SampleEntry,
+    /// The transformation for display, from `tkhd`: rotation by the camera's mounting.
+    pub matrix: [i32; 9],
+}
+
+/// The first video track and the first sound track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracks {
+    /// The pictures.
+    pub video: Video,
+    /// The sound. What is wrong with it costs only the sound.
+    pub sound: Result<Sound, String>,
+}
+
+impl Tracks {
+    /// Reads them. `object_length` is that of the whole file, in bytes.
+    ///
+    /// # Errors
+    /// Says what makes the video unusable. Nothing that the boxes claim is believed before it is checked against the
+    /// bytes that are there.
+    pub fn read(moov: &MoovBox, moofs: &[(u64, Vec<u8>)], object_length: u64) -> Result<Self, String> {
+        let file = File { moov, moofs, object_length };
+        let track = file.track(*b"vide").ok_or("no video track")?;
+        let timescale = track.mdia_box.mdhd_box.timescale.get();
+        let packets = file.packets(track)?;
+        let edit = Edit::read(track.edts_box.as_ref(), timescale, moov.mvhd_box.timescale.get())?;
+        let cslg = track.mdia_box.minf_box.stbl_box.cslg_box.as_ref().filter(|_| moofs.is_empty());
+        let stated_end = cslg.map(|cslg| cslg.composition_end_time);
+        let table = SampleTable::of(&packets, timescale, stated_end, &edit.shown)?;
+        let starts = edit.movie_time(table.first_pts());
+        let sound = file.sound((starts, timescale));
+        Ok(Self { video: Video { table, entry: entry(track)?, matrix: track.tkhd_box.matrix }, sound })
+    }
+}
+
+impl Sound {
+    /// Reads the sound of a file without pictures, of `object_length` bytes.
+    ///
+    /// # Errors
+    /// Says what makes it unusable.
+    pub fn read(moov: &MoovBox, object_length: u64) -> Result<Self, String> {
+        File { moov, moofs: &[], object_length }.sound((0, 1))
+    }
+}
+
+/// A file's boxes.
+struct File<'a> {
+    moov: &'a MoovBox,
+    moofs: &'a [(u64, Vec<u8>)],
+    object_length: u64,
+}
+
+impl File<'_> {
+    fn track(&self, handler: [u8; 4]) -> Option<&TrakBox> {
+        self.moov.trak_boxes.iter().find(|track| track.mdia_box.hdlr_box.handler_type == handler)
+    }
+
+    fn packets(&self, track: &TrakBox) -> Result<Vec<Packet>, String> {
+        let mut packets = samples::packets(&track.mdia_box.minf_box.stbl_box)?;
+        if self.moov.mvex_box.is_some() {
+            packets.extend(fragments::packets(self.moov, self.moofs, track.tkhd_box.track_id)?);
+        }
+        samples::check(&packets, track.mdia_box.mdhd_box.timescale.get(), self.object_length)?;
+        Ok(packets)
+    }
+
+    /// The sound, where the first frame is shown at `starts` of the movie, in ticks and ticks a second.
+    fn sound(&self, starts: (i64, u32)) -> Result<Sound, String> {
+        let track = self.track(*b"soun").ok_or("no sound track")?;
+        let timescale = track.mdia_box.mdhd_box.timescale.get();
+        let packets = self.packets(track)?;
+        let edit = Edit::read(track.edts_box.as_ref(), timescale, self.moov.mvhd_box.timescale.get())?;
+        let starts = rescaled(starts.0, starts.1, timescale);
+        let at = |dts: i64| edit.movie_time(dts).saturating_sub(starts);
+        let last = packets.last().ok_or("no packet of sound")?;
+        let packet = |packet: &Packet| SoundPacket { offset: packet.offset, size: packet.size, at: at(packet.dts) };
+        Ok(Sound {
+            timescale,
+            packets: packets.iter().map(packet).collect(),
+            end: at(last.dts).saturating_add(i64::from(last.duration)),
+            entry: entry(track)?,
+        })
+    }
+}
+
+/// The track's one sample entry, without what is true of its own file only (`btrt`, its bit rate).
+fn entry(track: &TrakBox) -> Result<SampleEntry, String> {
+    let [entry] = &track.mdia_box.minf_box.stbl_box.stsd_box.entries[..] else {
+        return Err("not just one sample entry".to_owned());
+    };
+    let mut entry = entry.clone();
+    let unknown = match &mut entry {
+        SampleEntry::Avc1(entry) => &mut entry.unknown_boxes,
+        SampleEntry::Mp4a(entry) => &mut entry.unknown_boxes,
+        _ => return Ok(entry),
+    };
+    unknown.retain(|unknown| unknown.box_type != BoxType::Normal(*b"btrt"));
+    Ok(entry)
+}
+
+/// What an edit list makes of a track (`elst`, section 8.6.6).
+struct Edit {
+    /// The composition times that are shown.
+    shown: Range<i64>,
+    /// By how much the track begins later in the movie.
+    delay: i64,
+}
+
+impl Edit {
+    fn read(edts: Option<&EdtsBox>, timescale: u32, movie_timescale: u32) -> Result<Self, String> {
+        let entries = edts.and_then(|edts| edts.elst_box.as_ref()).map_or(&[][..], |elst| &elst.entries);
+        let ticks = |duration: u64| rescaled(i64::try_from(duration).unwrap_or(i64::MAX), movie_timescale, timescale);
+        let mut edits = entries.iter().skip_while(|entry| entry.media_time == -1);
+        let empty = entries.iter().take_while(|entry| entry.media_time == -1);
+        let delay = empty.fold(0, |delay: i64, entry| delay.saturating_add(ticks(entry.edit_duration)));
+        let Some(edit) = edits.next() else { return Ok(Self { shown: i64::MIN..i64::MAX, delay: 0 }) };
+        let plain = edit.media_rate.integer == 1 && edit.media_rate.fraction == 0 && edit.media_time >= 0;
+        if edits.next().is_some() || !plain {
+            return Err("elst: more than one plain edit".to_owned());
+        }
+        // 0 is "as long as there is", which is what fragmented files say
+        let length = Some(ticks(edit.edit_duration)).filter(|&length| length > 0);
+        let until = length.and_then(|length| edit.media_time.checked_add(length)).unwrap_or(i64::MAX);
+        Ok(Self { shown: edit.media_time..until, delay })
+    }
+
+    /// When a composition time comes in the movie. Without an edit the two are the same.
+    fn movie_time(&self, time: i64) -> i64 {
+        time.saturating_sub(self.shown.start.max(0)).saturating_add(self.delay)
+    }
+}
