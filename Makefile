@@ -10,7 +10,7 @@ SHELL_SCRIPTS = $(shell find scripts layers .ci -name '*.sh' -not -path '*/opt/*
 
 .PHONY: help
 help: ## lists these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .PHONY: install
 install: ## installs what the work here needs
@@ -49,6 +49,10 @@ build: installed ## builds the function
 	@cargo lambda build --locked --release --compiler cargo --output-format zip
 test: ffmpeg ## runs all tests
 	cargo test --locked
+
+.PHONY: test-browser
+test-browser: installed ## plays the clips that the tests made in a real browser
+	@python scripts/browser_test.py
 
 .PHONY: bench
 bench: ffmpeg build ## measures the function beside what it replaces; QUICK=1 only shows that this works

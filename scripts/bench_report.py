@@ -109,14 +109,14 @@ def _summary(rows: Mapping[Case, Row], random_spans: Mapping[str, float]) -> dic
     named, jpg = rows[NAMED], rows[NAMED_JPG]
     hours = rows.get(Case(60, 2, 60, "png"))
     short, long = (rows.get(Case(seconds, 2, 10, "png")) for seconds in (20, 300))
-    least = rows[Case(5, 1, 10, "png")]
+    least = [row for case, row in rows.items() if case.seconds == 5]
     return {
         "times_faster_than_reference": _ratio(named.wall_ms("reference"), named.wall_ms("function")),
         "times_faster_than_reference_jpg": _ratio(jpg.wall_ms("reference"), jpg.wall_ms("function")),
         "times_floor": _ratio(named.wall_ms("function"), named.wall_ms("floor")),
         "times_floor_jpg": _ratio(jpg.wall_ms("function"), jpg.wall_ms("floor")),
         "bytes_fetched_over_needed": named.counted.fetched_bytes / named.needed_bytes,
-        "bytes_fetched_over_needed_5_s": least.counted.fetched_bytes / least.needed_bytes,
+        "bytes_fetched_over_needed_5_s": max(row.counted.fetched_bytes / row.needed_bytes for row in least),
         "frames_encoded": named.runs["function"][0].encoded,
         "frames_encoded_too_many": max(row.encoded_too_many for row in rows.values()),
         "peak_rss_mb": max(run.peak_rss_mb for row in rows.values() for run in row.runs["function"]),

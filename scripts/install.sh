@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 quiet=
 [[ ${1:-} == -q ]] && quiet=yes
 
-# ffmpeg and the font only draw footage; the function runs its own ffmpeg, which nasm to pkg-config build.
+# ffmpeg and the font only draw footage; the function runs its own ffmpeg, which nasm to pkg-config build. Chromium plays
+# the tests' clips.
 packages=(
-  ca-certificates ffmpeg fonts-dejavu-core python3-venv shellcheck unzip
+  ca-certificates chromium chromium-driver ffmpeg fonts-dejavu-core python3-venv shellcheck unzip
   dpkg-dev gcc libc6-dev make nasm pkg-config
 )
 

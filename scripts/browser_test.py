@@ -1,0 +1,124 @@
+"""Plays clips in Chromium, and reads off a canvas which frames it shows.
+
+Beside each clip `NAME.mp4` lies `NAME.json`, which says what it must show:
+
+    frames    the numbers that stand in its frames, in the order in which they are shown
+    times_ms  when each is shown, from the clip's start
+    joints    which of them are the first after a joint
+    size      width and height as displayed
+    rotation  by how many degrees it is turned clockwise to be displayed, and the row of blocks with it
+    blocks    where the number stands, in displayed pixels: x and y of the top left corner of the first block, block,
+              which is its side (or its width and height, where pixels are no squares), and bits, how many there are.
+              Where the row runs in another direction than rotation says, step is the way to the next block: [x, y]
+
+Of every clip it seeks the start, both sides of every joint and the end, then plays all of it, fast.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from selenium.webdriver.remote.webdriver import WebDriver
+
+import browser
+import console
+import processes
+from stack import ROOT
+
+PAGE = Path(__file__).with_name("browser_test.html")
+SCRIPT_SECONDS = 120
+DIRECTIONS = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip, and what it must show."""
+
+    name: str
+    told: dict
+
+    @property
+    def wanted(self) -> list[int]:
+        """Which frames are sought: the first, those around joints, the last."""
+        count = len(self.told["frames"])
+        around = {frame for joint in self.told["joints"] if joint for frame in (joint - 1, joint)}
+        return sorted({0, count - 1} | around)
+
+    def for_page(self) -> dict:
+        """What the page is told."""
+        times = self.told["times_ms"]
+        after = [*times[1:], 2 * times[-1] - times[-2] if len(times) > 1 else times[-1] + 10]
+        blocks, (across, down) = self.told["blocks"], DIRECTIONS[self.told.get("rotation", 0)]
+        width, height = blocks["block"] if isinstance(blocks["block"], list) else [blocks["block"]] * 2
+        step = blocks.get("step", [across * width, down * height])
+        middle = (blocks["x"] + width / 2, blocks["y"] + height / 2)
+        return {
+            "url": f"{self.name}.mp4",
+            "size": self.told["size"],
+            "points": [[middle[0] + n * step[0], middle[1] + n * step[1]] for n in range(blocks["bits"])],
+            "seeks": [(times[frame] + after[frame]) / 2000 for frame in self.wanted],
+        }
+
+    def faults(self, seen: dict) -> list[str]:
+        """What is wrong with what the page saw."""
+        frames, times = self.told["frames"], self.told["times_ms"]
+        faults = [seen["error"]] if seen["error"] else []
+        for frame, shown in zip(self.wanted, seen["sought"], strict=False):
+            if shown != frames[frame]:
+                where = " (first after a joint)" if frame in self.told["joints"] else ""
+                faults.append(f"frame {frame}{where} at {times[frame]:.1f} ms: wanted {frames[frame]}, seen {shown}")
+        # While it plays some frames are never on screen, but those that are come in their order.
+        last = 0
+        for shown in seen["played"]:
+            if shown not in frames[last:]:
+                faults.append(f"playing, after frame {last} at {times[last]:.1f} ms ({frames[last]}): seen {shown}")
+                break
+            last = frames.index(shown, last)
+        return faults
+
+
+def main() -> None:
+    """What `make test-browser` does."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--folder", type=Path, default=ROOT / "dist" / "zoo", help="where the clips are")
+    folder = arguments.parse_args().folder
+    processes.end_on_signals()
+    clips = [Clip(file.stem, json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))]
+    if not clips:
+        console.fail(f"no clips are in {folder}: make test leaves them there")
+    with console.one_line_errors(), browser.serving(folder, PAGE) as url, browser.chromium() as driver:
+        driver.get(url)
+        driver.set_script_timeout(SCRIPT_SECONDS)
+        wrong = sum(_is_wrong(clip, driver) for clip in clips)
+        _check_that_it_sees(clips[0], driver)
+        which = f"in Chromium {driver.capabilities['browserVersion']}"
+    if wrong:
+        console.fail(f"{wrong} of {len(clips)} clips are wrong {which}")
+    console.say(f"{len(clips)} clips are right {which}")
+
+
+def _is_wrong(clip: Clip, driver: WebDriver) -> bool:
+    seen = _watch(clip, driver)
+    faults = clip.faults(seen)
+    told = f"{len(seen['sought'])} frames sought, {len(seen['played'])} of {len(clip.told['frames'])} seen in passing"
+    console.say(f"{clip.name}: {'WRONG' if faults else 'right'}, {told}")
+    for fault in faults:
+        console.say(f"    {fault}")
+    return bool(faults)
+
+
+def _check_that_it_sees(clip: Clip, driver: WebDriver) -> None:
+    """Told of frames that aren't there, it must find every one of them wrong."""
+    others = Clip(clip.name, clip.told | {"frames": [number + 1 for number in clip.told["frames"]]})
+    seen = _watch(others, driver)
+    if len(others.faults(seen)) < len(others.wanted):
+        raise RuntimeError(f"{clip.name} passes for a clip of other frames: this test sees nothing")
+
+
+def _watch(clip: Clip, driver: WebDriver) -> dict:
+    return driver.execute_async_script("watch(arguments[0]).then(arguments[1])", clip.for_page())
+
+
+if __name__ == "__main__":
+    main()
