@@ -63,6 +63,9 @@ lint: installed ## checks form and style of everything
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features --lib -- -D warnings
+	cargo deny --offline --log-level error check licenses bans sources
+	@if timeout 60 cargo deny --log-level off fetch db 2>/dev/null; then cargo deny check advisories; \
+	else echo "advisories: not checked, their database is out of reach"; fi
 	shellcheck $(SHELL_SCRIPTS)
 	ruff check scripts
 	ruff format --check scripts
