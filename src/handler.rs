@@ -7,12 +7,14 @@ use std::time::Duration;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Map, Value};
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, error, info_span};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Kind};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Job, Pipeline};
 use crate::request::Request;
+use crate::telemetry;
+use crate::trace::Trace;
 use crate::verdict::Status;
 
 /// How long is waited for work to end once its time is up.
@@ -25,14 +27,12 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, String> {
     let deadline = Deadline::of_invocation(event.context.deadline);
     let messages = messages(event.payload)
-        .inspect_err(|reason| error!(error = reason, stage = "envelope", "invocation failed"))?;
+        .inspect_err(|reason| error!(error = reason, stage = "envelope", object = "event", "invocation failed"))?;
     let count = messages.len();
     let mut response = SqsBatchResponse::default();
     for (index, (id, message)) in messages.into_iter().enumerate() {
         let span = info_span!("record", message = id);
-        let served = record(Arc::clone(&pipeline), message, deadline, index == 0);
-        if let Err(failure) = served.instrument(span.clone()).await {
-            span.in_scope(|| error!(error = %failure, kind = ?failure.kind, "record failed"));
+        if record(Arc::clone(&pipeline), message, deadline, index == 0).instrument(span).await.is_err() {
             response.add_failure(id);
         }
     }
@@ -45,25 +45,41 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
 /// What is needed of a record, or what is wrong with it.
 type Message = Result<SqsMessage, String>;
 
-/// One record, in a task of its own: a panic ends there, and so does what it left running when time is up.
+/// One record, from its message to the line about it.
 async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline, first: bool) -> Result<Status, Error> {
     let ill_formed = |reason: String| Error::new(Kind::IllFormed, "message", reason);
-    let message = message.map_err(ill_formed)?;
-    let body = message.body.as_deref().unwrap_or_default();
-    let sent = message.attributes.get("SentTimestamp").map(String::as_str);
-    let request = Request::parse(body, sent).map_err(ill_formed)?;
+    let request = message.and_then(|message| {
+        let sent = message.attributes.get("SentTimestamp").map(String::as_str);
+        Request::parse(message.body.as_deref().unwrap_or_default(), sent)
+    });
+    let request = request.map_err(ill_formed).inspect_err(telemetry::ill_formed)?;
+    let span = info_span!("request", clip = request.clip_id, camera = request.camera_id);
+    let trace = Arc::new(Trace::new(&request));
+    let result = served(&pipeline, request, deadline, &trace, first).instrument(span.clone()).await;
+    let document = trace.finish(&result);
+    span.in_scope(|| {
+        pipeline.keep(&document);
+        telemetry::over(&document);
+    });
+    result
+}
+
+/// Serves a request in a task of its own: a panic ends there, and so does what it left running when time is up.
+async fn served(
+    pipeline: &Arc<Pipeline>,
+    request: Request,
+    deadline: Deadline,
+    trace: &Arc<Trace>,
+    first: bool,
+) -> Result<Status, Error> {
     let clip = request.clip_id.clone();
     // the first is begun in any case: it will never be given more time than now
     if !first && deadline.left().is_some_and(|left| left < pipeline.estimate(&request)) {
         return Err(Error::passing(clip, "not begun, too little time is left"));
     }
-    let span = info_span!("request", clip, camera = request.camera_id);
-    let served = async move {
-        let status = pipeline.serve(&request, deadline).await?;
-        info!(status = status.as_str(), "done");
-        Ok(status)
-    };
-    let mut task = tokio::spawn(served.instrument(span));
+    let (pipeline, trace) = (Arc::clone(pipeline), Arc::clone(trace));
+    let serve = async move { pipeline.serve(Job { request: &request, deadline, trace: &trace }).await };
+    let mut task = tokio::spawn(serve.in_current_span());
     let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_hours(24)));
     tokio::select! {
         joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::passing(clip, panic))),

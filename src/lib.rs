@@ -8,7 +8,8 @@
 //! | | [`pipeline`] | **the story of one request; start reading here** |
 //! | | [`camera`], [`aws`] | the camera API; S3, SQS and SNS |
 //! | | [`cut`] | carries a cut plan out and proves the result |
-//! | | [`thumbnails`], [`ffmpeg`], [`workdir`], [`telemetry`] | pictures, processes, scratch space, logs |
+//! | | [`thumbnails`], [`ffmpeg`], [`workdir`] | pictures, processes, scratch space |
+//! | | [`trace`], [`telemetry`] | what becomes of a request; logs and metrics of it |
 //! | | [`settings`] | the only reader of the environment |
 //! | deciding | [`verdict`], [`footage::coverage`], [`cut::plan`] | pure rules over integers |
 //! | | [`request`], [`metadata`], [`footage`] | what comes in, what goes out, what a recording holds |
@@ -51,5 +52,7 @@ pub mod survey;
 pub mod telemetry;
 #[cfg(feature = "function")]
 pub mod thumbnails;
+#[cfg(feature = "function")]
+pub mod trace;
 #[cfg(feature = "function")]
 pub mod workdir;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cameras_service_generate_clip::handler::handle;
 use cameras_service_generate_clip::pipeline::Pipeline;
-use cameras_service_generate_clip::settings::{Settings, json_logs};
+use cameras_service_generate_clip::settings::{Settings, function_name, json_logs};
 use cameras_service_generate_clip::telemetry;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
     match start().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            error!(error = %failure, stage = "start", "not started");
+            error!(error = %failure, stage = "start", object = "process", "not started");
             ExitCode::FAILURE
         }
     }
@@ -28,7 +28,8 @@ async fn main() -> ExitCode {
 async fn start() -> Result<(), Error> {
     let settings = Settings::from_env();
     let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
-    telemetry::start(log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO)), json_logs());
+    let log_filter = log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    telemetry::start(log_filter, json_logs(), function_name());
     let settings = settings?;
     for warning in &settings.warnings {
         warn!("{warning}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use futures::future::try_join_all;
+use serde_json::Value;
 use tracing::{error, info};
 
 use crate::aws::queue::Queue;
@@ -22,6 +23,8 @@ use crate::settings::Settings;
 use crate::stored::{Claim, gaps_of};
 use crate::survey::{self, Survey};
 use crate::time::Span;
+use crate::trace::document::Document;
+use crate::trace::{Stage, Trace};
 use crate::verdict::{self, Found, Status};
 use crate::workdir::Scratch;
 
@@ -29,6 +32,17 @@ use crate::workdir::Scratch;
 const FASTER_THAN_SHOWN: u64 = 2;
 /// What is added to an estimate.
 const RESERVE: Duration = Duration::from_secs(5);
+
+/// One request on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// What is asked for.
+    pub request: &'a Request,
+    /// Until when it must be served.
+    pub deadline: Deadline,
+    /// The notes on it.
+    pub trace: &'a Trace,
+}
 
 /// Everything a request needs, made once at start.
 #[derive(Clone, Debug)]
@@ -71,70 +85,79 @@ impl Pipeline {
     ///
     /// # Errors
     /// The record fails and the queue keeps the message. Whatever was done can be done again.
-    pub async fn serve(&self, request: &Request, deadline: Deadline) -> Result<Status, Error> {
+    pub async fn serve(&self, job: Job<'_>) -> Result<Status, Error> {
+        let Job { request, trace, .. } = job;
         if verdict::too_long(request, &self.settings.limits) {
-            return self.announce(request, ClipMetadata::without_clip(request, Status::TooLong), deadline).await;
+            return self.announce(job, ClipMetadata::without_clip(request, Status::TooLong)).await;
         }
-        let stored = self.stored(request, deadline).await?;
+        let stored = trace.stage(Stage::Stored, self.stored(job)).await?;
         if let Some(gaps) = stored.as_ref().and_then(|objects| gaps_of(&objects.first()?.metadata)) {
-            info!("stored already");
-            return self.announce(request, self.available(request, &gaps), deadline).await;
+            trace.is_stored(&gaps);
+            return self.announce(job, self.available(request, &gaps)).await;
         }
-        match self.make(request, deadline).await {
+        match self.make(job).await {
             Err(error) if error.kind == Kind::Changed => {
                 info!(object = error.object, "replaced while it was read, once more from the start");
-                self.make(request, deadline).await
+                self.make(job).await
             }
             result => result,
         }
     }
 
-    /// From the camera's alias to the verdict, and to what follows from it.
-    async fn make(&self, request: &Request, deadline: Deadline) -> Result<Status, Error> {
-        let span = request.span;
-        let alias = self.camera.alias(&request.camera_id, deadline).await?;
-        let entries = self.camera.recordings(&alias, span, deadline).await?;
-        let recordings = survey::usable(&entries, &self.settings);
-        let survey = match survey::open(&self.store, &self.settings, recordings, span, deadline).await {
-            Err(error) if error.kind == Kind::Unusable => return self.fatal(request, error, deadline).await,
-            survey => survey?,
-        };
-        let shown: Vec<Span> = survey.opened.iter().map(|opened| opened.span).collect();
-        let coverage = Coverage::of(span, &shown, self.settings.gap_tolerance_us);
-        let found = Found {
-            some: !coverage.parts.is_empty(),
-            gap: !coverage.gaps.is_empty(),
-            tail_gap: coverage.tail_gap(span),
-            absent: !survey.absent.is_empty(),
-        };
-        info!(
-            listed = entries.len(),
-            opened = survey.opened.len(),
-            absent = survey.absent.len(),
-            gaps = coverage.gaps.len(),
-            "surveyed"
-        );
-        match verdict::decide(request, &self.settings.limits, found) {
-            Status::Available => match self.make_clip(request, &survey, &coverage, deadline).await {
-                Err(error) if error.kind == Kind::Unusable => self.fatal(request, error, deadline).await,
-                Err(error) => Err(error),
-                Ok(()) => self.announce(request, self.available(request, &coverage.gaps), deadline).await,
-            },
-            Status::Pending => self.send_back(request, deadline).await,
-            status => self.announce(request, ClipMetadata::without_clip(request, status), deadline).await,
+    /// Leaves a request's document in `TRACE_DIR`, if that is set. The request is over: nothing depends on it.
+    pub fn keep(&self, document: &Document) {
+        if let Some(Err(Error { object, reason, .. })) =
+            self.settings.trace_dir.as_deref().map(|dir| document.keep(dir))
+        {
+            error!(error = reason, stage = "trace", object, "no document kept");
         }
     }
 
+    /// From the camera's alias to the verdict, and to what follows from it.
+    async fn make(&self, job: Job<'_>) -> Result<Status, Error> {
+        let request = job.request;
+        let (survey, coverage) = match self.survey(job).await {
+            Err(error) if error.kind == Kind::Unusable => return self.fatal(job, error).await,
+            found => found?,
+        };
+        let found = Found {
+            some: !coverage.parts.is_empty(),
+            gap: !coverage.gaps.is_empty(),
+            tail_gap: coverage.tail_gap(request.span),
+            absent: !survey.absent.is_empty(),
+        };
+        match verdict::decide(request, &self.settings.limits, found) {
+            Status::Available => match self.make_clip(job, &survey, &coverage).await {
+                Err(error) if error.kind == Kind::Unusable => self.fatal(job, error).await,
+                Err(error) => Err(error),
+                Ok(()) => self.announce(job, self.available(request, &coverage.gaps)).await,
+            },
+            Status::Pending => self.send_back(job).await,
+            status => self.announce(job, ClipMetadata::without_clip(request, status)).await,
+        }
+    }
+
+    /// What recordings there are, and what of the span they show.
+    async fn survey(&self, Job { request, deadline, trace }: Job<'_>) -> Result<(Survey, Coverage), Error> {
+        let span = request.span;
+        let alias = trace.stage(Stage::Camera, self.camera.alias(&request.camera_id, deadline)).await?;
+        let entries = trace.stage(Stage::Recordings, self.camera.recordings(&alias, span, deadline)).await?;
+        let recordings = survey::usable(&entries, &self.settings);
+        let store = self.store.counting(trace.received());
+        let survey = survey::open(&store, &self.settings, recordings, span, deadline);
+        let survey = trace.stage(Stage::Tables, survey).await?;
+        let shown: Vec<Span> = survey.opened.iter().map(|opened| opened.span).collect();
+        let coverage = Coverage::of(span, &shown, self.settings.gap_tolerance_us);
+        trace.surveyed(span, &survey, &coverage);
+        Ok((survey, coverage))
+    }
+
     /// Cuts, stores, and checks that all of it is stored.
-    async fn make_clip(
-        &self,
-        request: &Request,
-        survey: &Survey,
-        coverage: &Coverage,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
+    async fn make_clip(&self, job: Job<'_>, survey: &Survey, coverage: &Coverage) -> Result<(), Error> {
+        let Job { request, deadline, trace } = job;
         let folder = self.scratch.for_request()?;
-        let tools = Tools { store: &self.store, ffmpeg: &self.ffmpeg, folder: folder.path(), deadline };
+        let store = self.store.counting(trace.received());
+        let tools = Tools { store: &store, ffmpeg: &self.ffmpeg, folder: folder.path(), deadline, trace };
         let order = Order {
             span: request.span,
             coverage,
@@ -149,25 +172,25 @@ impl Pipeline {
             }
             _ => error,
         })?;
-        let (copied, encoded) = rendered.plan.counts();
-        info!(copied, encoded, bytes_fetched = rendered.bytes_fetched, why = rendered.plan.reasons(), "rendered");
         let metadata = Claim::of(request, &self.settings).with_gaps(&coverage.gaps);
-        let lengths = self.upload(request, &rendered, &metadata, deadline).await?;
+        let lengths = trace.stage(Stage::Upload, self.upload(job, &rendered, &metadata)).await?;
         let uploaded = lengths.into_iter().map(|length| Stored { length, metadata: metadata.clone() }).collect();
-        if self.stored(request, deadline).await? == Some(uploaded) {
-            Ok(())
-        } else {
-            Err(Error::passing(&request.clip_id, "what was stored is not what is there"))
-        }
+        let check = async {
+            if self.stored(job).await? == Some(uploaded) {
+                Ok(())
+            } else {
+                Err(Error::passing(&request.clip_id, "what was stored is not what is there"))
+            }
+        };
+        trace.stage(Stage::Check, check).await
     }
 
     /// Thumbnails first: where the clip is, they are. Returns the objects' lengths in bytes, the clip's first.
     async fn upload(
         &self,
-        request: &Request,
+        Job { request, deadline, .. }: Job<'_>,
         rendered: &Rendered,
         metadata: &HashMap<String, String>,
-        deadline: Deadline,
     ) -> Result<Vec<u64>, Error> {
         let (keys, format) = (self.keys(request), self.settings.thumbnail_format);
         let put = |key: String, path, content_type| {
@@ -183,7 +206,7 @@ impl Pipeline {
     }
 
     /// What is stored, the clip first, if it was made for this very request and its thumbnails are there.
-    async fn stored(&self, request: &Request, deadline: Deadline) -> Result<Option<Vec<Stored>>, Error> {
+    async fn stored(&self, Job { request, deadline, .. }: Job<'_>) -> Result<Option<Vec<Stored>>, Error> {
         let keys = self.keys(request);
         let thumbnails = self.settings.thumbnail_sizes.iter().map(|width| keys.thumbnail(width));
         let objects = [keys.clip()].into_iter().chain(thumbnails).map(|key| self.destination(key));
@@ -194,35 +217,41 @@ impl Pipeline {
     }
 
     /// Tells the camera API, then everybody else.
-    async fn announce(&self, request: &Request, metadata: ClipMetadata, deadline: Deadline) -> Result<Status, Error> {
-        self.tell_camera_api(request, &metadata, deadline).await?;
-        self.topic.publish(&metadata, deadline).await?;
+    async fn announce(&self, job: Job<'_>, metadata: ClipMetadata) -> Result<Status, Error> {
+        self.tell_camera_api(job, &metadata).await?;
+        job.trace.stage(Stage::Publish, self.topic.publish(&metadata, job.deadline)).await?;
+        job.trace.said("SNS", &metadata, None);
         Ok(metadata.status)
     }
 
     /// Footage may still come: the message goes round again.
-    async fn send_back(&self, request: &Request, deadline: Deadline) -> Result<Status, Error> {
-        self.tell_camera_api(request, &ClipMetadata::without_clip(request, Status::Pending), deadline).await?;
-        self.queue.send(request.next_try(), self.settings.retry_delay_s, deadline).await?;
+    async fn send_back(&self, job: Job<'_>) -> Result<Status, Error> {
+        let Job { request, deadline, trace } = job;
+        self.tell_camera_api(job, &ClipMetadata::without_clip(request, Status::Pending)).await?;
+        let message = request.next_try();
+        let send = self.queue.send(message.clone(), self.settings.retry_delay_s, deadline);
+        trace.stage(Stage::Requeue, send).await?;
+        trace.said("SQS", &serde_json::from_str::<Value>(&message).ok(), None);
         Ok(Status::Pending)
     }
 
     /// Footage is there, but no clip can be made of it: said, and left to the queue.
-    async fn fatal(&self, request: &Request, error: Error, deadline: Deadline) -> Result<Status, Error> {
-        self.tell_camera_api(request, &ClipMetadata::without_clip(request, Status::FatalError), deadline).await?;
+    async fn fatal(&self, job: Job<'_>, error: Error) -> Result<Status, Error> {
+        self.tell_camera_api(job, &ClipMetadata::without_clip(job.request, Status::FatalError)).await?;
         Err(error)
     }
 
-    async fn tell_camera_api(
-        &self,
-        request: &Request,
-        metadata: &ClipMetadata,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        match self.camera.put_clip(&request.clip_id, metadata, deadline).await? {
-            Told::Accepted => {}
+    async fn tell_camera_api(&self, job: Job<'_>, metadata: &ClipMetadata) -> Result<(), Error> {
+        let Job { request, deadline, trace } = job;
+        let put = self.camera.put_clip(&request.clip_id, metadata, deadline);
+        let refused = match trace.stage(Stage::Put, put).await? {
+            Told::Accepted => None,
+            Told::Refused(refusal) => Some(refusal),
+        };
+        trace.said("camera API", metadata, refused.as_ref());
+        if let Some(Error { object, reason, .. }) = refused {
             // a test from the console uses a made-up clip, which the API doesn't know
-            Told::Refused(refusal) => error!(error = %refusal, stage = "put", "the camera API refused the metadata"),
+            error!(error = reason, stage = "put", object, "the camera API refused the metadata");
         }
         Ok(())
     }

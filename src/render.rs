@@ -26,6 +26,7 @@ use crate::settings::TrimMode;
 use crate::survey::Opened;
 use crate::thumbnails::{self, Thumbnail};
 use crate::time::Span;
+use crate::trace::{Stage, Trace};
 use crate::workdir;
 
 /// Plans that turn out wrong before nominations are no longer trusted.
@@ -48,6 +49,8 @@ pub struct Tools<'a> {
     pub folder: &'a Path,
     /// Until when it must be done.
     pub deadline: Deadline,
+    /// Notes what is done.
+    pub trace: &'a Trace,
 }
 
 /// What is to be rendered.
@@ -92,9 +95,11 @@ pub async fn render(tools: Tools<'_>, order: Order<'_>) -> Result<Rendered, Erro
     let fetched = opened.iter().enumerate().map(|(index, opened)| Fetched::new(opened, index, folder));
     let mut fetched: Vec<Fetched<'_>> = fetched.collect::<Result<_, _>>()?;
     let (plan, poster) = settle(tools, order, &mut evidence, &mut fetched).await?;
+    tools.trace.planned(&plan, opened, &(poster.recording, poster.excerpt.decode.clone()));
     let pictures = (order.widths, order.format);
     let thumbnails =
         thumbnails::render(tools.ffmpeg, &fetched[poster.recording], &poster.excerpt, pictures, folder, tools.deadline);
+    let thumbnails = tools.trace.stage(Stage::Thumbnails, thumbnails);
     let main_sets = evidence[main].sets.as_ref();
     let (clip, thumbnails) = try_join(cut(tools, &plan, (main, main_sets), &evidence, &fetched), thumbnails).await?;
     let bytes_fetched = fetched.iter().map(Fetched::bytes).sum();
@@ -167,7 +172,8 @@ async fn settle(
             let poster = (poster.recording == index).then(|| poster.excerpt.decode.clone());
             let samples: Vec<_> = segments.chain(poster).collect();
             let packets: Vec<_> = plan.sound.iter().flat_map(|sound| sound.packets(index)).collect();
-            fetched.need(&samples, &packets, tools.store, tools.deadline).await?;
+            let need = fetched.need(&samples, &packets, tools.store, tools.deadline);
+            tools.trace.stage(Stage::Fetch, need).await?;
         }
         let shown = Segment {
             recording: poster.recording,
@@ -212,7 +218,7 @@ async fn cut(
     evidence: &[Evidence],
     fetched: &[Fetched<'_>],
 ) -> Result<PathBuf, Error> {
-    let Tools { ffmpeg, folder, deadline, .. } = tools;
+    let Tools { ffmpeg, folder, deadline, trace, .. } = tools;
     let copies = plan.segments.iter().any(|segment| matches!(segment.how, How::Copy { .. }));
     let main_sets = main_sets.filter(|_| copies);
     let picture = Picture::like(fetched[main].video, main_sets);
@@ -228,7 +234,8 @@ async fn cut(
             }
             How::Encode { decode, .. } => {
                 let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
-                let movie = edges::encode(ffmpeg, fetched, &excerpt, picture, &folder, deadline).await?;
+                let encode = edges::encode(ffmpeg, fetched, &excerpt, picture, &folder, deadline);
+                let movie = trace.stage(Stage::Encode, encode).await?;
                 Piece::Encoded(Box::new(movie))
             }
         });
@@ -241,13 +248,14 @@ async fn cut(
     let mut files = assembly::files(fetched, &pieces);
     if let Some(sound) = &plan.sound {
         let workshop = Workshop { ffmpeg, fetched, folder, deadline, made: files.len() };
-        let sound = soundtrack::make(workshop, sound).await?;
+        let sound = trace.stage(Stage::Sound, soundtrack::make(workshop, sound)).await?;
         (made, tracks) = (sound.1, [tracks, vec![sound.0]].concat());
         files.extend(&made);
     }
     let path = folder.join("clip.mp4");
-    tokio::task::block_in_place(|| splice::write(&path, &tracks, &files))?;
+    let write = async { tokio::task::block_in_place(|| splice::write(&path, &tracks, &files)) };
+    trace.stage(Stage::Splice, write).await?;
     let claim = proof::Claim { path: &path, plan, tracks: &tracks, files: &files, recordings: fetched };
-    proof::check(ffmpeg, claim, folder, deadline).await?;
+    trace.stage(Stage::Proof, proof::check(ffmpeg, claim, folder, deadline)).await?;
     Ok(path)
 }

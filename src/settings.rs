@@ -53,6 +53,8 @@ pub struct Settings {
     pub gap_tolerance_us: i64,
     /// The ffmpeg to run.
     pub ffmpeg_path: PathBuf,
+    /// Folder that keeps a document of every request; not for AWS.
+    pub trace_dir: Option<PathBuf>,
     /// What is odd, but no error.
     pub warnings: Vec<String>,
 }
@@ -62,6 +64,12 @@ pub struct Settings {
 #[must_use]
 pub fn json_logs() -> bool {
     std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
+}
+
+/// The function's name on Lambda. Elsewhere there is none.
+#[must_use]
+pub fn function_name() -> String {
+    std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "none".to_owned())
 }
 
 /// How a clip is cut.
@@ -148,6 +156,7 @@ impl Settings {
             let layer = Path::new("/opt/bin/ffmpeg");
             let default = if layer.exists() { "/opt/bin/ffmpeg" } else { "ffmpeg" };
             let ffmpeg_path = env.or("FFMPEG_PATH", default, |text| Ok::<_, String>(PathBuf::from(text)));
+            let trace_dir = env.set("TRACE_DIR").map(PathBuf::from);
             Some(Self {
                 download_dest: download_dest?,
                 name_format: name_format?,
@@ -168,6 +177,7 @@ impl Settings {
                 trim_mode: trim_mode?,
                 gap_tolerance_us: gap_tolerance_us?,
                 ffmpeg_path: ffmpeg_path?,
+                trace_dir,
                 warnings,
             })
         })();

@@ -57,7 +57,7 @@ pub fn usable(entries: &[Value], settings: &Settings) -> Vec<Recording> {
                 }
                 recordings.push(recording);
             }
-            Err(reason) => error!(error = reason, stage = "recordings", "entry skipped"),
+            Err(reason) => error!(error = reason, stage = "recordings", object = "entry", "entry skipped"),
         }
     }
     recordings.sort();

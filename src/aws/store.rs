@@ -5,6 +5,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -31,6 +33,7 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
+    received: Arc<AtomicU64>,
 }
 
 /// An object's name.
@@ -82,8 +85,14 @@ pub struct Upload<'a> {
 impl Store {
     /// S3 by way of `client`.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client) -> Self {
+        Self { client, received: Arc::default() }
+    }
+
+    /// The same, counting in `received` the bytes of objects that come in.
+    #[must_use]
+    pub fn counting(&self, received: Arc<AtomicU64>) -> Self {
+        Self { client: self.client.clone(), received }
     }
 
     /// What an object says of itself; `None` if there is no such object.
@@ -121,7 +130,7 @@ impl Store {
                 bytes.extend_from_slice(part);
                 Ok(())
             };
-            let copied = copy(answer, object, &range, deadline, take).await;
+            let copied = copy(answer, object, &range, (deadline, &self.received), take).await;
             Ok(copied.map(|()| (bytes, Version { id: id.clone(), etag, length: total })))
         };
         whole(|| deadline.run(READ, object, read())).await
@@ -179,7 +188,7 @@ impl Store {
         let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(header(range)).if_match(etag).send();
         let read = async {
             let answer = get.await.map_err(|error| super::error(&object, &error))?;
-            Ok(copy(answer, &object, range, deadline, take).await)
+            Ok(copy(answer, &object, range, (deadline, &self.received), take).await)
         };
         deadline.run(READ, &object, read).await
     }
@@ -241,7 +250,7 @@ async fn copy(
     mut answer: GetObjectOutput,
     object: &str,
     range: &Range<u64>,
-    deadline: Deadline,
+    (deadline, received): (Deadline, &AtomicU64),
     mut take: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
 ) -> Result<(), Error> {
     let stated = answer.content_range().map(str::to_owned);
@@ -254,6 +263,7 @@ async fn copy(
     let mut at = range.start;
     while let Some(part) = deadline.run(STALL, object, async { Ok(answer.body.next().await) }).await? {
         let part = part.map_err(|error| Error::passing(object, chain(&error)))?;
+        received.fetch_add(part.len() as u64, Ordering::Relaxed);
         let end = at + part.len() as u64;
         if end > range.end {
             return Err(Error::passing(object, "answered more bytes than asked for"));

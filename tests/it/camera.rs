@@ -16,6 +16,8 @@ pub enum Answer {
     Broken,
     /// Says it is longer than it is.
     CutShort,
+    /// Never comes.
+    Silent,
 }
 
 impl Answer {
@@ -115,6 +117,7 @@ async fn serve(connection: TcpStream, state: Arc<Mutex<State>>) {
         };
         let (head, body) = match answer.unwrap_or(Answer::Broken) {
             Answer::Broken => return,
+            Answer::Silent => std::future::pending().await,
             Answer::CutShort => ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n".to_owned(), b"[{".to_vec()),
             Answer::Whole { status, headers, body } => {
                 let head = [format!("HTTP/1.1 {status} X"), format!("Content-Length: {}", body.len())];

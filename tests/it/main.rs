@@ -9,3 +9,4 @@ mod footage;
 mod local_stack;
 mod stack;
 mod statuses;
+mod telemetry;

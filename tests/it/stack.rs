@@ -134,7 +134,14 @@ impl Stack {
     }
 
     /// The function with these settings beside the usual ones.
-    pub fn function(&self, changes: &[(&str, &str)]) -> Function {
+    pub fn function(&self, changes: &[(&'static str, &str)]) -> Function {
+        let variables = self.environment(changes);
+        let settings = Settings::read(|name| variables.get(name).cloned()).expect("good settings");
+        Function(Arc::new(Pipeline::new(settings, &self.aws).expect("starts")))
+    }
+
+    /// The usual settings, with changes.
+    pub fn environment(&self, changes: &[(&'static str, &str)]) -> HashMap<&'static str, String> {
         let usual = [
             ("CLIP_DOWNLOAD_DEST", self.folder.path().display().to_string()),
             ("CAM_SERVICES_URL", self.camera.url.clone()),
@@ -152,8 +159,18 @@ impl Stack {
         ];
         let mut variables: HashMap<&str, String> = usual.into_iter().collect();
         variables.extend(changes.iter().map(|&(name, value)| (name, value.to_owned())));
-        let settings = Settings::read(|name| variables.get(name).cloned()).expect("good settings");
-        Function(Arc::new(Pipeline::new(settings, &self.aws).expect("starts")))
+        variables
+    }
+
+    /// What the SDKs of another process need to find the same servers.
+    pub fn aws_environment(&self) -> [(&'static str, String); 4] {
+        let url = self.aws.endpoint_url().expect("ministack's").to_owned();
+        [
+            ("AWS_ENDPOINT_URL", url),
+            ("AWS_REGION", "us-west-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ]
     }
 
     /// What the topic's subscriber got, unwrapped: each message and its attribute `status`.
