@@ -5,11 +5,15 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import console
 import instants
+import report
 import stack
-from following import AVAILABLE, PENDING, Following, Request, fetch
+from following import AVAILABLE, FATAL, PENDING, Following, Request, fetch
+from report import Shown
 
 # Waiting for footage ends after the retry limit; an encoder has its own time.
 PATIENCE_SECONDS = 900 + 300
@@ -29,23 +33,33 @@ def main() -> None:
         console.say(f"the function's log: {described.log_file}")
         following = Following(described, request)
         final = following.until(lambda status: status != PENDING, PATIENCE_SECONDS, _tell)
-        if final["status"] == "FATAL_ERROR":
-            raise RuntimeError(f"no clip can be made of the footage: see {described.log_file}")
-        _leave(following, final)
+        folder = stack.ROOT / "dist" / "clips" / request.clip_id
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        shown = Shown() if final["status"] == FATAL else _leave(following, folder)
+        tries = report.await_documents(Path(described.traces), request.clip_id, _tells(final["status"], following))
+        report.write(tries, shown, folder / "report.html")
+        for file in sorted(folder.iterdir()):
+            console.say(f"  {file.relative_to(stack.ROOT)}  {file.stat().st_size:,} bytes")
+        if final["status"] == FATAL:
+            raise RuntimeError("no clip can be made of the footage: the report tells where and why")
     sys.exit(0 if final["status"] == AVAILABLE else 1)
 
 
-def _leave(following: Following, final: dict) -> None:
-    folder = stack.ROOT / "dist" / "clips" / final["clipId"]
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _leave(following: Following, folder: Path) -> Shown:
     announced = following.announcement()
     (folder / "message.json").write_text(json.dumps(announced, indent=2) + "\n")
-    if announced["status"] == AVAILABLE:
-        extension = announced["thumbnail"]["key"].rpartition(".")[2]
-        fetch(announced, folder / "clip.mp4", lambda size: folder / f"thumbnail_{size}.{extension}")
-    for file in sorted(folder.iterdir()):
-        console.say(f"  {file.relative_to(stack.ROOT)}  {file.stat().st_size:,} bytes")
+    if announced["status"] != AVAILABLE:
+        return Shown()
+    extension = announced["thumbnail"]["key"].rpartition(".")[2]
+    thumbnails = {size: folder / f"thumbnail_{size}.{extension}" for size in announced["thumbnail"]["sizes"]}
+    fetch(announced, folder / "clip.mp4", thumbnails.__getitem__)
+    return Shown(folder / "clip.mp4", thumbnails)
+
+
+def _tells(status: str, following: Following) -> Callable[[list[dict]], bool]:
+    """Whether the last of some documents tells of this request's end, not of an earlier one's for the same clip."""
+    return lambda tries: bool(tries) and tries[-1]["status"] == status and tries[-1]["startedMs"] >= following.sent_ms
 
 
 def _tell(status: str, elapsed: float) -> None:

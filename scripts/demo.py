@@ -1,4 +1,8 @@
-"""Shows the whole system at work, and proves what it shows: one clip of footage that is there, one that is awaited."""
+"""Shows the whole system at work, and proves what it shows.
+
+One clip of footage that is there, one that is awaited, one of a recording that is none; a report of each, opened in a
+real browser.
+"""
 
 import argparse
 import json
@@ -15,8 +19,12 @@ import instants
 import local
 import local_aws
 import processes
-from following import AVAILABLE, PENDING, Following, Request, fetch
+import report
+import report_test
+from following import AVAILABLE, FATAL, PENDING, Following, Request, fetch
 from footage import RATE, Recording
+from report import Shown
+from report_test import Page
 from stack import ROOT, UP_CAMERA, Stack
 
 FOLDER = ROOT / "dist" / "demo"
@@ -33,7 +41,7 @@ def main() -> None:
     started = time.monotonic()
     with console.one_line_errors():
         _show(function_zip)
-    console.say(f"\nAll of it is so ({time.monotonic() - started:.0f} s). See dist/demo/clip.mp4")
+    console.say(f"\nAll of it is so ({time.monotonic() - started:.0f} s). Open dist/demo/report.html")
 
 
 def _show(function_zip: Path) -> None:
@@ -42,11 +50,12 @@ def _show(function_zip: Path) -> None:
     options = local.Options(trace, trace / "env", recordings, function_zip, any_port=True)
     with local.running(options) as stack, tempfile.TemporaryDirectory() as scratch:
         console.say(f"the local stack is up, with {len(recordings)} recordings of ten minutes (log: {stack.log_file})")
-        footage_there(stack)
-        footage_awaited(stack, Path(scratch))
+        pages = [footage_there(stack), footage_awaited(stack, Path(scratch)), footage_broken(stack, Path(scratch))]
+    console.say("\nthe reports are opened in Chromium")
+    report_test.check(pages, lambda what: console.say(f"     right  {what}"))
 
 
-def footage_there(stack: Stack) -> None:
+def footage_there(stack: Stack) -> Page:
     """A message becomes a clip: 60 s across two recordings."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
@@ -69,9 +78,11 @@ def footage_there(stack: Stack) -> None:
         _check(f"thumbnail of {width}x{height}", right, (width, height))
         shown = frame_number.read_all(_thumbnail(size))
         _check("  shows the frame at 25 %", shown == [numbers[len(numbers) // 4]], shown)
+    thumbnails = {size: _thumbnail(size) for size in SIZES}
+    return _report(stack, request, Shown(clip, thumbnails), FOLDER / "report.html")
 
 
-def footage_awaited(stack: Stack, scratch: Path) -> None:
+def footage_awaited(stack: Stack, scratch: Path) -> Page:
     """A message that comes before its footage goes back to the queue until the footage is there."""
     recording = Recording((time.time_ns() // 1_000_000_000 - 40) * 1000, seconds=20)
     request = Request("demo-awaited", UP_CAMERA, recording.start_ms + 5_000, recording.start_ms + 15_000)
@@ -85,8 +96,38 @@ def footage_awaited(stack: Stack, scratch: Path) -> None:
     _check("order of statuses", statuses == [PENDING] * (len(statuses) - 1) + [AVAILABLE], statuses)
     announced = following.announcement()
     _check("the subscriber received the last", announced == following.puts[-1], announced)
-    fetch(announced, scratch / "clip.mp4", lambda size: scratch / f"{size}.png")
+    thumbnails = {size: scratch / f"{size}.png" for size in SIZES}
+    fetch(announced, scratch / "clip.mp4", thumbnails.__getitem__)
     _check_frames(scratch / "clip.mp4", [recording], request)
+    return _report(stack, request, Shown(scratch / "clip.mp4", thumbnails), FOLDER / "report-awaited.html")
+
+
+def footage_broken(stack: Stack, scratch: Path) -> Page:
+    """A recording that is no MP4 file: said to be so, once a try, and nowhere called a clip."""
+    start_ms = footage.DEMO[0].start_ms - 3_600_000
+    broken = scratch / f"test.{instants.compact(start_ms)}.mp4"
+    broken.write_text("This is no recording.\n")
+    local_aws.put_recording(stack.aws_url, broken)
+    request = Request("demo-broken", UP_CAMERA, start_ms + 5_000, start_ms + 15_000)
+    following = _send(stack, request)
+    following.until(lambda status: status == FATAL, PATIENCE_SECONDS, _tell)
+    page = _report(stack, request, Shown(), FOLDER / "report-broken.html")
+    failure = page.document["failure"]
+    _check(f"the report names stage and object: {failure['stage']}", broken.name in failure["object"], failure)
+    return page
+
+
+def _report(stack: Stack, request: Request, shown: Shown, target: Path) -> Page:
+    """The report of a request that is over."""
+    traces = Path(stack.traces)
+    tries = report.await_documents(
+        traces, request.clip_id, lambda tries: bool(tries) and tries[-1]["status"] != PENDING
+    )
+    report.write(tries, shown, target)
+    frames = len(frame_number.read_all(shown.clip)) if shown.clip else 0
+    planned = tries[-1]["clip"]["frames"] if tries[-1]["clip"] else 0
+    _check(f"report of {planned} frames: {target.relative_to(ROOT)}", planned == frames, frames)
+    return Page(target, tries[-1])
 
 
 def _send(stack: Stack, request: Request) -> Following:

@@ -13,6 +13,7 @@ from stack import Stack
 
 AVAILABLE = "CLIP_AVAILABLE"
 PENDING = "CLIP_PENDING"
+FATAL = "FATAL_ERROR"
 POLL_SECONDS = 0.1
 # An announcement follows the PUT at once.
 ANNOUNCEMENT_SECONDS = 15
@@ -56,6 +57,11 @@ class Following:
     def puts(self) -> list[dict]:
         """What the camera API was told since the message was sent, in order."""
         return self._history()[self._earlier :]
+
+    @property
+    def sent_ms(self) -> int:
+        """The second in which the message was sent, ms since the epoch."""
+        return self._sent_at_second * 1000
 
     @property
     def elapsed(self) -> float:

@@ -1,6 +1,7 @@
 """Runs the whole system on this machine: the local AWS with our function in it, and a camera API."""
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import console
 import footage
 import instants
 import local_aws
+import local_reports
 import processes
 import stack
 from stack import ROOT, Stack
@@ -53,6 +55,7 @@ def running(options: Options) -> Iterator[Stack]:
         local_aws.create_buckets(aws_url)
         api = parts.enter_context(camera_api.serving(_camera_api(options, aws_url)))
         described = _describe(options, aws_url, api.url, log_file)
+        shutil.rmtree(described.traces, ignore_errors=True)
         environment = _function_environment(described, scratch / "function")
         if options.function_zip:
             local_aws.create_function(aws_url, options.function_zip, environment, described.queue_arn)
@@ -93,6 +96,7 @@ def _describe(options: Options, aws_url: str, camera_api_url: str, log_file: Pat
         function=local_aws.FUNCTION,
         env_file=str(options.env_file),
         log_file=str(log_file),
+        traces=str(options.folder / "traces"),
     )
 
 
@@ -111,6 +115,7 @@ def _function_environment(described: Stack, scratch: Path) -> dict[str, str]:
         "AWS_SQS_QUEUE_URL": described.queue_url,
         "SQS_TIMEOUT": str(RETRY_SECONDS),
         "FFMPEG_PATH": str(FFMPEG),
+        "TRACE_DIR": described.traces,
     }
 
 
@@ -155,6 +160,7 @@ def _tell(described: Stack, recordings: int, example: str, seconds: float) -> No
   subscriber   {described.subscriber_queue_url} (of {described.topic_arn})
   environment  {described.env_file}
   log          {described.log_file}
+  reports      {Path(described.traces).with_name("reports")}/
 Ctrl-C stops it. In another terminal:
   {example}""")
 
@@ -189,7 +195,8 @@ def _serve(given: argparse.Namespace) -> None:
     with running(options) as described:
         example = _example(given.recordings is not None, recordings)
         _tell(described, len(recordings), example, time.monotonic() - started)
-        processes.wait_for_signal()
+        with local_reports.written(described, options.folder / "reports"):
+            processes.wait_for_signal()
         console.say("stopping")
 
 

@@ -34,6 +34,7 @@ class Stack:
     function: str
     env_file: str
     log_file: str
+    traces: str
 
     def client(self, service: str) -> Any:  # noqa: ANN401
         """A client of the local AWS. Nothing of a person's own AWS settings is used."""
