@@ -9,7 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bench_cases
@@ -29,7 +29,7 @@ from stack import ROOT, Stack
 
 FOLDER = ROOT / "dist" / "bench"
 LOOPED_START_MS = instants.parse("2018-09-17T17:00:17.000Z")
-# The function's own binary writes one line for every run of ffmpeg: its peak memory in KiB (getrusage(2)).
+# Runs ffmpeg, and notes its peak memory in KiB (getrusage(2)).
 MEASURED_FFMPEG = """#!{python} -IS
 import os, sys
 pid = os.posix_spawn({ffmpeg!r}, [{ffmpeg!r}, *sys.argv[1:]], os.environ)
@@ -49,6 +49,7 @@ class Run:
     peak_rss_mb: float = 0.0
     copied: int = 0
     encoded: int = 0
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,6 @@ class Counted:
 
     fetched_bytes: int
     requests: int
-    wall_ms: float
-    upload_ms: float
     ffmpeg_peak_mb: float
     ffmpeg_runs: int
 
@@ -112,8 +111,9 @@ class Stand:
         request = replace(request or self._request(case), clip_id=clip_id)
         answer = _answered(self._functions[case.extension], request)
         self._remove_clips()
-        rendered = next(line for line in answer.log if "copied" in line)
-        return Run(answer.wall_ms, answer.cpu_ms, answer.peak_rss_mb, rendered["copied"], rendered["encoded"])
+        done = next(line for line in answer.log if line["message"] == "done")
+        stages = {name.removesuffix("_ms"): ms for name, ms in done.items() if name.endswith("_ms")}
+        return Run(answer.wall_ms, answer.cpu_ms, answer.peak_rss_mb, done["copied"], done["encoded"], stages)
 
     def by_hand(self, way: str, case: Case) -> Run:
         """Makes a clip without the function, and removes it."""
@@ -140,19 +140,17 @@ class Stand:
             with self.functions("counting", changes) as functions:
 
                 def counted(case: Case) -> Counted:
-                    count.passed.clear()
+                    count.clear()
                     record.write_text("")
                     clip_id = self._next_clip()
                     request = self._request(case, clip_id)
-                    answer = _answered(functions[case.extension], request)
+                    _answered(functions[case.extension], request)
                     self._check_clip(case, request)
                     self._remove_clips()
                     peaks = [int(line) / 1024 for line in record.read_text().split()]
                     return Counted(
                         fetched_bytes=count.fetched(local_aws.RECORDINGS_BUCKET),
-                        requests=len(count.passed),
-                        wall_ms=answer.wall_ms,
-                        upload_ms=1000 * count.seconds(f"/{local_aws.CLIPS_BUCKET}/{request.camera_id}/{clip_id}.mp4"),
+                        requests=count.requests,
                         ffmpeg_peak_mb=max(peaks),
                         ffmpeg_runs=len(peaks),
                     )

@@ -1,7 +1,7 @@
 """A proxy in front of S3 that counts what passes: so what the function fetched is known from outside."""
 
 import threading
-import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,37 +12,31 @@ from urllib.parse import urlsplit
 CHUNK = 256 << 10
 
 
-@dataclass(frozen=True)
-class Passed:
-    """One request and its answer, with when it began and ended by `time.perf_counter`."""
-
-    method: str
-    path: str
-    began: float
-    ended: float
-    answered_bytes: int
-
-
 @dataclass
 class Count:
-    """All that has passed."""
+    """What has passed: requests, and by path the bytes of answers to GET, without their headers."""
 
-    passed: list[Passed] = field(default_factory=list)
+    requests: int = 0
+    _got: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def clear(self) -> None:
+        """Begins anew."""
+        with self._lock:
+            self.requests = 0
+            self._got.clear()
+
+    def add(self, method: str, path: str, answered_bytes: int) -> None:
+        """Adds a request."""
+        with self._lock:
+            self.requests += 1
+            if method == "GET":
+                self._got[path] += answered_bytes
 
     def fetched(self, bucket: str) -> int:
-        """Bytes of objects of `bucket` that were sent to whoever asked, without headers."""
-        return sum(
-            one.answered_bytes for one in self.passed if one.method == "GET" and one.path.startswith(f"/{bucket}/")
-        )
-
-    def seconds(self, path: str) -> float:
-        """How long requests that write to `path` were under way, those side by side counted once."""
-        seconds, until = 0.0, 0.0
-        for one in sorted(self.passed, key=lambda one: one.began):
-            if one.method in {"PUT", "POST"} and one.path.partition("?")[0] == path:
-                seconds += max(0.0, one.ended - max(one.began, until))
-                until = max(until, one.ended)
-        return seconds
+        """Bytes of objects of `bucket` that were sent to whoever asked."""
+        with self._lock:
+            return sum(count for path, count in self._got.items() if path.startswith(f"/{bucket}/"))
 
 
 class _Proxy(ThreadingHTTPServer):
@@ -52,7 +46,6 @@ class _Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream).netloc
         self.count = Count()
-        self.lock = threading.Lock()
 
 
 @contextmanager
@@ -80,7 +73,6 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def _pass_on(self) -> None:
-        began = time.perf_counter()
         self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             # What was expected has been answered already.
@@ -103,9 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
                 sent += len(chunk)
                 self.wfile.write(chunk)
         finally:
-            with self.server.lock:
-                passed = Passed(self.command, self.path, began, time.perf_counter(), sent)
-                self.server.count.passed.append(passed)
+            self.server.count.add(self.command, self.path, sent)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815
 
