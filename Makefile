@@ -30,11 +30,13 @@ stag: ## takes the staging settings
 prod: ## takes the production settings
 	cp .env.sample_prod .env
 
-.PHONY: event invoke
+.PHONY: event invoke plan
 event: ## writes events/event.json, a request that the local stack can answer
 	@python3 scripts/create_test_event.py
 invoke: ffmpeg ## runs the function on events/event.json, against the local stack while that runs, else with .env
 	@python scripts/invoke.py
+plan: installed ## tells what the function would do for events/event.json, without doing it
+	@python scripts/plan.py
 
 .PHONY: local clip demo
 local: ffmpeg build ## runs the whole system on this machine [RECORDINGS=folder]

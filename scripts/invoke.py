@@ -28,17 +28,18 @@ def main() -> None:
     arguments.add_argument("--env-file", type=Path, metavar="FILE", help="not the local stack's, nor .env")
     given = arguments.parse_args()
     processes.end_on_signals()
-    env_file = given.env_file or _env_file()
+    settings = given.env_file or env_file()
     if not given.event.is_file():
         console.fail(f"{given.event} is missing: make event")
-    console.say(f"running the function on {given.event.name} with {env_file.name}")
+    console.say(f"running the function on {given.event.name} with {settings.name}")
     # Here, so that cargo's own progress shows, and watching begins with a finished binary.
     if subprocess.run(["cargo", "build", "--locked"], cwd=ROOT, check=False).returncode != 0:
         console.fail("the function does not compile")
-    sys.exit(_invoke(given.event, env_file))
+    sys.exit(_invoke(given.event, settings))
 
 
-def _env_file() -> Path:
+def env_file() -> Path:
+    """The settings to run with: the local stack's while that runs, else `.env`."""
     described = stack.find()
     if described:
         return Path(described.env_file)
@@ -49,12 +50,12 @@ def _env_file() -> Path:
     return ROOT / ".env"
 
 
-def _invoke(event: Path, env_file: Path) -> int:
+def _invoke(event: Path, settings: Path) -> int:
     port = local_aws.free_port(9000)
     address = ["-A", "127.0.0.1", "-P", str(port)]
     # The function's own ffmpeg, where no layer is mounted.
     path = f"{ROOT / 'layers/ffmpeg/opt/bin'}:{os.environ['PATH']}"
-    watch = ["cargo", "lambda", "watch", "--quiet", "--ignore-changes", "--env-file", str(env_file), *address]
+    watch = ["cargo", "lambda", "watch", "--quiet", "--ignore-changes", "--env-file", str(settings), *address]
     os.chdir(ROOT)
     with processes.running(watch, os.environ | {"PATH": path}, sys.stderr.buffer) as watcher:
         give_up = time.monotonic() + START_SECONDS

@@ -74,12 +74,6 @@ impl<'a> Fetched<'a> {
         Ok(())
     }
 
-    /// Bytes that were fetched.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.have.iter().map(|range| range.end - range.start).sum()
-    }
-
     /// The bytes of a sample that has been fetched.
     ///
     /// # Errors

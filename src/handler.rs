@@ -47,12 +47,7 @@ type Message = Result<SqsMessage, String>;
 
 /// One record, from its message to the line about it.
 async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline, first: bool) -> Result<Status, Error> {
-    let ill_formed = |reason: String| Error::new(Kind::IllFormed, "message", reason);
-    let request = message.and_then(|message| {
-        let sent = message.attributes.get("SentTimestamp").map(String::as_str);
-        Request::parse(message.body.as_deref().unwrap_or_default(), sent)
-    });
-    let request = request.map_err(ill_formed).inspect_err(telemetry::ill_formed)?;
+    let request = request(message).inspect_err(telemetry::ill_formed)?;
     let span = info_span!("request", clip = request.clip_id, camera = request.camera_id);
     let trace = Arc::new(Trace::new(&request));
     let result = served(&pipeline, request, deadline, &trace, first).instrument(span.clone()).await;
@@ -90,6 +85,22 @@ async fn served(
             Err(Error::passing(clip, "time is up"))
         }
     }
+}
+
+/// What an event's records ask for, or what is wrong with them.
+///
+/// # Errors
+/// If the event has no list of records or one of them no id.
+pub fn requests(event: Value) -> Result<Vec<Result<Request, Error>>, String> {
+    Ok(messages(event)?.into_iter().map(|(_, message)| request(message)).collect())
+}
+
+fn request(message: Message) -> Result<Request, Error> {
+    let request = message.and_then(|message| {
+        let sent = message.attributes.get("SentTimestamp").map(String::as_str);
+        Request::parse(message.body.as_deref().unwrap_or_default(), sent)
+    });
+    request.map_err(|reason| Error::new(Kind::IllFormed, "message", reason))
 }
 
 /// The records with their ids, each with just what is needed of it: the rest of a record may be odd.

@@ -5,6 +5,7 @@
 //! | | module | its job |
 //! |---|---|---|
 //! | doing | [`handler`] | the envelope: SQS event → records → partial batch response |
+//! | | [`dry_run`] | tells what would be done for an event |
 //! | | [`pipeline`] | **the story of one request; start reading here** |
 //! | | [`camera`], [`aws`] | the camera API; S3, SQS and SNS |
 //! | | [`cut`] | carries a cut plan out and proves the result |
@@ -32,6 +33,8 @@ pub mod aws;
 pub mod camera;
 #[cfg(feature = "function")]
 pub mod deadline;
+#[cfg(feature = "function")]
+pub mod dry_run;
 #[cfg(feature = "function")]
 pub mod fetch;
 #[cfg(feature = "function")]

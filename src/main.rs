@@ -1,4 +1,4 @@
-//! Starts the function: settings, logs, clients, then the runtime's loop.
+//! Starts the function: settings, logs, clients, then the runtime's loop; or, with `plan EVENT.json`, the dry run.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cameras_service_generate_clip::handler::handle;
 use cameras_service_generate_clip::pipeline::Pipeline;
 use cameras_service_generate_clip::settings::{Settings, function_name, json_logs};
-use cameras_service_generate_clip::telemetry;
+use cameras_service_generate_clip::{dry_run, telemetry};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +36,11 @@ async fn start() -> Result<(), Error> {
     }
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let pipeline = Arc::new(Pipeline::new(settings, &aws)?);
+    if let [command, event] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && command == "plan"
+    {
+        return dry_run::tell(&pipeline, event.as_ref()).await;
+    }
     let serving =
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
     let mut told_to_end = signal(SignalKind::terminate())?;

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::ffmpeg::Ffmpeg;
 use crate::footage::coverage::Coverage;
 use crate::metadata::{ClipMetadata, Keys};
-use crate::render::{Order, Rendered, Tools, render};
+use crate::render::{Order, Rendered, Tools, plan, render};
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::stored::{Claim, gaps_of};
@@ -104,6 +104,31 @@ impl Pipeline {
         }
     }
 
+    /// What would be done: looks up and plans as [`Self::serve`] does, but renders nothing, stores nothing, says nothing.
+    ///
+    /// # Errors
+    /// Those with which the record would fail.
+    pub async fn plan(&self, job: Job<'_>) -> Result<Status, Error> {
+        let Job { request, deadline, trace } = job;
+        if verdict::too_long(request, &self.settings.limits) {
+            return Ok(Status::TooLong);
+        }
+        let stored = trace.stage(Stage::Stored, self.stored(job)).await?;
+        if let Some(gaps) = stored.as_ref().and_then(|objects| gaps_of(&objects.first()?.metadata)) {
+            trace.is_stored(&gaps);
+            return Ok(Status::Available);
+        }
+        let (survey, coverage) = self.survey(job).await?;
+        let status = self.verdict(request, &survey, &coverage);
+        if status == Status::Available {
+            let folder = self.scratch.for_request()?;
+            let store = self.store.counting(trace.received());
+            let tools = Tools { store: &store, ffmpeg: &self.ffmpeg, folder: folder.path(), deadline, trace };
+            plan(tools, self.order(request, &survey, &coverage)).await?;
+        }
+        Ok(status)
+    }
+
     /// Leaves a request's document in `TRACE_DIR`, if that is set. The request is over: nothing depends on it.
     pub fn keep(&self, document: &Document) {
         if let Some(Err(Error { object, reason, .. })) =
@@ -120,13 +145,7 @@ impl Pipeline {
             Err(error) if error.kind == Kind::Unusable => return self.fatal(job, error).await,
             found => found?,
         };
-        let found = Found {
-            some: !coverage.parts.is_empty(),
-            gap: !coverage.gaps.is_empty(),
-            tail_gap: coverage.tail_gap(request.span),
-            absent: !survey.absent.is_empty(),
-        };
-        match verdict::decide(request, &self.settings.limits, found) {
+        match self.verdict(request, &survey, &coverage) {
             Status::Available => match self.make_clip(job, &survey, &coverage).await {
                 Err(error) if error.kind == Kind::Unusable => self.fatal(job, error).await,
                 Err(error) => Err(error),
@@ -135,6 +154,16 @@ impl Pipeline {
             Status::Pending => self.send_back(job).await,
             status => self.announce(job, ClipMetadata::without_clip(request, status)).await,
         }
+    }
+
+    fn verdict(&self, request: &Request, survey: &Survey, coverage: &Coverage) -> Status {
+        let found = Found {
+            some: !coverage.parts.is_empty(),
+            gap: !coverage.gaps.is_empty(),
+            tail_gap: coverage.tail_gap(request.span),
+            absent: !survey.absent.is_empty(),
+        };
+        verdict::decide(request, &self.settings.limits, found)
     }
 
     /// What recordings there are, and what of the span they show.
@@ -158,14 +187,7 @@ impl Pipeline {
         let folder = self.scratch.for_request()?;
         let store = self.store.counting(trace.received());
         let tools = Tools { store: &store, ffmpeg: &self.ffmpeg, folder: folder.path(), deadline, trace };
-        let order = Order {
-            span: request.span,
-            coverage,
-            opened: &survey.opened,
-            trim_mode: self.settings.trim_mode,
-            widths: &self.settings.thumbnail_sizes,
-            format: self.settings.thumbnail_format,
-        };
+        let order = self.order(request, survey, coverage);
         let rendered = render(tools, order).await.map_err(|error| match error.kind {
             Kind::Unusable if self.scratch.is_full() => {
                 Error::passing(error.object, "no space left for its work files")
@@ -183,6 +205,17 @@ impl Pipeline {
             }
         };
         trace.stage(Stage::Check, check).await
+    }
+
+    fn order<'a>(&'a self, request: &Request, survey: &'a Survey, coverage: &'a Coverage) -> Order<'a> {
+        Order {
+            span: request.span,
+            coverage,
+            opened: &survey.opened,
+            trim_mode: self.settings.trim_mode,
+            widths: &self.settings.thumbnail_sizes,
+            format: self.settings.thumbnail_format,
+        }
     }
 
     /// Thumbnails first: where the clip is, they are. Returns the objects' lengths in bytes, the clip's first.

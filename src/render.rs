@@ -77,10 +77,6 @@ pub struct Rendered {
     pub clip: PathBuf,
     /// Its thumbnails.
     pub thumbnails: Vec<Thumbnail>,
-    /// What was done.
-    pub plan: Plan,
-    /// Bytes that were fetched of the recordings, without their tables.
-    pub bytes_fetched: u64,
 }
 
 /// Renders `order`.
@@ -88,22 +84,43 @@ pub struct Rendered {
 /// # Errors
 /// Unusable if no proven clip can be made; else as the store or the disk says.
 pub async fn render(tools: Tools<'_>, order: Order<'_>) -> Result<Rendered, Error> {
+    let Tools { ffmpeg, folder, deadline, trace, .. } = tools;
+    let Planned { plan, poster, main, evidence, fetched } = plan(tools, order).await?;
+    let pictures = (order.widths, order.format);
+    let thumbnails =
+        thumbnails::render(ffmpeg, &fetched[poster.recording], &poster.excerpt, pictures, folder, deadline);
+    let main_sets = evidence[main].sets.as_ref();
+    let clip = cut(tools, &plan, (main, main_sets), &evidence, &fetched);
+    let (clip, thumbnails) = try_join(clip, trace.stage(Stage::Thumbnails, thumbnails)).await?;
+    Ok(Rendered { clip, thumbnails })
+}
+
+/// A plan, and what is there to carry it out with.
+#[derive(Debug)]
+pub struct Planned<'a> {
+    /// How the clip is cut.
+    plan: Plan,
+    poster: Poster,
+    /// The recording that the others follow.
+    main: usize,
+    evidence: Vec<Evidence>,
+    /// The recordings, as far as the plan needs them.
+    fetched: Vec<Fetched<'a>>,
+}
+
+/// Plans `order`, with the bytes that it needs.
+///
+/// # Errors
+/// Unusable without a frame to show; else as the store or the disk says.
+pub async fn plan<'a>(tools: Tools<'_>, order: Order<'a>) -> Result<Planned<'a>, Error> {
     let opened = order.opened;
     let main = main_recording(order.coverage, opened.len());
     let mut evidence = evidence(order, main);
-    let folder = tools.folder;
-    let fetched = opened.iter().enumerate().map(|(index, opened)| Fetched::new(opened, index, folder));
+    let fetched = opened.iter().enumerate().map(|(index, opened)| Fetched::new(opened, index, tools.folder));
     let mut fetched: Vec<Fetched<'_>> = fetched.collect::<Result<_, _>>()?;
     let (plan, poster) = settle(tools, order, &mut evidence, &mut fetched).await?;
     tools.trace.planned(&plan, opened, &(poster.recording, poster.excerpt.decode.clone()));
-    let pictures = (order.widths, order.format);
-    let thumbnails =
-        thumbnails::render(tools.ffmpeg, &fetched[poster.recording], &poster.excerpt, pictures, folder, tools.deadline);
-    let thumbnails = tools.trace.stage(Stage::Thumbnails, thumbnails);
-    let main_sets = evidence[main].sets.as_ref();
-    let (clip, thumbnails) = try_join(cut(tools, &plan, (main, main_sets), &evidence, &fetched), thumbnails).await?;
-    let bytes_fetched = fetched.iter().map(Fetched::bytes).sum();
-    Ok(Rendered { clip, thumbnails, plan, bytes_fetched })
+    Ok(Planned { plan, poster, main, evidence, fetched })
 }
 
 /// The recording that shows the most: the others follow its size.
@@ -134,6 +151,7 @@ fn evidence(order: Order<'_>, main: usize) -> Vec<Evidence> {
 }
 
 /// The frame of the thumbnails.
+#[derive(Debug)]
 struct Poster {
     recording: usize,
     excerpt: Excerpt,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod camera;
 mod clips;
+mod dry_run;
 mod footage;
 mod local_stack;
 mod stack;

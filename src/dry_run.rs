@@ -1,0 +1,162 @@
+//! Tells what would be done for an event: recordings, coverage, holes, cut plan and bytes, as text. Nothing is rendered,
+//! stored or said.
+
+use std::fmt::{self, Write};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::deadline::Deadline;
+use crate::handler::requests;
+use crate::pipeline::{Job, Pipeline};
+use crate::request::Request;
+use crate::time::Timestamp;
+use crate::trace::Trace;
+use crate::trace::document::{Document, Stretch};
+
+/// How many characters the timeline is wide.
+const WIDTH: i64 = 72;
+
+/// Prints what would be done for each record of the event in the file `event`.
+///
+/// # Errors
+/// If the event can't be read, or one of its records would fail.
+pub async fn tell(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtime::Error> {
+    let event: Value = serde_json::from_slice(&std::fs::read(event)?)?;
+    let mut failures = 0;
+    for request in requests(event)? {
+        let text = match request {
+            Ok(request) => {
+                let document = plan(pipeline, &request).await;
+                failures += usize::from(document.failure.is_some());
+                text(&document)
+            }
+            Err(failure) => {
+                failures += 1;
+                format!("A record would fail: {failure}\n")
+            }
+        };
+        println!("{text}");
+    }
+    if failures == 0 { Ok(()) } else { Err(format!("records that would fail: {failures}").into()) }
+}
+
+async fn plan(pipeline: &Pipeline, request: &Request) -> Document {
+    let trace = Trace::new(request);
+    let planned = pipeline.plan(Job { request, deadline: Deadline::unknown(), trace: &trace }).await;
+    trace.finish(&planned)
+}
+
+/// What a document says, for a terminal.
+#[must_use]
+pub fn text(document: &Document) -> String {
+    let mut text = String::new();
+    write(document, &mut text).expect("a text can be written to");
+    text
+}
+
+fn write(document: &Document, out: &mut String) -> fmt::Result {
+    let asked = &document.request;
+    let ms = |ms: i64| ms.saturating_mul(1000);
+    let span = Stretch { start_us: ms(asked.start_timestamp_in_ms), end_us: ms(asked.end_timestamp_in_ms) };
+    writeln!(out, "Clip {} of camera {}", asked.clip_id, asked.camera_id)?;
+    writeln!(out, "  wanted    {}", range(span))?;
+    match (&document.failure, document.mode) {
+        (Some(failure), _) => {
+            writeln!(out, "  would fail at stage {}: {}: {}", failure.stage, failure.object, failure.error)?;
+        }
+        (None, Some("stored")) => writeln!(out, "  would be  announced again: it is stored already")?,
+        (None, mode) => {
+            let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
+            writeln!(out, "  would be  {}{mode}", document.status)?;
+        }
+    }
+    for (index, recording) in document.recordings.iter().enumerate() {
+        match recording.shows {
+            Some(shows) => {
+                writeln!(out, "  recording {index} {}, {}: {}", range(shows), size(recording.bytes), recording.name)?;
+            }
+            None => writeln!(out, "  listed, but not in S3: {}", recording.name)?,
+        }
+    }
+    for (kind, holes) in [("held hole", &document.held), ("gap      ", &document.gaps)] {
+        for hole in holes {
+            writeln!(out, "  {kind} {}", range(*hole))?;
+        }
+    }
+    if !document.recordings.is_empty() {
+        timeline(document, span, out)?;
+    }
+    for (number, segment) in document.segments.iter().enumerate() {
+        let why = segment.why.map(|why| format!(": {why}")).unwrap_or_default();
+        let frames = format!("{} {} frames", segment.how, segment.frames);
+        writeln!(out, "  segment {number} {frames} of recording {}, {}{why}", segment.recording, range(segment.shows))?;
+    }
+    if let Some(clip) = document.clip {
+        let sound = document.sound.map(|how| format!(", sound: {how}")).unwrap_or_default();
+        let (frames, seconds) = (clip.frames, seconds(clip.length_us));
+        writeln!(
+            out,
+            "  clip      {frames} frames, {seconds}: {} copied, {} encoded{sound}",
+            clip.copied, clip.encoded
+        )?;
+        let (needed, whole) = (document.bytes.needed, document.bytes.recordings);
+        writeln!(out, "  bytes     {} of {} ({})", size(needed), size(whole), share(needed, whole))?;
+    }
+    Ok(())
+}
+
+/// The span in columns of equal length. Each shows the rarest thing in it, so that nothing is too small to be seen.
+fn timeline(document: &Document, span: Stretch, out: &mut String) -> fmt::Result {
+    let length = span.end_us - span.start_us;
+    let column = |n: i64| Stretch {
+        start_us: span.start_us + length * n / WIDTH,
+        end_us: span.start_us + length * (n + 1) / WIDTH,
+    };
+    let row = |pick: &dyn Fn(Stretch) -> char| -> String { (0..WIDTH).map(|n| pick(column(n))).collect() };
+    let meets = |a: Stretch, b: Stretch| a.start_us < b.end_us && b.start_us < a.end_us;
+    let any = |stretches: &[Stretch], column| stretches.iter().any(|&one| meets(one, column));
+    let footage = row(&|column| {
+        let shows = document.parts.iter().rfind(|part| meets(part.shows, column));
+        match shows {
+            _ if any(&document.gaps, column) => '!',
+            _ if any(&document.held, column) => '~',
+            Some(part) => char::from_digit(u32::try_from(part.recording % 10).unwrap_or_default(), 10).unwrap_or('?'),
+            None => ' ',
+        }
+    });
+    writeln!(out, "  footage   |{footage}|")?;
+    if !document.segments.is_empty() {
+        let clip = row(&|column| {
+            let meeting = |how: &str| document.segments.iter().any(|one| one.how == how && meets(one.shows, column));
+            if meeting("encode") {
+                'E'
+            } else if meeting("copy") {
+                '='
+            } else {
+                ' '
+            }
+        });
+        writeln!(out, "  clip      |{clip}|")?;
+    }
+    writeln!(out, "            a column is {}; = copied, E encoded, ~ held, ! missing", seconds(length / WIDTH))
+}
+
+fn range(Stretch { start_us, end_us }: Stretch) -> String {
+    let [start, end] = [start_us, end_us].map(Timestamp::from_us);
+    format!("{start} to {end} ({})", seconds(end_us - start_us))
+}
+
+fn seconds(us: i64) -> String {
+    format!("{}.{:03} s", us / 1_000_000, us % 1_000_000 / 1000)
+}
+
+fn size(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1_000_000 { (1000, "kB") } else { (1_000_000, "MB") };
+    format!("{}.{} {name}", bytes / unit, bytes % unit / (unit / 10))
+}
+
+fn share(part: u64, whole: u64) -> String {
+    let permille = part.saturating_mul(1000).checked_div(whole).unwrap_or_default();
+    format!("{}.{} %", permille / 10, permille % 10)
+}
