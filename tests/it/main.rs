@@ -8,6 +8,7 @@ mod clips;
 mod dry_run;
 mod footage;
 mod local_stack;
+mod server;
 mod stack;
 mod statuses;
 mod telemetry;

@@ -1,0 +1,179 @@
+//! What calls mean: what the function says by them, whether that is true, and what they do.
+
+use serde_json::Value;
+
+use crate::course::{ALL, Course};
+use crate::fixture::Fixture;
+use crate::http::{self, Message};
+use crate::world::{Shared, Side};
+
+/// What a call says about a clip.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Says {
+    Nothing,
+    Put(Value),
+    Announces(Value),
+    SendsBack { body: String, delay_s: i64 },
+}
+
+/// A call, understood.
+#[derive(Debug)]
+pub struct Call {
+    pub name: String,
+    pub says: Says,
+}
+
+/// What a call did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// The camera API was told, and answered that.
+    Put {
+        status: u16,
+        metadata: Value,
+    },
+    Announced(Value),
+    SentBack {
+        body: String,
+        delay_s: i64,
+    },
+}
+
+impl Effect {
+    /// The clip it is about.
+    pub fn clip(&self) -> String {
+        let named = |metadata: &Value| metadata["clipId"].as_str().unwrap_or_default().to_owned();
+        match self {
+            Self::Put { metadata, .. } | Self::Announced(metadata) => named(metadata),
+            Self::SentBack { body, .. } => named(&serde_json::from_str(body).unwrap_or_default()),
+        }
+    }
+}
+
+impl Call {
+    pub fn of(fixture: &Fixture, side: Side, request: &Message) -> Self {
+        let json = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
+        let path: Vec<&str> = request.path().split('/').collect();
+        if side == Side::Camera {
+            let (what, says) = match path[..] {
+                ["", "cameras", "recording", _] => ("recordings", Says::Nothing),
+                ["", "cameras", "clips", _] => ("clip", Says::Put(json())),
+                _ => ("camera", Says::Nothing),
+            };
+            return Self { name: format!("camera {} {what}", request.method()), says };
+        }
+        if request.header("X-Amz-Target").is_some_and(|target| target.ends_with("SendMessage")) {
+            let message = json();
+            let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
+            let says = Says::SendsBack { body, delay_s: message["DelaySeconds"].as_i64().unwrap_or_default() };
+            return Self { name: "SQS SendMessage".to_owned(), says };
+        }
+        let form = |name: &str| {
+            url::form_urlencoded::parse(&request.body).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+        };
+        if request.method() == "POST" && form("Action").as_deref() == Some("Publish") {
+            let message = form("Message").and_then(|message| serde_json::from_str::<Value>(&message).ok()).unwrap_or_default();
+            let metadata = message["default"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            return Self { name: "SNS Publish".to_owned(), says: Says::Announces(metadata) };
+        }
+        let what = match path.get(1) {
+            Some(&bucket) if bucket == fixture.origin => "recording",
+            _ if request.path().ends_with(".mp4") => "clip",
+            _ => "thumbnail",
+        };
+        Self { name: format!("S3 {} {what}", request.method()), says: Says::Nothing }
+    }
+}
+
+/// Whether what a call says is true, at the moment when it is said.
+pub async fn judge(shared: &Shared, call: &Call) {
+    let wrong = match &call.says {
+        Says::Nothing => None,
+        Says::SendsBack { .. } => {
+            let put = |effect: &Effect| match effect {
+                Effect::Put { metadata, .. } => Some(metadata["status"] == "CLIP_PENDING"),
+                _ => None,
+            };
+            let pending = shared.state().effects.iter().rev().find_map(put);
+            (pending != Some(true)).then(|| "sent back before CLIP_PENDING was PUT".to_owned())
+        }
+        Says::Put(metadata) => untrue(shared, metadata).await,
+        Says::Announces(metadata) => {
+            // the API has been told, or has refused it for good
+            let told = |effect: &Effect| {
+                matches!(effect, Effect::Put { status, metadata: put } if put == metadata
+                    && (200..300).contains(status) | (400..500).contains(status) && *status != 429)
+            };
+            let told = shared.state().effects.iter().any(told);
+            match untrue(shared, metadata).await {
+                None if !told => Some("announced before it was PUT".to_owned()),
+                None => course(metadata)
+                    .filter(|course| metadata["status"].as_str() != course.end)
+                    .map(|_| format!("announced with the status {}", metadata["status"])),
+                wrong => wrong,
+            }
+        }
+    };
+    if let Some(wrong) = wrong {
+        let mut state = shared.state();
+        let index = state.calls.len();
+        state.violations.push(format!("call {} ({}): {wrong}", index - 1, call.name));
+    }
+}
+
+fn course(metadata: &Value) -> Option<&'static Course> {
+    ALL.into_iter().find(|course| metadata["cameraId"] == course.camera)
+}
+
+/// What is untrue of `metadata`.
+async fn untrue(shared: &Shared, metadata: &Value) -> Option<String> {
+    let Some(course) = course(metadata) else { return Some(format!("nobody asked for {metadata}")) };
+    let status = metadata["status"].as_str().unwrap_or_default();
+    let fatal = status == "FATAL_ERROR" && shared.state().fatal_is_true;
+    if !fatal && !course.may.contains(&status) {
+        return Some(format!("{status} is not true of {}", course.camera));
+    }
+    if status != "CLIP_AVAILABLE" {
+        return None;
+    }
+    let reference = shared.fixture.reference(course.camera)?;
+    if Fixture::without_clip(metadata) != reference.metadata {
+        return Some(format!("other metadata than usual: {metadata}"));
+    }
+    let stored = shared.fixture.stored(course.camera, metadata["clipId"].as_str().unwrap_or_default()).await;
+    (stored.as_ref() != Some(&reference.objects)).then(|| "what is announced is not stored".to_owned())
+}
+
+/// Passes a call on to ministack.
+pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
+    let answer = match http::call(&shared.fixture.ministack, request).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            shared.state().violations.push(format!("ministack is at its end: {error}"));
+            Message::answer(500, "")
+        }
+    };
+    let effect = match &call.says {
+        Says::Announces(metadata) => Effect::Announced(metadata.clone()),
+        Says::SendsBack { body, delay_s } => Effect::SentBack { body: body.clone(), delay_s: *delay_s },
+        _ => return answer,
+    };
+    if (200..300).contains(&answer.status()) {
+        shared.state().effects.push(effect);
+    }
+    answer
+}
+
+/// The camera API's own answer.
+pub fn camera(shared: &Shared, request: &Message) -> Message {
+    let last = request.path().rsplit('/').next().unwrap_or_default();
+    let course = ALL.into_iter().find(|course| course.camera == last);
+    match course {
+        _ if request.method() == "PUT" => Message::answer(200, "{}"),
+        Some(course) if request.path().contains("/recording/") => {
+            let age_ms = shared.state().age_ms;
+            Message::answer(200, course.listed(age_ms).to_string())
+        }
+        Some(course) => Message::answer(200, serde_json::json!({"alias": course.camera, "secret": crate::course::CANARY}).to_string()),
+        None => Message::answer(404, "{}"),
+    }
+}

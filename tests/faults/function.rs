@@ -1,0 +1,157 @@
+//! The function's own binary in a process, and the Runtime API that feeds it (AWS Lambda Developer Guide, "Using the
+//! Lambda runtime API for custom runtimes").
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::http::{self, Message};
+
+/// How an invocation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// With an answer.
+    Answered(Value),
+    /// With an error, as the runtime reports it.
+    Failed(Value),
+    /// The process is no more.
+    Died,
+    /// There was no answer before the deadline.
+    TimedOut,
+}
+
+struct Invocation {
+    event: String,
+    deadline_ms: u128,
+    ended: oneshot::Sender<Ended>,
+}
+
+/// A process of the function. Killed when dropped.
+pub struct Function {
+    child: Child,
+    events: mpsc::Sender<Invocation>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The binary under test: the one that `make` names, else the one that cargo has built for the tests.
+pub fn binary() -> PathBuf {
+    std::env::var_os("FUNCTION").map_or_else(|| env!("CARGO_BIN_EXE_cameras-service-generate-clip").into(), PathBuf::from)
+}
+
+impl Function {
+    /// Starts it with these variables and no others. What it logs is added to `log`.
+    pub async fn start(variables: &[(String, String)], log: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (events, received) = mpsc::channel(1);
+        let shared = Arc::new((Mutex::new(received), Mutex::new(None)));
+        let server = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(runtime_api(connection, Arc::clone(&shared)));
+            }
+        });
+        let log = File::options().create(true).append(true).open(log).expect("a log");
+        let child = Command::new(binary())
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .envs([("AWS_LAMBDA_FUNCTION_NAME", "under-test"), ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")])
+            .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
+            .envs([("AWS_LAMBDA_LOG_GROUP_NAME", "log"), ("AWS_LAMBDA_LOG_STREAM_NAME", "log")])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the function's binary");
+        Self { child, events, server }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// Invokes it with `event`; what it has to answer within is told to it, and kept to.
+    pub async fn invoke(&mut self, event: &Value, within: Duration) -> Ended {
+        let (ended, answer) = oneshot::channel();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let deadline_ms = (now + within).as_millis();
+        let until = Instant::now() + within;
+        let invocation = Invocation { event: event.to_string(), deadline_ms, ended };
+        if self.events.send(invocation).await.is_err() {
+            return Ended::Died;
+        }
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or(Ended::Died),
+            _ = self.child.wait() => Ended::Died,
+            () = tokio::time::sleep_until(until) => {
+                self.end().await;
+                Ended::TimedOut
+            }
+        }
+    }
+
+    /// Kills it, as Lambda does.
+    pub async fn end(&mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// Waits until it has ended by itself; tells whether in good order.
+    pub async fn ended(&mut self) -> bool {
+        self.child.wait().await.is_ok_and(|status| status.success())
+    }
+}
+
+/// The living children of a process: ffmpeg, if any.
+pub fn children(id: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// What is to come, and who waits for the end of what is under way.
+type Invocations = (Mutex<mpsc::Receiver<Invocation>>, Mutex<Option<oneshot::Sender<Ended>>>);
+
+async fn runtime_api(connection: TcpStream, invocations: Arc<Invocations>) {
+    let (events, under_way) = &*invocations;
+    let mut connection = BufReader::new(connection);
+    while let Ok(Some(request)) = http::read(&mut connection, false).await {
+        let answer = if request.path().ends_with("/invocation/next") {
+            let Some(invocation) = events.lock().await.recv().await else { return };
+            *under_way.lock().await = Some(invocation.ended);
+            let mut next = Message::answer(200, invocation.event);
+            next.set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+            next.set("Lambda-Runtime-Deadline-Ms", &invocation.deadline_ms.to_string());
+            next.set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-west-1:000000000000:function:under-test");
+            next.set("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700");
+            next.set("Content-Type", "application/json");
+            next
+        } else {
+            let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+            let failed = request.path().ends_with("/error");
+            if let Some(ended) = under_way.lock().await.take() {
+                let _ = ended.send(if failed { Ended::Failed(body) } else { Ended::Answered(body) });
+            }
+            Message::answer(202, "{}")
+        };
+        if http::write(&mut connection, &answer).await.is_err() {
+            return;
+        }
+    }
+}

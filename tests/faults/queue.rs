@@ -1,0 +1,152 @@
+//! SQS and its event source mapping, by AWS's documented rules, on a clock that is moved by hand (AWS Lambda Developer
+//! Guide, "Handling errors for an SQS event source in Lambda"; SQS Developer Guide, "Visibility timeout", "Dead-letter
+//! queues").
+
+use serde_json::{Value, json};
+
+use crate::function::Ended;
+
+/// How long a message that was taken is out of sight, in ms.
+const VISIBILITY_MS: i64 = 180_000;
+
+/// A message.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub id: String,
+    pub body: String,
+    sent_ms: i64,
+    visible_ms: i64,
+    receives: u32,
+}
+
+impl Entry {
+    /// The clip that it asks for.
+    pub fn clip(&self) -> String {
+        let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["clipId"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A queue with its dead-letter queue.
+#[derive(Debug)]
+pub struct Queue {
+    pub now_ms: i64,
+    pub dead: Vec<Entry>,
+    entries: Vec<Entry>,
+    most_receives: u32,
+    sent: u32,
+}
+
+impl Queue {
+    pub const fn new(now_ms: i64, most_receives: u32) -> Self {
+        Self { now_ms, dead: Vec::new(), entries: Vec::new(), most_receives, sent: 0 }
+    }
+
+    pub fn send(&mut self, body: &str, delay_s: i64) {
+        self.sent += 1;
+        let id = format!("message-{}", self.sent);
+        let visible_ms = self.now_ms + delay_s * 1000;
+        self.entries.push(Entry { id, body: body.to_owned(), sent_ms: self.now_ms, visible_ms, receives: 0 });
+    }
+
+    /// Takes up to `count` messages; moves the clock to when there are some. None if nothing will ever come.
+    pub fn receive(&mut self, count: usize) -> Vec<Entry> {
+        while let Some(next) = self.entries.iter().map(|entry| entry.visible_ms).min() {
+            self.now_ms = self.now_ms.max(next);
+            let mut taken = Vec::new();
+            for mut entry in std::mem::take(&mut self.entries) {
+                if entry.visible_ms > self.now_ms || taken.len() == count {
+                    self.entries.push(entry);
+                } else if entry.receives == self.most_receives {
+                    self.dead.push(entry);
+                } else {
+                    entry.receives += 1;
+                    entry.visible_ms = self.now_ms + VISIBILITY_MS;
+                    taken.push(entry.clone());
+                    self.entries.push(entry);
+                }
+            }
+            if !taken.is_empty() {
+                return taken;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Deletes what was done of `taken`, and tells which that was.
+    pub fn settle(&mut self, taken: &[Entry], ended: &Ended) -> Vec<Entry> {
+        self.now_ms += 1000;
+        let kept = failures(taken, ended);
+        let done: Vec<Entry> = taken.iter().filter(|entry| !kept.contains(&entry.id)).cloned().collect();
+        self.entries.retain(|entry| done.iter().all(|done| done.id != entry.id));
+        done
+    }
+}
+
+/// Which of `taken` stay in the queue. An answer that isn't understood, or names one that was not sent, keeps all.
+fn failures(taken: &[Entry], ended: &Ended) -> Vec<String> {
+    let all = || taken.iter().map(|entry| entry.id.clone()).collect();
+    let Ended::Answered(answer) = ended else { return all() };
+    match answer.get("batchItemFailures") {
+        None | Some(Value::Null) if answer.is_null() || answer.is_object() => Vec::new(),
+        Some(Value::Array(failures)) => {
+            let ids: Option<Vec<String>> = failures
+                .iter()
+                .map(|failure| failure["itemIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned))
+                .collect();
+            let known = |ids: &Vec<String>| ids.iter().all(|id| taken.iter().any(|entry| entry.id == *id));
+            ids.filter(known).unwrap_or_else(all)
+        }
+        _ => all(),
+    }
+}
+
+/// The event that brings `taken` to the function.
+pub fn event(taken: &[Entry]) -> Value {
+    let record = |entry: &Entry| {
+        json!({
+            "messageId": entry.id, "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a", "body": entry.body,
+            "attributes": {
+                "ApproximateReceiveCount": entry.receives.to_string(), "SentTimestamp": entry.sent_ms.to_string(),
+                "SenderId": "AIDAIENQZJOLO23YVJ4VO", "ApproximateFirstReceiveTimestamp": entry.sent_ms.to_string(),
+            },
+            "messageAttributes": {}, "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3", "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-west-1:000000000000:requests", "awsRegion": "us-west-1",
+        })
+    };
+    json!({"Records": taken.iter().map(record).collect::<Vec<_>>()})
+}
+
+#[test]
+fn a_message_is_deleted_only_if_it_was_done() {
+    let mut queue = Queue::new(0, 3);
+    for _ in 0..3 {
+        queue.send("{}", 0);
+    }
+    let answers = [
+        (Ended::Died, 0),
+        (Ended::Failed(json!({"errorMessage": "no"})), 0),
+        (Ended::Answered(json!({"batchItemFailures": [{"itemIdentifier": "message-2"}]})), 2),
+    ];
+    for (ended, done) in answers {
+        let taken = queue.receive(10);
+        assert_eq!(taken.len(), 3, "all are in sight again after {} ms", queue.now_ms);
+        assert_eq!(queue.settle(&taken, &ended).len(), done, "{ended:?}");
+    }
+    assert_eq!(queue.receive(10).len(), 0);
+    let dead: Vec<&str> = queue.dead.iter().map(|entry| entry.id.as_str()).collect();
+    assert_eq!(dead, ["message-2"], "received {} times", queue.most_receives);
+}
+
+#[test]
+fn an_answer_that_aws_does_not_understand_keeps_all() {
+    let mut queue = Queue::new(0, 9);
+    queue.send("{}", 0);
+    let odd = [json!({"batchItemFailures": [{"itemIdentifier": "other"}]}), json!({"batchItemFailures": [{}]}), json!("x")];
+    for answer in odd {
+        let taken = queue.receive(10);
+        assert_eq!(queue.settle(&taken, &Ended::Answered(answer.clone())).len(), 0, "{answer}");
+    }
+    let taken = queue.receive(10);
+    assert_eq!(queue.settle(&taken, &Ended::Answered(Value::Null)).len(), 1, "null is success");
+}

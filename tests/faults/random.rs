@@ -1,0 +1,81 @@
+//! Several faults in one schedule, by seed; kills at any instant; the same message twice.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::course::WAITING;
+use crate::fixture::Fixture;
+use crate::schedule::{Dice, Schedule, number, run_all, unique};
+use crate::stub::in_place_of_ffmpeg;
+use crate::worker::Worker;
+
+/// `count` schedules from the seed on, unless the environment says otherwise.
+async fn random(test: &'static str, ffmpeg: fn(&Path) -> std::path::PathBuf, count: u64) {
+    let count = number("FAULTS_SCHEDULES", count);
+    let seed = number("FAULTS_SEED", 1);
+    let stubbed = test == "a_stub";
+    let schedule = move |index: usize| {
+        let schedule = Schedule::random(seed + index as u64, test);
+        // the real one knows no way to fail at will
+        if stubbed { schedule } else { Schedule { ffmpeg: None, ..schedule } }
+    };
+    let again = move |index: usize| {
+        let seed = seed + index as u64;
+        format!("FAULTS_SEED={seed} FAULTS_SCHEDULES=1 cargo test --locked --test faults random::with_{test}")
+    };
+    let befell = run_all(ffmpeg, usize::try_from(count).expect("a count"), schedule, again).await;
+    let faults: usize = befell.values().sum();
+    println!("{count} schedules with {test}, seeds {seed} to {}: {faults} faults befell", seed + count - 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_stub() {
+    random("a_stub", in_place_of_ffmpeg, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_real_ffmpeg() {
+    random("the_real_ffmpeg", |_| Fixture::ffmpeg(), 30).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_instant() {
+    let count = number("FAULTS_SCHEDULES", 20);
+    let seed = number("FAULTS_SEED", 1);
+    let schedule = move |index: usize| {
+        let after = Dice(seed + index as u64).below(300);
+        let killed_after = u64::try_from(after).map(Duration::from_millis).ok();
+        Schedule { killed_after, ..Schedule::of(&WAITING, unique("instant"), Vec::new()) }
+    };
+    let again = move |index: usize| {
+        format!("FAULTS_SEED={} FAULTS_SCHEDULES=1 cargo test --locked --test faults killed_at_any_instant", seed + index as u64)
+    };
+    let befell = run_all(|_| Fixture::ffmpeg(), usize::try_from(count).expect("a count"), schedule, again).await;
+    println!("killed at {} of {count} instants, the others came after the answer", befell.values().sum::<usize>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_renders_nothing_and_is_announced_again() {
+    let mut worker = Worker::start(Fixture::get().await).await;
+    let schedule = Schedule::of(&WAITING, unique("twice"), Vec::new());
+    let first = worker.run(&schedule).await;
+    let mut second = worker.run(&schedule).await;
+    assert_eq!((first.violations, second.violations), (Vec::new(), Vec::new()));
+    assert_eq!(first.announced, second.announced);
+    second.calls.sort();
+    assert_eq!(second.calls, ["S3 HEAD clip", "S3 HEAD thumbnail", "SNS Publish", "camera PUT clip"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_at_once() {
+    let fixture = Fixture::get().await;
+    let (mut one, mut other) = (Worker::start(fixture.clone()).await, Worker::start(fixture).await);
+    let pairs = number("FAULTS_SCHEDULES", 10);
+    for _ in 0..pairs {
+        let schedule = Schedule::of(&WAITING, unique("pair"), Vec::new());
+        let (one, other) = tokio::join!(one.run(&schedule), other.run(&schedule));
+        assert_eq!((one.violations, other.violations), (Vec::new(), Vec::new()));
+        assert_eq!(one.announced.last(), other.announced.last());
+    }
+    println!("{pairs} pairs at once");
+}

@@ -1,0 +1,57 @@
+//! SIGTERM: the process ends in good order, and with it what it had under way.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::course::WAITING;
+use crate::fixture::Fixture;
+use crate::queue::{Queue, event};
+use crate::stub::in_place_of_ffmpeg;
+use crate::worker::Worker;
+
+fn told_to_end(id: u32) {
+    kill_process(Pid::from_raw(id.cast_signed()).expect("it runs"), Signal::TERM).expect("told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_process_leaves_nothing() {
+    let mut worker = Worker::start(Fixture::get().await).await;
+    let mut queue = Queue::new(crate::course::SENT, 1);
+    queue.send("{}", 0);
+    let function = worker.function().await;
+    function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)).await; // it runs, and knows what SIGTERM is
+    told_to_end(function.id());
+    assert!(function.ended().await, "{}", worker.log());
+    assert_eq!(worker.scratch_folders(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_at_work_takes_its_ffmpeg_with_it() {
+    let mut worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
+    std::fs::write(worker.folder.path().join("ffmpeg-fault"), "hang\n").expect("written");
+    worker.world.schedule(&[]);
+    worker.world.shared.state().age_ms = 60_000;
+    let mut queue = Queue::new(crate::course::SENT, 1);
+    queue.send(&WAITING.body("told-to-end"), 0);
+    let function = worker.function().await;
+    let id = function.id();
+    let children = async {
+        loop {
+            let children = crate::function::children(id);
+            if !children.is_empty() {
+                told_to_end(id);
+                return children;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await; // waiting for a process
+        }
+    };
+    let (ended, children) = tokio::join!(function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)), children);
+    assert_eq!(ended, crate::function::Ended::Died);
+    assert!(function.ended().await, "{}", worker.log());
+    for child in children {
+        let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "ffmpeg is still there: {state}");
+    }
+    assert_eq!(worker.scratch_folders(), 0);
+}

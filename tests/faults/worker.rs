@@ -1,0 +1,216 @@
+//! Carries schedules out, one after the other: a world, a warm process of the function, a queue.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::course::{CANARY, Course, SENT};
+use crate::effect::Effect;
+use crate::fixture::Fixture;
+use crate::function::{Ended, Function, children};
+use crate::queue::{self, Entry, Queue};
+use crate::schedule::Schedule;
+use crate::world::World;
+
+/// What the function keeps of an invocation's time.
+const KEPT: Duration = Duration::from_secs(2);
+/// A delivery in which a call hangs gets this much more, and every further one twice as much: the machine may be busy.
+const SHORT: Duration = Duration::from_millis(600);
+const LONG: Duration = Duration::from_secs(62);
+/// How often a message is delivered before it goes to the dead-letter queue.
+const MOST_RECEIVES: u32 = 8;
+
+/// What came of a schedule.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What must not happen and did.
+    pub violations: Vec<String>,
+    /// What was announced, in order.
+    pub announced: Vec<Value>,
+    /// Calls by name.
+    pub calls: Vec<String>,
+    /// Faults that befell a call or a process.
+    pub befell: Vec<String>,
+}
+
+/// See the module.
+pub struct Worker {
+    pub world: World,
+    pub function: Option<Function>,
+    /// What every process of the function is given.
+    pub variables: Vec<(String, String)>,
+    pub folder: TempDir,
+}
+
+impl Worker {
+    pub async fn start(fixture: Arc<Fixture>) -> Self {
+        Self::with_ffmpeg(fixture, |_| Fixture::ffmpeg()).await
+    }
+
+    /// With the ffmpeg that `ffmpeg` puts into the worker's folder.
+    pub async fn with_ffmpeg(fixture: Arc<Fixture>, ffmpeg: impl Fn(&Path) -> PathBuf) -> Self {
+        let world = World::start(fixture).await;
+        let folder = TempDir::new().expect("a folder");
+        let scratch = folder.path().join("scratch");
+        std::fs::create_dir(&scratch).expect("made");
+        let variables = world.shared.fixture.variables(&world.aws, &world.camera, &scratch, &ffmpeg(folder.path()));
+        Self { world, function: None, variables, folder }
+    }
+
+    /// What the function has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The failures that it has logged since its last success.
+    pub fn errors(&self) -> Vec<String> {
+        let log = self.log();
+        let lines = log.lines().rev().take_while(|line| !line.contains("\"done\"")).filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(line["error"].as_str()?.to_owned())
+        });
+        lines.collect()
+    }
+
+    /// Folders that processes of the function have in its scratch space.
+    pub fn scratch_folders(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("scratch")).expect("readable").count()
+    }
+
+    /// The warm process, or a new one.
+    pub async fn function(&mut self) -> &mut Function {
+        if self.function.is_none() {
+            let function = Function::start(&self.variables, &self.folder.path().join("log")).await;
+            self.world.shared.state().victim = function.id();
+            self.function = Some(function);
+        }
+        self.function.as_mut().expect("just started")
+    }
+
+    /// Sends the requests of `schedule` and delivers until it is quiet; meanwhile goes wrong what it says.
+    pub async fn run(&mut self, schedule: &Schedule) -> Report {
+        self.world.schedule(&schedule.plan);
+        self.world.shared.state().fatal_is_true = schedule.ffmpeg.is_some();
+        let mut queue = Queue::new(SENT, MOST_RECEIVES);
+        for (course, clip) in &schedule.requests {
+            queue.send(&course.body(clip), 0);
+        }
+        for nth in 0.. {
+            let taken = queue.receive(10);
+            if taken.is_empty() {
+                break;
+            }
+            self.deliver(&mut queue, &taken, schedule, nth).await;
+        }
+        for (course, clip) in &schedule.requests {
+            self.judge_the_end(course, clip, &queue);
+        }
+        let mut state = self.world.shared.state();
+        Report {
+            violations: std::mem::take(&mut state.violations),
+            announced: state.effects.iter().filter_map(announced).cloned().collect(),
+            calls: std::mem::take(&mut state.calls),
+            befell: std::mem::take(&mut state.befell),
+        }
+    }
+
+    /// The `nth` delivery, and what must hold after it.
+    async fn deliver(&mut self, queue: &mut Queue, taken: &[Entry], schedule: &Schedule, nth: u32) {
+        let (calls, effects) = {
+            let mut state = self.world.shared.state();
+            state.age_ms = queue.now_ms - SENT;
+            (state.calls.len(), state.effects.len())
+        };
+        let hangs = schedule.plan.iter().any(|planned| planned.call >= calls && planned.fault.takes_time());
+        let within = if hangs || nth == 0 && schedule.ffmpeg == Some("hang") { KEPT + SHORT * (1 << nth) } else { LONG };
+        let broken = self.folder.path().join("ffmpeg-fault");
+        if let Some(how) = schedule.ffmpeg.filter(|_| nth == 0) {
+            std::fs::write(&broken, format!("{how}\n")).expect("written");
+        }
+        self.function().await;
+        let killer = schedule.killed_after.filter(|_| nth == 0).map(|after| {
+            let shared = Arc::clone(&self.world.shared);
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await; // the instant itself is what is tried
+                shared.state().befell.push(format!("Kill after {after:?}"));
+                shared.kill();
+            })
+        });
+        let ended = self.function().await.invoke(&queue::event(taken), schedule.within.unwrap_or(within)).await;
+        if let Some(killer) = killer {
+            killer.abort();
+            let _ = killer.await;
+        }
+        let _ = std::fs::remove_file(broken);
+        self.world.delivery_is_over().await;
+        let done = queue.settle(taken, &ended);
+        let left = self.left_behind(&ended);
+        let mut state = self.world.shared.state();
+        let said = state.effects[effects..].to_vec();
+        for effect in &said {
+            if let Effect::SentBack { body, delay_s } = effect {
+                queue.send(body, *delay_s);
+            }
+        }
+        for entry in done {
+            // A: what is deleted has been announced or sent back, in this very delivery
+            let handed_on = |effect: &Effect| !matches!(effect, Effect::Put { .. }) && effect.clip() == entry.clip();
+            if !said.iter().any(handed_on) {
+                state.violations.push(format!("A: {} is deleted, but neither announced nor sent back", entry.clip()));
+            }
+        }
+        let killed = state.befell.iter().any(|befell| befell.contains("Kill"));
+        match ended {
+            Ended::TimedOut => state.violations.push("no answer before the deadline".to_owned()),
+            Ended::Died if !killed => state.violations.push("the process died".to_owned()),
+            _ if !left.is_empty() => state.violations.push(format!("left behind: {left:?}")),
+            _ => {}
+        }
+    }
+
+    /// Files and processes that are there though nothing is under way.
+    fn left_behind(&mut self, ended: &Ended) -> Vec<String> {
+        if matches!(ended, Ended::Died | Ended::TimedOut) {
+            self.function = None; // what it left is for the next one to remove
+            return Vec::new();
+        }
+        let children = self.function.iter().flat_map(|function| children(function.id())).map(|child| format!("process {child}"));
+        let files = files(&self.folder.path().join("scratch")).into_iter().map(|file| file.display().to_string());
+        children.chain(files).collect()
+    }
+
+    /// What must hold of a request once it is quiet.
+    fn judge_the_end(&self, course: &Course, clip: &str, queue: &Queue) {
+        let mut state = self.world.shared.state();
+        let of_clip = state.effects.iter().filter(|effect| effect.clip() == clip);
+        let mut announced: Vec<Value> = of_clip.filter_map(announced).cloned().collect();
+        let last = announced.last().and_then(|last| last["status"].as_str());
+        if last != course.end {
+            let dead = queue.dead.len();
+            state.violations.push(format!("A: in the end {last:?} was announced, and {dead} messages are dead"));
+        }
+        announced.dedup();
+        if announced.len() > 1 {
+            state.violations.push(format!("C: announced in {} ways", announced.len()));
+        }
+        if self.log().contains(CANARY) {
+            state.violations.push("a secret was logged".to_owned());
+        }
+    }
+}
+
+fn announced(effect: &Effect) -> Option<&Value> {
+    match effect {
+        Effect::Announced(metadata) => Some(metadata),
+        _ => None,
+    }
+}
+
+/// The files below the function's own folder in `scratch`.
+fn files(scratch: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries(scratch).flat_map(|own| entries(&own).collect::<Vec<_>>()).collect()
+}

@@ -1,0 +1,299 @@
+//! The function's whole world on two sockets: AWS, which is ministack behind a proxy, and the camera API. Both do what a
+//! schedule says that goes wrong, and both look at what the function says while it says it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::course::CANARY;
+use crate::effect::{Call, Effect, Says, aws, camera, judge};
+use crate::fault::{Fault, Planned};
+use crate::fixture::Fixture;
+use crate::http::{self, Connection, Message};
+
+/// Who is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Aws,
+    Camera,
+}
+
+/// What has happened in a schedule so far.
+#[derive(Debug, Default)]
+pub struct State {
+    plan: Vec<Planned>,
+    lasting: Option<(String, Fault)>,
+    /// The function's process, which a fault may kill.
+    pub victim: u32,
+    /// Whether no clip can be made, because ffmpeg fails.
+    pub fatal_is_true: bool,
+    /// How long ago the request was sent, in ms.
+    pub age_ms: i64,
+    /// The calls, by name.
+    pub calls: Vec<String>,
+    /// Faults that befell a call.
+    pub befell: Vec<String>,
+    /// What the calls did.
+    pub effects: Vec<Effect>,
+    /// What must not happen and did.
+    pub violations: Vec<String>,
+}
+
+/// What all connections share.
+pub struct Shared {
+    pub fixture: Arc<Fixture>,
+    state: Mutex<State>,
+    /// Whether each side takes connections.
+    open: [watch::Sender<bool>; 2],
+    listening: [watch::Sender<bool>; 2],
+    /// Deliveries that are over: what hangs lets go.
+    over: watch::Sender<u32>,
+    elsewhere: String,
+}
+
+/// Both sides, until it is dropped.
+pub struct World {
+    pub shared: Arc<Shared>,
+    pub aws: String,
+    pub camera: String,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl World {
+    pub async fn start(fixture: Arc<Fixture>) -> Self {
+        let trap = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
+        let elsewhere = trap.local_addr().expect("bound").to_string();
+        let switch = || [watch::Sender::new(true), watch::Sender::new(false)];
+        let ([open_aws, listens_aws], [open_camera, listens_camera]) = (switch(), switch());
+        let shared = Arc::new(Shared {
+            fixture,
+            state: Mutex::default(),
+            open: [open_aws, open_camera],
+            listening: [listens_aws, listens_camera],
+            over: watch::Sender::new(0),
+            elsewhere,
+        });
+        let mut servers = Vec::new();
+        let mut addresses = Vec::new();
+        for side in [Side::Aws, Side::Camera] {
+            let seat = seat(0);
+            let port = seat.local_addr().expect("bound").port();
+            addresses.push(format!("127.0.0.1:{port}"));
+            servers.push(tokio::spawn(listen(Arc::clone(&shared), side, seat)));
+        }
+        let trapped = Arc::clone(&shared);
+        servers.push(tokio::spawn(async move {
+            while trap.accept().await.is_ok() {
+                trapped.state().violations.push("another host was called".to_owned());
+            }
+        }));
+        let [aws, camera] = <[String; 2]>::try_from(addresses).expect("two");
+        let world = Self { shared, aws, camera, servers };
+        world.delivery_is_over().await;
+        world
+    }
+
+    /// Begins a schedule.
+    pub fn schedule(&self, plan: &[Planned]) {
+        let mut state = self.shared.state();
+        *state = State { plan: plan.to_vec(), victim: state.victim, ..State::default() };
+    }
+
+    /// Ends what hangs or lasts, and lets both sides listen again.
+    pub async fn delivery_is_over(&self) {
+        self.shared.state().lasting = None;
+        self.shared.over.send_modify(|over| *over += 1);
+        for (open, listening) in self.shared.open.iter().zip(&self.shared.listening) {
+            open.send_replace(true);
+            listening.subscribe().wait_for(|&listening| listening).await.expect("it lives as long as this");
+        }
+    }
+}
+
+impl Shared {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it was held")
+    }
+
+    /// Takes note of a call, and tells what goes wrong with it.
+    fn arrives(&self, name: &str) -> Option<Fault> {
+        let mut state = self.state();
+        let index = state.calls.len();
+        state.calls.push(name.to_owned());
+        let planned = state.plan.iter().find(|planned| planned.call == index).copied();
+        if let Some(planned) = planned.filter(|planned| planned.lasting) {
+            state.lasting = Some((name.to_owned(), planned.fault));
+        }
+        let lasting = state.lasting.as_ref().filter(|(lasting, _)| lasting == name).map(|(_, fault)| *fault);
+        let fault = planned.map(|planned| planned.fault).or(lasting);
+        if let Some(fault) = fault {
+            state.befell.push(format!("{name}: {fault:?}"));
+        }
+        fault
+    }
+
+    /// Kills the function's process.
+    pub fn kill(&self) {
+        let victim = rustix::process::Pid::from_raw(self.state().victim.cast_signed());
+        if let Some(victim) = victim {
+            let _ = rustix::process::kill_process(victim, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Until the delivery is over.
+    async fn rest(&self) {
+        let _ = self.over.subscribe().changed().await;
+    }
+}
+
+/// A socket that holds a port, whether anybody listens on it or not: nobody else is given it meanwhile.
+fn seat(port: u16) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option of sockets");
+    socket.bind(([127, 0, 0, 1], port).into()).expect("a free port");
+    socket
+}
+
+/// Listens while its side is open. Where it isn't, connections are refused.
+async fn listen(shared: Arc<Shared>, side: Side, held: TcpSocket) {
+    let port = held.local_addr().expect("bound").port();
+    let mut open = shared.open[side as usize].subscribe();
+    loop {
+        open.wait_for(|&open| open).await.expect("it lives as long as this");
+        let listener = seat(port).listen(64).expect("listens");
+        shared.listening[side as usize].send_replace(true);
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    if let Ok((connection, _)) = accepted {
+                        tokio::spawn(serve(Arc::clone(&shared), side, connection));
+                    }
+                }
+                _ = open.wait_for(|&open| !open) => break,
+            }
+        }
+        shared.listening[side as usize].send_replace(false);
+    }
+}
+
+async fn serve(shared: Arc<Shared>, side: Side, connection: TcpStream) {
+    let mut open = shared.open[side as usize].subscribe();
+    let mut connection = BufReader::new(connection);
+    loop {
+        let request = tokio::select! {
+            request = http::read(&mut connection, false) => request,
+            _ = open.wait_for(|&open| !open) => return reset(&connection),
+        };
+        let Ok(Some(request)) = request else { return };
+        if answer(&shared, side, &request, &mut connection).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Answers a call, or lets it go wrong. None if the connection is at its end.
+async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut Connection) -> Option<()> {
+    let call = Call::of(&shared.fixture, side, request);
+    let fault = shared.arrives(&call.name);
+    judge(shared, &call).await;
+    match fault {
+        Some(Fault::Refused) => {
+            shared.open[side as usize].send_replace(false);
+            reset(connection);
+            return None;
+        }
+        Some(Fault::ResetBefore) => {
+            reset(connection);
+            return None;
+        }
+        Some(Fault::KillBefore) => {
+            shared.kill();
+            return None;
+        }
+        Some(Fault::Hang) => {
+            shared.rest().await;
+            return None;
+        }
+        _ => {}
+    }
+    let head = request.method() == "HEAD";
+    let mut answer = match fault {
+        Some(Fault::Status(status)) => refusal(&call.name, status),
+        Some(Fault::Elsewhere) => {
+            let mut answer = Message::answer(307, "");
+            answer.set("Location", &format!("http://{}/", shared.elsewhere));
+            answer
+        }
+        Some(Fault::Lie) => Message::answer(200, "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"),
+        _ if side == Side::Camera => camera(shared, request),
+        _ => aws(shared, &call, request).await,
+    };
+    if let Says::Put(metadata) = &call.says {
+        shared.state().effects.push(Effect::Put { status: answer.status(), metadata: metadata.clone() });
+    }
+    answer.set("X-Canary", CANARY);
+    let whole = if head { answer.head() } else { [answer.head(), answer.body.clone()].concat() };
+    match fault {
+        Some(Fault::ResetAfter) => reset(connection),
+        Some(Fault::KillAfter) => shared.kill(),
+        Some(Fault::Drip) => {
+            for byte in whole {
+                let dripped = connection.get_mut().write_all(&[byte]).await;
+                tokio::select! {
+                    () = shared.rest() => return None,
+                    () = tokio::time::sleep(Duration::from_millis(20)) => dripped.ok()?,
+                }
+            }
+            return Some(());
+        }
+        Some(Fault::CutShort) => {
+            let part = if answer.body.is_empty() || head { answer.head().len() / 2 } else { whole.len() - answer.body.len().div_ceil(2) };
+            connection.get_mut().write_all(&whole[..part]).await.ok()?;
+        }
+        Some(Fault::WrongLength) => {
+            let length = answer.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0) / 2 + 1;
+            answer.body.resize(if head { 0 } else { length }, b' ');
+            answer.set("Content-Length", &length.to_string());
+            return http::write(connection, &answer).await.ok();
+        }
+        Some(Fault::Rubbish) => {
+            let answer = Message::answer(200, if head { "" } else { "{\"rubbish\": [" });
+            return http::write(connection, &answer).await.ok();
+        }
+        _ => return connection.get_mut().write_all(&whole).await.ok(),
+    }
+    None
+}
+
+/// An answer that refuses, as each server writes it.
+fn refusal(name: &str, status: u16) -> Message {
+    let code = match status {
+        403 => "AccessDenied",
+        404 => "NoSuchKey",
+        409 => "OperationAborted",
+        412 => "PreconditionFailed",
+        429 | 503 => "SlowDown",
+        _ => "InternalError",
+    };
+    let body = match name.split(' ').next() {
+        Some("S3") => format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><HostId>{CANARY}</HostId></Error>"),
+        Some("SNS") => format!("<ErrorResponse><Error><Code>{code}</Code></Error><RequestId>{CANARY}</RequestId></ErrorResponse>"),
+        _ => format!("{{\"__type\": \"{code}\", \"note\": \"{CANARY}\"}}"),
+    };
+    Message::answer(status, body)
+}
+
+/// Ends a connection so that the other side sees it reset.
+fn reset(connection: &Connection) {
+    let _ = socket2::SockRef::from(connection.get_ref()).set_linger(Some(Duration::ZERO));
+}
