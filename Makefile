@@ -49,8 +49,15 @@ demo: ffmpeg build ## shows the whole system at work, from nothing, and proves i
 .PHONY: build test
 build: installed ## builds the function
 	@cargo lambda build --locked --release --compiler cargo --output-format zip
-test: ffmpeg ## runs all tests
-	cargo test --locked
+	@unzip -qo target/lambda/$(FUNCTION)/bootstrap.zip -d target/lambda/$(FUNCTION)
+test: ffmpeg build ## runs all tests
+	$(SHIPPED) cargo test --locked
+
+# The function as it is shipped, for the tests that run it as a process.
+SHIPPED = FUNCTION_BINARY="$(CURDIR)/target/lambda/$(FUNCTION)/bootstrap"
+.PHONY: test-faults
+test-faults: ffmpeg build ## goes on injecting faults, from where the last run ended [MINUTES=10]
+	$(SHIPPED) FAULTS_ALL=1 FAULTS_MINUTES=$(or $(MINUTES),10) cargo test --locked --test faults -- --nocapture
 
 .PHONY: test-browser
 test-browser: installed ## plays the clips that the tests made in a real browser

@@ -51,7 +51,13 @@ pub const ALL: [&Course; 6] = [
         may: &["CLIP_PENDING", "CLIP_AVAILABLE"],
         end: Some("CLIP_AVAILABLE"),
     },
-    &Course { camera: "nothing", recordings: &[], may: &["CLIP_NOT_AVAILABLE"], end: Some("CLIP_NOT_AVAILABLE"), ..LATE },
+    &Course {
+        camera: "nothing",
+        recordings: &[],
+        may: &["CLIP_NOT_AVAILABLE"],
+        end: Some("CLIP_NOT_AVAILABLE"),
+        ..LATE
+    },
     &Course { camera: "long", span: (0, 300_001), may: &["CLIP_TOO_LONG"], end: Some("CLIP_TOO_LONG"), ..WAITING },
     &Course {
         camera: "ruined",

@@ -68,16 +68,20 @@ impl Call {
             return Self { name: "SQS SendMessage".to_owned(), says };
         }
         let form = |name: &str| {
-            url::form_urlencoded::parse(&request.body).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+            url::form_urlencoded::parse(&request.body)
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.into_owned())
         };
         if request.method() == "POST" && form("Action").as_deref() == Some("Publish") {
-            let message = form("Message").and_then(|message| serde_json::from_str::<Value>(&message).ok()).unwrap_or_default();
-            let metadata = message["default"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            let message =
+                form("Message").and_then(|message| serde_json::from_str::<Value>(&message).ok()).unwrap_or_default();
+            let metadata =
+                message["default"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
             return Self { name: "SNS Publish".to_owned(), says: Says::Announces(metadata) };
         }
         let what = match path.get(1) {
             Some(&bucket) if bucket == fixture.origin => "recording",
-            _ if request.path().ends_with(".mp4") => "clip",
+            _ if request.path().contains(".mp4") => "clip",
             _ => "thumbnail",
         };
         Self { name: format!("S3 {} {what}", request.method()), says: Says::Nothing }
@@ -173,7 +177,10 @@ pub fn camera(shared: &Shared, request: &Message) -> Message {
             let age_ms = shared.state().age_ms;
             Message::answer(200, course.listed(age_ms).to_string())
         }
-        Some(course) => Message::answer(200, serde_json::json!({"alias": course.camera, "secret": crate::course::CANARY}).to_string()),
+        Some(course) => Message::answer(
+            200,
+            serde_json::json!({"alias": course.camera, "secret": crate::course::CANARY}).to_string(),
+        ),
         None => Message::answer(404, "{}"),
     }
 }

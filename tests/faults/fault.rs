@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::course::CANARY;
+use crate::http::Message;
+
 /// A way in which a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -71,4 +74,24 @@ impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}{} at call {}", self.fault, if self.lasting { " (lasting)" } else { "" }, self.call)
     }
+}
+
+/// An answer that refuses, as each server writes it.
+pub fn refusal(name: &str, status: u16) -> Message {
+    let code = match status {
+        403 => "AccessDenied",
+        404 => "NoSuchKey",
+        409 => "OperationAborted",
+        412 => "PreconditionFailed",
+        429 | 503 => "SlowDown",
+        _ => "InternalError",
+    };
+    let body = match name.split(' ').next() {
+        Some("S3") => format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><HostId>{CANARY}</HostId></Error>"),
+        Some("SNS") => {
+            format!("<ErrorResponse><Error><Code>{code}</Code></Error><RequestId>{CANARY}</RequestId></ErrorResponse>")
+        }
+        _ => format!("{{\"__type\": \"{code}\", \"note\": \"{CANARY}\"}}"),
+    };
+    Message::answer(status, body)
 }

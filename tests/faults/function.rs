@@ -50,7 +50,8 @@ impl Drop for Function {
 
 /// The binary under test: the one that `make` names, else the one that cargo has built for the tests.
 pub fn binary() -> PathBuf {
-    std::env::var_os("FUNCTION").map_or_else(|| env!("CARGO_BIN_EXE_cameras-service-generate-clip").into(), PathBuf::from)
+    std::env::var_os("FUNCTION")
+        .map_or_else(|| env!("CARGO_BIN_EXE_cameras-service-generate-clip").into(), PathBuf::from)
 }
 
 impl Function {
@@ -138,7 +139,10 @@ async fn runtime_api(connection: TcpStream, invocations: Arc<Invocations>) {
             let mut next = Message::answer(200, invocation.event);
             next.set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
             next.set("Lambda-Runtime-Deadline-Ms", &invocation.deadline_ms.to_string());
-            next.set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-west-1:000000000000:function:under-test");
+            next.set(
+                "Lambda-Runtime-Invoked-Function-Arn",
+                "arn:aws:lambda:us-west-1:000000000000:function:under-test",
+            );
             next.set("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700");
             next.set("Content-Type", "application/json");
             next

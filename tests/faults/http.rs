@@ -1,6 +1,7 @@
 //! HTTP/1.1 on bare sockets: a fault needs more say over the bytes than an HTTP library gives.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -22,8 +23,7 @@ impl Message {
     }
 
     pub fn answer(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        let mut answer =
-            Self { start: format!("HTTP/1.1 {status} X"), headers: Vec::new(), body: body.into() };
+        let mut answer = Self { start: format!("HTTP/1.1 {status} X"), headers: Vec::new(), body: body.into() };
         answer.set("Content-Length", &answer.body.len().to_string());
         answer
     }
@@ -115,4 +115,9 @@ pub async fn call(address: &str, request: &Message) -> io::Result<Message> {
     write(&mut connection, request).await?;
     let answer = read(&mut connection, request.method() == "HEAD").await?;
     answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Ends a connection so that the other side sees it reset.
+pub fn reset(connection: &Connection) {
+    let _ = socket2::SockRef::from(connection.get_ref()).set_linger(Some(Duration::ZERO));
 }

@@ -5,7 +5,7 @@
 //! - **B**: what is announced is stored, complete, and shows what a full decode of the recordings shows.
 //! - **C**: doing it twice, or twice at once, gives the same bytes and the same announcement.
 //!
-//! `FUNCTION` names the binary; without it cargo's own is taken. What is random begins with `FAULTS_SEED`.
+//! `FUNCTION_BINARY` is what is tested; without it cargo's own build is. What is random begins with `FAULTS_SEED`.
 
 mod course;
 mod effect;

@@ -142,7 +142,8 @@ fn a_message_is_deleted_only_if_it_was_done() {
 fn an_answer_that_aws_does_not_understand_keeps_all() {
     let mut queue = Queue::new(0, 9);
     queue.send("{}", 0);
-    let odd = [json!({"batchItemFailures": [{"itemIdentifier": "other"}]}), json!({"batchItemFailures": [{}]}), json!("x")];
+    let odd =
+        [json!({"batchItemFailures": [{"itemIdentifier": "other"}]}), json!({"batchItemFailures": [{}]}), json!("x")];
     for answer in odd {
         let taken = queue.receive(10);
         assert_eq!(queue.settle(&taken, &Ended::Answered(answer.clone())).len(), 0, "{answer}");

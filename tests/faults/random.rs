@@ -1,7 +1,7 @@
 //! Several faults in one schedule, by seed; kills at any instant; the same message twice.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::course::WAITING;
 use crate::fixture::Fixture;
@@ -9,28 +9,41 @@ use crate::schedule::{Dice, Schedule, number, run_all, unique};
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
 
-/// `count` schedules from the seed on, unless the environment says otherwise.
-async fn random(test: &'static str, ffmpeg: fn(&Path) -> std::path::PathBuf, count: u64) {
-    let count = number("FAULTS_SCHEDULES", count);
-    let seed = number("FAULTS_SEED", 1);
-    let stubbed = test == "a_stub";
-    let schedule = move |index: usize| {
-        let schedule = Schedule::random(seed + index as u64, test);
-        // the real one knows no way to fail at will
-        if stubbed { schedule } else { Schedule { ffmpeg: None, ..schedule } }
-    };
-    let again = move |index: usize| {
-        let seed = seed + index as u64;
-        format!("FAULTS_SEED={seed} FAULTS_SCHEDULES=1 cargo test --locked --test faults random::with_{test}")
-    };
-    let befell = run_all(ffmpeg, usize::try_from(count).expect("a count"), schedule, again).await;
-    let faults: usize = befell.values().sum();
-    println!("{count} schedules with {test}, seeds {seed} to {}: {faults} faults befell", seed + count - 1);
+/// `count` schedules from seed 1 on, always the same. With `FAULTS_MINUTES` it goes on for so long, from where the last
+/// such run ended; `FAULTS_SEED` and `FAULTS_SCHEDULES` repeat what is wanted.
+async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
+    let (began, time) = (Instant::now(), Duration::from_secs(60 * number("FAULTS_MINUTES", 0)));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{test}"));
+    let before = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let first = number("FAULTS_SEED", if time.is_zero() { 1 } else { before + 1 });
+    let (mut seed, mut faults) = (first, 0);
+    loop {
+        let count = number("FAULTS_SCHEDULES", count);
+        let schedule = move |index: usize| {
+            let schedule = Schedule::random(seed + index as u64, test);
+            // the real one knows no way to fail at will
+            if test == STUB { schedule } else { Schedule { ffmpeg: None, ..schedule } }
+        };
+        let again = move |index: usize| {
+            let seed = seed + index as u64;
+            format!("FAULTS_SEED={seed} FAULTS_SCHEDULES=1 cargo test --locked --test faults random::with_{test}")
+        };
+        let befell = run_all(ffmpeg, usize::try_from(count).expect("a count"), schedule, again).await;
+        faults += befell.values().sum::<usize>();
+        seed += count;
+        if began.elapsed() >= time {
+            break;
+        }
+        std::fs::write(&kept, (seed - 1).to_string()).expect("written");
+    }
+    println!("{} schedules with {test}, seeds {first} to {}: {faults} faults befell", seed - first, seed - 1);
 }
+
+const STUB: &str = "a_stub";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_stub() {
-    random("a_stub", in_place_of_ffmpeg, 100).await;
+    random(STUB, in_place_of_ffmpeg, 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +61,10 @@ async fn killed_at_any_instant() {
         Schedule { killed_after, ..Schedule::of(&WAITING, unique("instant"), Vec::new()) }
     };
     let again = move |index: usize| {
-        format!("FAULTS_SEED={} FAULTS_SCHEDULES=1 cargo test --locked --test faults killed_at_any_instant", seed + index as u64)
+        format!(
+            "FAULTS_SEED={} FAULTS_SCHEDULES=1 cargo test --locked --test faults killed_at_any_instant",
+            seed + index as u64
+        )
     };
     let befell = run_all(|_| Fixture::ffmpeg(), usize::try_from(count).expect("a count"), schedule, again).await;
     println!("killed at {} of {count} instants, the others came after the answer", befell.values().sum::<usize>());

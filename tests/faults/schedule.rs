@@ -66,7 +66,7 @@ impl Schedule {
     }
 }
 
-/// A stream of numbers that look random, the same for the same seed (SplitMix64).
+/// A stream of numbers that look random, the same for the same seed (`SplitMix64`).
 pub struct Dice(pub u64);
 
 impl Dice {

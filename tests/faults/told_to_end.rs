@@ -46,7 +46,8 @@ async fn a_process_at_work_takes_its_ffmpeg_with_it() {
             tokio::time::sleep(Duration::from_millis(5)).await; // waiting for a process
         }
     };
-    let (ended, children) = tokio::join!(function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)), children);
+    let request = event(&queue.receive(1));
+    let (ended, children) = tokio::join!(function.invoke(&request, Duration::from_secs(62)), children);
     assert_eq!(ended, crate::function::Ended::Died);
     assert!(function.ended().await, "{}", worker.log());
     for child in children {

@@ -125,7 +125,8 @@ impl Worker {
             (state.calls.len(), state.effects.len())
         };
         let hangs = schedule.plan.iter().any(|planned| planned.call >= calls && planned.fault.takes_time());
-        let within = if hangs || nth == 0 && schedule.ffmpeg == Some("hang") { KEPT + SHORT * (1 << nth) } else { LONG };
+        let within =
+            if hangs || nth == 0 && schedule.ffmpeg == Some("hang") { KEPT + SHORT * (1 << nth) } else { LONG };
         let broken = self.folder.path().join("ffmpeg-fault");
         if let Some(how) = schedule.ffmpeg.filter(|_| nth == 0) {
             std::fs::write(&broken, format!("{how}\n")).expect("written");
@@ -177,7 +178,8 @@ impl Worker {
             self.function = None; // what it left is for the next one to remove
             return Vec::new();
         }
-        let children = self.function.iter().flat_map(|function| children(function.id())).map(|child| format!("process {child}"));
+        let children =
+            self.function.iter().flat_map(|function| children(function.id())).map(|child| format!("process {child}"));
         let files = files(&self.folder.path().join("scratch")).into_iter().map(|file| file.display().to_string());
         children.chain(files).collect()
     }

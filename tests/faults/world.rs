@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::course::CANARY;
 use crate::effect::{Call, Effect, Says, aws, camera, judge};
-use crate::fault::{Fault, Planned};
+use crate::fault::{Fault, Planned, refusal};
 use crate::fixture::Fixture;
-use crate::http::{self, Connection, Message};
+use crate::http::{self, Connection, Message, reset};
 
 /// Who is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,7 +234,10 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
             answer.set("Location", &format!("http://{}/", shared.elsewhere));
             answer
         }
-        Some(Fault::Lie) => Message::answer(200, "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"),
+        Some(Fault::Lie) => Message::answer(
+            200,
+            "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
+        ),
         _ if side == Side::Camera => camera(shared, request),
         _ => aws(shared, &call, request).await,
     };
@@ -257,7 +260,11 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
             return Some(());
         }
         Some(Fault::CutShort) => {
-            let part = if answer.body.is_empty() || head { answer.head().len() / 2 } else { whole.len() - answer.body.len().div_ceil(2) };
+            let part = if answer.body.is_empty() || head {
+                answer.head().len() / 2
+            } else {
+                whole.len() - answer.body.len().div_ceil(2)
+            };
             connection.get_mut().write_all(&whole[..part]).await.ok()?;
         }
         Some(Fault::WrongLength) => {
@@ -273,27 +280,4 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
         _ => return connection.get_mut().write_all(&whole).await.ok(),
     }
     None
-}
-
-/// An answer that refuses, as each server writes it.
-fn refusal(name: &str, status: u16) -> Message {
-    let code = match status {
-        403 => "AccessDenied",
-        404 => "NoSuchKey",
-        409 => "OperationAborted",
-        412 => "PreconditionFailed",
-        429 | 503 => "SlowDown",
-        _ => "InternalError",
-    };
-    let body = match name.split(' ').next() {
-        Some("S3") => format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><HostId>{CANARY}</HostId></Error>"),
-        Some("SNS") => format!("<ErrorResponse><Error><Code>{code}</Code></Error><RequestId>{CANARY}</RequestId></ErrorResponse>"),
-        _ => format!("{{\"__type\": \"{code}\", \"note\": \"{CANARY}\"}}"),
-    };
-    Message::answer(status, body)
-}
-
-/// Ends a connection so that the other side sees it reset.
-fn reset(connection: &Connection) {
-    let _ = socket2::SockRef::from(connection.get_ref()).set_linger(Some(Duration::ZERO));
 }
