@@ -17,6 +17,8 @@ const WHOLE_CALL: Duration = Duration::from_secs(20);
 /// The longest answer that is read, in bytes.
 const LONGEST_BODY: usize = 4 << 20;
 const MOST_REDIRECTS: usize = 3;
+/// AWS X-Ray Developer Guide, "Tracing header".
+const TRACE_HEADER: &str = "x-amzn-trace-id";
 /// Pauses before the second and the third try.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
@@ -27,6 +29,7 @@ pub struct CameraApi {
     cameras: Url,
     recordings: Url,
     clips_endpoint: String,
+    trace_header: Option<String>,
 }
 
 /// What the camera API said to a clip's metadata.
@@ -63,7 +66,14 @@ impl CameraApi {
             cameras: settings.cam_services_url.clone(),
             recordings: settings.recordings_url.clone(),
             clips_endpoint: settings.clips_endpoint.clone(),
+            trace_header: None,
         })
+    }
+
+    /// The same, sending X-Ray's trace header along. The SDKs do so by themselves.
+    #[must_use]
+    pub fn traced(&self, header: Option<&str>) -> Self {
+        Self { trace_header: header.map(str::to_owned), ..self.clone() }
     }
 
     /// The camera's name in recordings.
@@ -157,6 +167,9 @@ impl CameraApi {
     async fn attempt(&self, method: &Method, url: &Url, body: Option<&[u8]>) -> Result<Answer, Error> {
         let passing = |error: reqwest::Error| Error::passing(shown(url), chain(&error.without_url()));
         let mut request = self.http.request(method.clone(), url.clone()).header(header::ACCEPT, "application/json");
+        if let Some(trace) = &self.trace_header {
+            request = request.header(TRACE_HEADER, trace);
+        }
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_vec());
         }

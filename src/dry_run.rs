@@ -42,7 +42,7 @@ pub async fn tell(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtim
 }
 
 async fn plan(pipeline: &Pipeline, request: &Request) -> Document {
-    let trace = Trace::new(request);
+    let trace = Trace::new(request, None);
     let planned = pipeline.plan(Job { request, deadline: Deadline::unknown(), trace: &trace }).await;
     trace.finish(&planned)
 }

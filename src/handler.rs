@@ -32,7 +32,8 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
     let mut response = SqsBatchResponse::default();
     for (index, (id, message)) in messages.into_iter().enumerate() {
         let span = info_span!("record", message = id);
-        if record(Arc::clone(&pipeline), message, deadline, index == 0).instrument(span).await.is_err() {
+        let xray = event.context.xray_trace_id.clone();
+        if record(Arc::clone(&pipeline), message, deadline, index == 0, xray).instrument(span).await.is_err() {
             response.add_failure(id);
         }
     }
@@ -46,10 +47,16 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
 type Message = Result<SqsMessage, String>;
 
 /// One record, from its message to the line about it.
-async fn record(pipeline: Arc<Pipeline>, message: Message, deadline: Deadline, first: bool) -> Result<Status, Error> {
+async fn record(
+    pipeline: Arc<Pipeline>,
+    message: Message,
+    deadline: Deadline,
+    first: bool,
+    xray: Option<String>,
+) -> Result<Status, Error> {
     let request = request(message).inspect_err(telemetry::ill_formed)?;
     let span = info_span!("request", clip = request.clip_id, camera = request.camera_id);
-    let trace = Arc::new(Trace::new(&request));
+    let trace = Arc::new(Trace::new(&request, xray));
     let result = served(&pipeline, request, deadline, &trace, first).instrument(span.clone()).await;
     let document = trace.finish(&result);
     span.in_scope(|| {

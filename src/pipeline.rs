@@ -169,8 +169,9 @@ impl Pipeline {
     /// What recordings there are, and what of the span they show.
     async fn survey(&self, Job { request, deadline, trace }: Job<'_>) -> Result<(Survey, Coverage), Error> {
         let span = request.span;
-        let alias = trace.stage(Stage::Camera, self.camera.alias(&request.camera_id, deadline)).await?;
-        let entries = trace.stage(Stage::Recordings, self.camera.recordings(&alias, span, deadline)).await?;
+        let camera = self.camera.traced(trace.xray());
+        let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await?;
+        let entries = trace.stage(Stage::Recordings, camera.recordings(&alias, span, deadline)).await?;
         let recordings = survey::usable(&entries, &self.settings);
         let store = self.store.counting(trace.received());
         let survey = survey::open(&store, &self.settings, recordings, span, deadline);
@@ -276,7 +277,8 @@ impl Pipeline {
 
     async fn tell_camera_api(&self, job: Job<'_>, metadata: &ClipMetadata) -> Result<(), Error> {
         let Job { request, deadline, trace } = job;
-        let put = self.camera.put_clip(&request.clip_id, metadata, deadline);
+        let camera = self.camera.traced(trace.xray());
+        let put = camera.put_clip(&request.clip_id, metadata, deadline);
         let refused = match trace.stage(Stage::Put, put).await? {
             Told::Accepted => None,
             Told::Refused(refusal) => Some(refusal),

@@ -103,6 +103,7 @@ impl Stage {
 #[derive(Debug)]
 pub struct Trace {
     began: Instant,
+    xray: Option<String>,
     received: Arc<AtomicU64>,
     notes: Mutex<Notes>,
 }
@@ -115,12 +116,12 @@ struct Notes {
 }
 
 impl Trace {
-    /// Begins the notes on `request`.
+    /// Begins the notes on `request`, which came with X-Ray's trace header `xray`.
     #[must_use]
-    pub fn new(request: &Request) -> Self {
+    pub fn new(request: &Request, xray: Option<String>) -> Self {
         let document = Document::new(request, SystemTime::now());
         let notes = Mutex::new(Notes { document, broken: None });
-        Self { began: Instant::now(), received: Arc::default(), notes }
+        Self { began: Instant::now(), xray, received: Arc::default(), notes }
     }
 
     /// Does the work of a stage and notes how long it took, and whether it failed.
@@ -132,6 +133,12 @@ impl Trace {
         let result = work.await;
         running.ok = result.is_ok();
         result
+    }
+
+    /// X-Ray's trace header.
+    #[must_use]
+    pub fn xray(&self) -> Option<&str> {
+        self.xray.as_deref()
     }
 
     /// Counts the bytes that are received of recordings.
@@ -234,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_names_the_stage_that_failed_last() {
-        let trace = Trace::new(&request(5, 7));
+        let trace = Trace::new(&request(5, 7), None);
         let _ = trace.stage::<()>(Stage::Camera, async { Err(failed("first")) }).await;
         trace.stage(Stage::Camera, async { Ok(()) }).await.expect("the second try");
         let result = trace.stage(Stage::Fetch, async { Err(failed("cut short")) }).await;
@@ -248,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stage_that_is_left_before_its_end_is_the_one_that_failed() {
-        let trace = Trace::new(&request(5, 7));
+        let trace = Trace::new(&request(5, 7), None);
         let hanging = trace.stage::<()>(Stage::Encode, std::future::pending());
         tokio::select! {
             biased;
@@ -261,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_fatal_error_that_was_said_is_the_status_and_success_has_no_failure() {
-        let trace = Trace::new(&request(5, 7));
+        let trace = Trace::new(&request(5, 7), None);
         trace.said("camera API", &serde_json::json!({"status": "FATAL_ERROR"}), None);
         assert_eq!(trace.finish(&Err(failed("no clip"))).status, "FATAL_ERROR");
         let document = trace.finish(&Ok(Status::Pending));

@@ -44,6 +44,8 @@ pub struct Call {
     pub method: String,
     pub path: String,
     pub body: Value,
+    /// X-Ray's trace header.
+    pub trace: Option<String>,
 }
 
 #[derive(Default)]
@@ -136,7 +138,7 @@ async fn read(connection: &mut BufReader<TcpStream>) -> Option<Call> {
     connection.read_line(&mut line).await.ok().filter(|&length| length > 0)?;
     let mut words = line.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
+    let (mut length, mut trace) = (0, None);
     loop {
         let mut header = String::new();
         connection.read_line(&mut header).await.ok()?;
@@ -146,8 +148,14 @@ async fn read(connection: &mut BufReader<TcpStream>) -> Option<Call> {
         if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().ok()?;
         }
+        match header.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("x-amzn-trace-id") => {
+                trace = Some(value.trim().to_owned());
+            }
+            _ => {}
+        }
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body).await.ok()?;
-    Some(Call { method, path, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Some(Call { method, path, body: serde_json::from_slice(&body).unwrap_or_default(), trace })
 }

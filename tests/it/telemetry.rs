@@ -21,6 +21,7 @@ async fn runtime(event: &Value) -> CameraApi {
     let headers = [
         "Lambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd",
         "Lambda-Runtime-Deadline-Ms: 4102444800000",
+        "Lambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1",
         "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-west-1:000000000000:function:cut",
     ];
     let headers = headers.map(str::to_owned).to_vec();
@@ -30,7 +31,14 @@ async fn runtime(event: &Value) -> CameraApi {
 }
 
 /// Runs the function's binary on one event and returns the lines it writes, up to the last of its metrics.
-async fn lines(stack: &Stack, event: &Value, json: bool, trace_dir: &Path, requests: usize) -> Vec<String> {
+async fn lines(
+    stack: &Stack,
+    event: &Value,
+    json: bool,
+    environment: (&Path, &[(&str, String)]),
+    requests: usize,
+) -> Vec<String> {
+    let (trace_dir, more) = environment;
     let runtime = runtime(event).await;
     let mut function = Command::new(env!("CARGO_BIN_EXE_cameras-service-generate-clip"))
         .env_clear()
@@ -40,6 +48,7 @@ async fn lines(stack: &Stack, event: &Value, json: bool, trace_dir: &Path, reque
         .env("AWS_LAMBDA_LOG_FORMAT", if json { "JSON" } else { "Text" })
         .envs([("AWS_LAMBDA_FUNCTION_NAME", "cut"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
         .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"), ("TRACE_DIR", &trace_dir.display().to_string())])
+        .envs(more.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -55,6 +64,19 @@ async fn lines(stack: &Stack, event: &Value, json: bool, trace_dir: &Path, reque
         lines.push(line);
     }
     lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_header_of_x_ray_goes_along_to_the_camera_api_and_with_the_sdks() {
+    let stack = stack().await;
+    let traces = TempDir::new().expect("a folder");
+    // in place of SNS the camera API's double, which shows what was sent to it, and takes no announcement
+    let sns = [("AWS_ENDPOINT_URL_SNS", stack.camera.url.clone())];
+    let event = json!({"Records": [record("a", &body("clip", 0, 1_000_000), 5000)]});
+    lines(&stack, &event, true, (traces.path(), &sns), 1).await;
+    let calls: Vec<_> = stack.camera.calls().into_iter().map(|call| (call.method, call.trace)).collect();
+    let header = Some("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1".to_owned());
+    assert_eq!(calls, ["PUT", "POST"].map(|method| (method.to_owned(), header.clone())));
 }
 
 async fn stack() -> Stack {
@@ -80,7 +102,7 @@ async fn a_request_that_succeeds_is_one_line_its_metrics_and_a_document() {
     let stack = stack().await;
     let traces = TempDir::new().expect("a folder");
     let event = json!({"Records": [record("a", &body("clip", 1033, 3100), 5000)]});
-    let lines = json_lines(&lines(&stack, &event, true, traces.path(), 1).await);
+    let lines = json_lines(&lines(&stack, &event, true, (traces.path(), &[]), 1).await);
     let [line, metrics, statuses] = &lines[..] else { panic!("a line and two of metrics: {lines:#?}") };
     assert_eq!(line["message"], "done");
     for (field, value) in [
@@ -139,7 +161,7 @@ async fn every_failure_says_where_and_why_on_one_line() {
         record("long", &body("long", 0, 1_000_000), 0),
     ];
     let traces = TempDir::new().expect("a folder");
-    let lines = json_lines(&lines(&stack, &json!({ "Records": records }), true, traces.path(), 3).await);
+    let lines = json_lines(&lines(&stack, &json!({ "Records": records }), true, (traces.path(), &[]), 3).await);
     let failures: Vec<&Value> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
     let stages: Vec<&Value> = failures.iter().map(|line| &line["stage"]).collect();
     assert_eq!(stages, ["message", "tables"], "{failures:#?}");
@@ -164,7 +186,7 @@ async fn without_json_the_line_is_readable_and_there_are_no_metrics() {
     let stack = stack().await;
     let traces = TempDir::new().expect("a folder");
     let event = json!({"Records": [record("a", &body("clip", 0, 1000), 5000)]});
-    let lines = lines(&stack, &event, false, traces.path(), 1).await;
+    let lines = lines(&stack, &event, false, (traces.path(), &[]), 1).await;
     let [line] = &lines[..] else { panic!("one line: {lines:#?}") };
     assert!(line.contains("done clip=\"clip\"") && line.contains("status=\"CLIP_AVAILABLE\""), "{line}");
 }
