@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 FUNCTION := cameras-service-generate-clip
 DOCTOC := doctoc@2.2.1
+# `make -s` makes long commands quiet as well.
+QUIET := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),-q)
 SHELL_SCRIPTS = $(shell find scripts layers .ci -name '*.sh' -not -path '*/opt/*') .ci/run
 
 .PHONY: help
@@ -14,13 +16,13 @@ help: ## lists these targets
 
 .PHONY: install
 install: ## installs what the work here needs
-	@scripts/install.sh
+	@scripts/install.sh $(QUIET)
 
 .PHONY: installed ffmpeg
 installed:
 	@scripts/install.sh -q
 ffmpeg: installed
-	@layers/ffmpeg/build.sh
+	@layers/ffmpeg/build.sh $(QUIET)
 
 .PHONY: sbox stag prod
 sbox: ## takes the sandbox's settings: copies them to .env
@@ -44,7 +46,7 @@ local: ffmpeg build ## runs the whole system on this machine [RECORDINGS=folder]
 clip: installed ## asks the local stack for a clip: FROM=time TO=time [CLIP=id] [CAMERA=id]
 	@python scripts/clip.py --from "$(FROM)" --to "$(TO)" --clip "$(CLIP)" --camera "$(CAMERA)"
 demo: ffmpeg build ## shows the whole system at work, from nothing, and proves it
-	@python scripts/demo.py
+	@python scripts/demo.py $(QUIET)
 
 .PHONY: build test
 build: installed ## builds the function
@@ -65,7 +67,7 @@ test-browser: installed ## plays the clips that the tests made in a real browser
 
 .PHONY: bench
 bench: ffmpeg build ## measures the function beside what it replaces; QUICK=1 only shows that this works
-	@python scripts/bench.py $(if $(QUICK),--quick)
+	@python scripts/bench.py $(QUIET) $(if $(QUICK),--quick)
 
 .PHONY: lint fixlint doctoc
 lint: installed ## checks form and style of everything

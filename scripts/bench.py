@@ -49,7 +49,7 @@ def main() -> None:
     """What `make bench` does."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="a few runs of a few cases")
-    scale = QUICK if arguments.parse_args().quick else FULL
+    scale = QUICK if console.parse(arguments).quick else FULL
     processes.end_on_signals()
     started = time.monotonic()
     with console.one_line_errors(), bench_stand.running(scale.cases) as stand:

@@ -1,10 +1,22 @@
-"""What the scripts say: one error line, one progress line."""
+"""What the scripts say: one error line, one progress line, and nothing but errors with `-q`."""
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+_quiet = False
+
+
+def parse(arguments: argparse.ArgumentParser) -> argparse.Namespace:
+    """Reads a long command's arguments, with `-q` among them."""
+    global _quiet  # noqa: PLW0603 - there is one screen
+    arguments.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    given = arguments.parse_args()
+    _quiet = given.quiet
+    return given
 
 
 def fail(message: str) -> NoReturn:
@@ -24,11 +36,12 @@ def one_line_errors() -> Iterator[None]:
 
 def say(message: str = "") -> None:
     """Prints at once, also into a pipe."""
-    print(message, flush=True)
+    if not _quiet:
+        print(message, flush=True)
 
 
 class Progress:
-    """How far a long step is: one updating line on a terminal, a line every ten percent elsewhere."""
+    """How far a long step is, in one updating line; a pipe has no use for it."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -38,13 +51,8 @@ class Progress:
     def show(self, share: float) -> None:
         """Takes the part that is done, 0 to 1."""
         percent = min(100, int(share * 100))
-        step = 1 if sys.stdout.isatty() else 10
-        if percent // step == self._shown:
+        if _quiet or not sys.stdout.isatty() or percent == self._shown:
             return
-        self._shown = percent // step
+        self._shown = percent
         seconds = time.monotonic() - self._started
-        line = f"{self._what}: {percent:3d} % ({seconds:.0f} s)"
-        if sys.stdout.isatty():
-            print(f"\r{line}", end="\n" if percent == 100 else "", flush=True)
-        else:
-            say(line)
+        print(f"\r{self._what}: {percent:3d} % ({seconds:.0f} s)", end="\n" if percent == 100 else "", flush=True)

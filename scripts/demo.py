@@ -36,7 +36,7 @@ def main() -> None:
     """What `make demo` does."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--function-zip", type=Path, default=local.FUNCTION_ZIP, metavar="FILE")
-    function_zip = arguments.parse_args().function_zip
+    function_zip = console.parse(arguments).function_zip
     processes.end_on_signals()
     started = time.monotonic()
     with console.one_line_errors():
@@ -51,7 +51,7 @@ def _show(function_zip: Path) -> None:
     with local.running(options) as stack, tempfile.TemporaryDirectory() as scratch:
         console.say(f"the local stack is up, with {len(recordings)} recordings of ten minutes (log: {stack.log_file})")
         pages = [footage_there(stack), footage_awaited(stack, Path(scratch)), footage_broken(stack, Path(scratch))]
-    console.say("\nthe reports are opened in Chromium")
+    console.say("\n4 of 4: the reports are opened in Chromium")
     report_test.check(pages, lambda what: console.say(f"     right  {what}"))
 
 
@@ -60,7 +60,7 @@ def footage_there(stack: Stack) -> Page:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     request = Request("demo", UP_CAMERA, local.EXAMPLE_MS, local.EXAMPLE_MS + 60_000)
-    following = _send(stack, request)
+    following = _send(1, stack, request)
     following.until(lambda status: status != PENDING, PATIENCE_SECONDS, _tell)
     announced = following.announcement()
     _write("message.json", announced)
@@ -86,7 +86,7 @@ def footage_awaited(stack: Stack, scratch: Path) -> Page:
     """A message that comes before its footage goes back to the queue until the footage is there."""
     recording = Recording((time.time_ns() // 1_000_000_000 - 40) * 1000, seconds=20)
     request = Request("demo-awaited", UP_CAMERA, recording.start_ms + 5_000, recording.start_ms + 15_000)
-    following = _send(stack, request)
+    following = _send(2, stack, request)
     following.until(lambda status: status == PENDING, PATIENCE_SECONDS, _tell)
     console.say(f"          now {recording.name} is drawn and put into the bucket")
     footage.draw([recording], scratch)
@@ -109,7 +109,7 @@ def footage_broken(stack: Stack, scratch: Path) -> Page:
     broken.write_text("This is no recording.\n")
     local_aws.put_recording(stack.aws_url, broken)
     request = Request("demo-broken", UP_CAMERA, start_ms + 5_000, start_ms + 15_000)
-    following = _send(stack, request)
+    following = _send(3, stack, request)
     following.until(lambda status: status == FATAL, PATIENCE_SECONDS, _tell)
     page = _report(stack, request, Shown(), FOLDER / "report-broken.html")
     failure = page.document["failure"]
@@ -130,8 +130,10 @@ def _report(stack: Stack, request: Request, shown: Shown, target: Path) -> Page:
     return Page(target, tries[-1])
 
 
-def _send(stack: Stack, request: Request) -> Following:
-    console.say(f"\n{instants.rfc_3339(request.start_ms)} to {instants.rfc_3339(request.end_ms)}: a message is sent")
+def _send(act: int, stack: Stack, request: Request) -> Following:
+    console.say(
+        f"\n{act} of 4: {instants.rfc_3339(request.start_ms)} to {instants.rfc_3339(request.end_ms)}: a message is sent"
+    )
     return Following(stack, request)
 
 

@@ -3,6 +3,7 @@
 Run by itself it draws the demo's three recordings, once: they are kept outside the clone.
 """
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -165,6 +166,7 @@ def _locked(lock: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    console.parse(argparse.ArgumentParser(description=__doc__))
     processes.end_on_signals()
     with console.one_line_errors():
         console.say(str(demo_folder()))
