@@ -4,7 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-FUNCTION := cameras-service-generate-clip
+ARCH = x86_64
+ENV = sandbox
 DOCTOC := doctoc@2.2.1
 # `make -s` makes long commands quiet as well.
 QUIET := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),-q)
@@ -41,32 +42,46 @@ plan: installed ## tells what the function would do for events/event.json, witho
 	@python scripts/plan.py
 
 .PHONY: local clip demo
-local: ffmpeg build ## runs the whole system on this machine [RECORDINGS=folder]
+local: build ## runs the whole system on this machine [RECORDINGS=folder]
 	@python scripts/local.py $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
 clip: installed ## asks the local stack for a clip: FROM=time TO=time [CLIP=id] [CAMERA=id]
 	@python scripts/clip.py --from "$(FROM)" --to "$(TO)" --clip "$(CLIP)" --camera "$(CAMERA)"
-demo: ffmpeg build ## shows the whole system at work, from nothing, and proves it
+demo: build ## shows the whole system at work, from nothing, and proves it
 	@python scripts/demo.py $(QUIET)
 
 .PHONY: build test
-build: installed ## builds the function
-	@cargo lambda build --locked --release --compiler cargo --output-format zip
-	@unzip -qo target/lambda/$(FUNCTION)/bootstrap.zip -d target/lambda/$(FUNCTION)
-test: ffmpeg build ## runs all tests
+build: installed ## builds the function and packs it and its layer into dist [ARCH=arm64]
+	@python scripts/package.py --arch $(ARCH) $(QUIET)
+test: build ## runs all tests
 	$(SHIPPED) cargo test --locked
+	python -m pytest tests/deploy
 
 # The function as it is shipped, for the tests that run it as a process.
-SHIPPED = FUNCTION_BINARY="$(CURDIR)/target/lambda/$(FUNCTION)/bootstrap"
+SHIPPED = FUNCTION_BINARY="$(CURDIR)/target/lambda/cameras-service-generate-clip/bootstrap"
 .PHONY: test-faults
-test-faults: ffmpeg build ## goes on injecting faults, from where the last run ended [MINUTES=10]
+test-faults: build ## goes on injecting faults, from where the last run ended [MINUTES=10]
 	$(SHIPPED) FAULTS_ALL=1 FAULTS_MINUTES=$(or $(MINUTES),10) cargo test --locked --test faults -- --nocapture
+
+# What these are given, said once: ENV=sandbox|staging|prod FUNCTION_NAME=name YES=1
+TARGET = --env "$(ENV)" --function-name "$(FUNCTION_NAME)" --yes "$(YES)"
+.PHONY: stack deploy rollback redrive
+stack: installed ## creates or updates the stack in AWS: ENV=sandbox|staging|prod [ENV_FILE=.env]
+	@python scripts/create_stack.py $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
+		--alarm-topic "$(ALARM_TOPIC)" --cdn-distribution "$(CDN_DISTRIBUTION)"
+deploy: installed ## builds and deploys the function: ENV=sandbox|staging|prod [FUNCTION_NAME=name] [ENV_FILE=.env]
+	@python scripts/deploy.py $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
+		--event "$(EVENT)" --code-bucket "$(CODE_BUCKET)"
+rollback: installed ## goes back to the version before: ENV=sandbox|staging|prod [VERSION=number]
+	@python scripts/rollback.py $(TARGET) --version "$(VERSION)"
+redrive: installed ## lists dead letters and sends them back: ENV=sandbox|staging|prod [CLIPS=ids|MESSAGES=ids|ALL=1]
+	@python scripts/redrive.py $(TARGET) --clips "$(CLIPS)" --messages "$(MESSAGES)" --all "$(ALL)"
 
 .PHONY: test-browser
 test-browser: installed ## plays the clips that the tests made in a real browser
 	@python scripts/browser_test.py
 
 .PHONY: bench
-bench: ffmpeg build ## measures the function beside what it replaces; QUICK=1 only shows that this works
+bench: build ## measures the function beside what it replaces; QUICK=1 only shows that this works
 	@python scripts/bench.py $(QUIET) $(if $(QUICK),--quick)
 
 .PHONY: lint fixlint doctoc
@@ -78,13 +93,13 @@ lint: installed ## checks form and style of everything
 	@if timeout 60 cargo deny --log-level off fetch db 2>/dev/null; then cargo deny check advisories; \
 	else echo "advisories: not checked, their database is out of reach"; fi
 	shellcheck $(SHELL_SCRIPTS)
-	ruff check scripts
-	ruff format --check scripts
+	ruff check scripts tests
+	ruff format --check scripts tests
 fixlint: installed ## mends what can be mended by itself
 	cargo fmt
 	cargo clippy --locked --all-targets --fix --allow-dirty --allow-staged
-	ruff check --fix scripts
-	ruff format scripts
+	ruff check --fix scripts tests
+	ruff format scripts tests
 doctoc: ## renews the tables of contents
 	@command -v npm >/dev/null || { echo "error: npm is missing: apt install npm" >&2; exit 1; }
 	@[[ -x .node/node_modules/.bin/doctoc ]] || npm install --silent --no-save --prefix .node $(DOCTOC)

@@ -17,9 +17,9 @@ import local_aws
 import local_reports
 import processes
 import stack
+from package import FUNCTION_ZIP
 from stack import ROOT, Stack
 
-FUNCTION_ZIP = ROOT / "target/lambda/cameras-service-generate-clip/bootstrap.zip"
 FFMPEG = ROOT / "layers/ffmpeg/opt/bin/ffmpeg"
 AWS_PORT, CAMERA_API_PORT = 4566, 4567
 RETRY_SECONDS = 3

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -63,12 +64,17 @@ def ministack(port: int, scratch: Path, log_file: Path) -> Iterator[str]:
     }
     command = [str(ROOT / ".venv/bin/ministack")]
     with log_file.open("wb") as log, processes.running(command, env, log) as process:
-        give_up = time.monotonic() + START_SECONDS
-        while not _healthy(url):
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"ministack did not start: see {log_file}")
-            time.sleep(0.05)
+        wait_for(f"{url}/_ministack/health", process, log_file)
         yield url
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log_file: Path) -> None:
+    """Until the server that was just started answers there."""
+    give_up = time.monotonic() + START_SECONDS
+    while not _healthy(url):
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise RuntimeError(f"{process.args[-1]} did not start: see {log_file}")
+        time.sleep(0.05)
 
 
 def create_buckets(aws_url: str) -> None:
@@ -146,7 +152,7 @@ def _queue(sqs: object, name: str, attributes: Mapping[str, str]) -> tuple[str, 
 
 def _healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=1) as answer:
+        with urllib.request.urlopen(url, timeout=1) as answer:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -1,0 +1,91 @@
+"""What is in the packages, and what the build refuses."""
+
+import os
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import package
+import pytest
+from stack import ROOT
+
+pytestmark = pytest.mark.usefixtures("packages")
+
+
+def test_the_function_is_its_bootstrap_and_nothing_else() -> None:
+    with zipfile.ZipFile(package.FUNCTION_ZIP) as zipped:
+        modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in zipped.infolist()}
+    assert modes == {"bootstrap": 0o755}
+
+
+def test_readme_shows_what_is_in_the_packages() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for file in (package.FUNCTION_ZIP, package.LAYER_ZIP):
+        shown = re.search(rf"\$ unzip -l dist/{file.name}.*?\n((?:.+\n)+?)\n?(?:\$|```)", readme)
+        assert shown, f"README.md does not show {file.name}"
+        listed = [line.split()[-1] for line in shown[1].splitlines()]
+        assert listed == zipfile.ZipFile(file).namelist(), file.name
+
+
+def test_the_layer_holds_ffmpeg_where_the_function_looks_for_it_with_its_licence_and_sources(tmp_path: Path) -> None:
+    package.unpack(package.LAYER_ZIP, tmp_path)
+    said = subprocess.run([tmp_path / "bin/ffmpeg", "-version"], capture_output=True, text=True, check=True).stdout
+    about = tmp_path / "share/ffmpeg"
+    assert said == (about / "VERSION").read_text()
+    assert "GNU GENERAL PUBLIC LICENSE" in (about / "licences/COPYING.GPLv2").read_text()
+    assert "ffmpeg_" in (about / "SOURCE").read_text()
+
+
+def test_the_same_files_give_the_same_bytes_whenever_they_were_made(tmp_path: Path) -> None:
+    zips = []
+    for day in (1, 2):
+        file = tmp_path / f"bootstrap-{day}"
+        file.write_bytes(b"\x7fELF" * 1000)
+        file.chmod(0o700 | day)
+        os.utime(file, (day * 86_400, day * 86_400))
+        zips.append(tmp_path / f"{day}.zip")
+        package.pack(zips[-1], {"bootstrap": file, "a/b": Path(__file__)}, 1 << 20)
+    assert zips[0].read_bytes() == zips[1].read_bytes()
+    assert package.sha256(zips[0]) == package.sha256(zips[1])
+    assert package.key(zips[0]).split("-")[-1] == package.key(zips[1]).split("-")[-1]
+
+
+def test_a_package_that_is_too_large_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "noise"
+    file.write_bytes(os.urandom(2000))
+    with pytest.raises(RuntimeError, match=r"would have .* bytes; 2,000 are the most"):
+        package.pack(tmp_path / "dist/large.zip", {"noise": file}, 2000)
+    assert list((tmp_path / "dist").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "refusal"),
+    [
+        # arc4random came with glibc 2.36
+        ("#include <stdlib.h>\nint main() { return arc4random() == 7; }", [], "needs glibc 2.36, but .* has 2.34"),
+        ("#include <zlib.h>\nint main() { return zlibVersion()[0]; }", ["-lz"], "needs libz.so.1, which"),
+        ("int main() { return 0; }", ["-static"], "not linked with glibc"),
+        ("#include <stdlib.h>\nint main() { return rand() == 7; }", [], None),
+    ],
+)
+def test_a_binary_that_would_not_start_on_lambda_is_refused(
+    tmp_path: Path, source: str, options: list[str], refusal: str | None
+) -> None:
+    (tmp_path / "main.c").write_text(source)
+    binary = tmp_path / "main"
+    if "-lz" in options:
+        # Stands for zlib, whose headers nothing here needs.
+        (tmp_path / "zlib.h").write_text("const char *zlibVersion(void);")
+        (tmp_path / "z.c").write_text('const char *zlibVersion(void) { return "1"; }')
+        shared = ["gcc", "-shared", "-Wl,-soname,libz.so.1", "-o", tmp_path / "libz.so", tmp_path / "z.c"]
+        subprocess.run(shared, check=True)
+        options = [f"-I{tmp_path}", f"-L{tmp_path}", *options]
+    include = [option for option in options if option.startswith("-I")]
+    others = [option for option in options if not option.startswith("-I")]
+    subprocess.run(["gcc", *include, "-o", binary, tmp_path / "main.c", *others], check=True)
+    if refusal:
+        with pytest.raises(RuntimeError, match=refusal):
+            package.check_binary(binary)
+    else:
+        package.check_binary(binary)
