@@ -17,6 +17,7 @@ from pathlib import Path
 
 import processes
 
+START_SECONDS = 20
 ANSWER_SECONDS = 600
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -36,7 +37,7 @@ class Answer:
 class Function:
     """The running function. One event at a time, as Lambda has it."""
 
-    def __init__(self, api: "_RuntimeApi", pid: int, log_file: Path) -> None:
+    def __init__(self, api: "RuntimeApi", pid: int, log_file: Path) -> None:
         self._api = api
         self._proc = Path(f"/proc/{pid}")
         self._log_file = log_file
@@ -80,28 +81,20 @@ class Function:
 @contextmanager
 def running(bootstrap: Path, environment: Mapping[str, str], log_file: Path) -> Iterator[Function]:
     """Runs the function until the close."""
-    with _RuntimeApi() as api, log_file.open("wb") as log:
-        threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        env = {
-            "PATH": os.environ["PATH"],
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server_port}",
-            "AWS_LAMBDA_FUNCTION_NAME": "bench",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048",
-            "AWS_LAMBDA_LOG_GROUP_NAME": "bench",
-            "AWS_LAMBDA_LOG_STREAM_NAME": "bench",
-            **environment,
-        }
-        try:
-            with processes.running([str(bootstrap)], env, log) as process:
-                if not api.asked_for_work.wait(timeout=20):
-                    raise RuntimeError(f"the function did not start: see {log_file}")
-                yield Function(api, process.pid, log_file)
-        finally:
-            api.shutdown()
+    with (
+        RuntimeApi.serving() as api,
+        log_file.open("wb") as log,
+        processes.running([str(bootstrap)], api.environment | environment, log) as process,
+    ):
+        give_up = time.monotonic() + START_SECONDS
+        while not api.asked.qsize():
+            if process.poll() is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"the function did not start: see {log_file}")
+            time.sleep(0.01)
+        yield Function(api, process.pid, log_file)
 
 
-class _RuntimeApi(ThreadingHTTPServer):
+class RuntimeApi(ThreadingHTTPServer):
     """https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, as far as one function needs it."""
 
     daemon_threads = True
@@ -110,19 +103,44 @@ class _RuntimeApi(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.events: queue.Queue[bytes] = queue.Queue()
         self.answers: queue.Queue[tuple[bool, object, float, float]] = queue.Queue()
-        self.asked_for_work = threading.Event()
+        # When it asked for work, each time.
+        self.asked: queue.Queue[float] = queue.Queue()
         self.handed_over = 0.0
+
+    @classmethod
+    @contextmanager
+    def serving(cls) -> Iterator["RuntimeApi"]:
+        """Serves until the close."""
+        with cls() as api:
+            threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            try:
+                yield api
+            finally:
+                api.shutdown()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Lambda sets for a function."""
+        return {
+            "PATH": os.environ["PATH"],
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server_port}",
+            "AWS_LAMBDA_FUNCTION_NAME": "bench",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "bench",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "bench",
+        }
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _RuntimeApi
+    server: RuntimeApi
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
 
     def do_GET(self) -> None:
         """The function asks for the next event."""
-        self.server.asked_for_work.set()
+        self.server.asked.put(time.perf_counter())
         event = self.server.events.get()
         self.send_response(HTTPStatus.OK)
         for name, value in {

@@ -1,0 +1,243 @@
+"""The role's policy, checked by a server that checks signatures and policies: enough for every course, and no more."""
+
+import ast
+import json
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import local_aws
+import package
+import processes
+import pytest
+import runtime_api
+from create_stack import TEMPLATE
+from create_test_event import CLIP_MS, OUT_OF_RANGE_LIMIT_MS, RETRY_LIMIT_MS
+from stack import REGION, ROOT
+
+from conftest import CAMERA, FFMPEG, RECORDING, START_MS, CameraApi
+
+NAME = "cameras-service-generate-clip-sandbox"
+ABSENT, DOWN, BROKEN = "2", "3", "4"
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Course:
+    """A request, and what becomes of it."""
+
+    status: str
+    camera: str
+    start: int
+    end: int
+    retries: list[int] = field(default_factory=list)
+    outcome: str = "done"
+
+    def body(self, clip: str) -> dict:
+        return {
+            "clipId": clip,
+            "cameraId": self.camera,
+            "startTimestampInMs": self.start,
+            "endTimestampInMs": self.end,
+            "retryTimestamps": self.retries,
+        }
+
+
+def courses(now: int) -> dict[str, Course]:
+    """Each line of the status table."""
+    young, old = now - CLIP_MS, now - 2 * OUT_OF_RANGE_LIMIT_MS
+    middle = now - (RETRY_LIMIT_MS + OUT_OF_RANGE_LIMIT_MS) // 2
+    return {
+        "too long": Course("CLIP_TOO_LONG", CAMERA, START_MS, START_MS + 300_001),
+        "whole": Course("CLIP_AVAILABLE", CAMERA, START_MS + 1000, START_MS + 2000),
+        "absent object": Course("CLIP_PENDING", ABSENT, young, now, outcome="sent back"),
+        "nothing yet": Course("CLIP_PENDING", DOWN, young, now, outcome="sent back"),
+        "with a gap": Course("CLIP_AVAILABLE", CAMERA, START_MS + 4000, START_MS + 7000),
+        "waited in vain": Course("CLIP_RETRY_TIMEOUT", DOWN, middle, middle + CLIP_MS, [middle + CLIP_MS]),
+        "out of range": Course("CLIP_OUT_OF_RANGE", DOWN, old, old + CLIP_MS),
+        "nothing": Course("CLIP_NOT_AVAILABLE", DOWN, middle, middle + CLIP_MS),
+        "broken": Course("FATAL_ERROR", BROKEN, START_MS, START_MS + 1000, outcome="failed"),
+    }
+
+
+class Aws:
+    """The stack without its function, which runs here with the role's own credentials."""
+
+    def __init__(self, url: str, camera_api: CameraApi, recording: bytes) -> None:
+        self.url, self.camera_api = url, camera_api
+        anybody = boto3.Session("nobody", "knows", region_name=REGION)
+        parameters = {
+            "CamServicesUrl": camera_api.url,
+            "RecordingsUrl": camera_api.url,
+            "ClipUrl": "https://clips.test",
+            "RecordingsBucket": "recordings",
+            "RecordingsFolder": "live",
+            "ClipsBucket": "clips",
+        }
+        cloudformation = anybody.client("cloudformation", endpoint_url=url)
+        cloudformation.create_stack(
+            StackName=NAME,
+            TemplateBody=TEMPLATE.read_text(),
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        [described] = cloudformation.describe_stacks(StackName=NAME)["Stacks"]
+        self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+        s3 = anybody.client("s3", endpoint_url=url)
+        for bucket in ("recordings", "clips"):
+            s3.delete_bucket_policy(Bucket=bucket)  # TLS only, which this server does not speak
+        s3.put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
+        s3.put_object(Bucket="recordings", Key="live/broken.20180916T173017000.mp4", Body=b"<html>not found</html>")
+        self.admin = self._administrator(anybody)
+        # From here on signatures and policies count.
+        plain = {"Content-Type": "text/plain"}
+        reset = urllib.request.Request(f"{url}/moto-api/reset-auth", b"0", plain)
+        urllib.request.urlopen(reset, timeout=10).close()
+
+        self.iam = self.admin.client("iam", endpoint_url=url)
+        self.role_name = self.outputs["RoleArn"].rpartition("/")[2]
+        policy = self.iam.get_role_policy(RoleName=self.role_name, PolicyName="function")["PolicyDocument"]
+        # This server keeps a stack's policy as Python writes it, and then can't read it.
+        self.statements = ast.literal_eval(policy)["Statement"]
+        self.allow(self.statements)
+        # Here the administrator takes the role; on AWS nobody but Lambda may.
+        administrator = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [administrator]})
+        self.iam.update_assume_role_policy(RoleName=self.role_name, PolicyDocument=trust)
+        taken = self.admin.client("sts", endpoint_url=url).assume_role(
+            RoleArn=self.outputs["RoleArn"], RoleSessionName="function"
+        )["Credentials"]
+        self.credentials = {
+            "AWS_ACCESS_KEY_ID": taken["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": taken["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": taken["SessionToken"],
+        }
+        self.role = boto3.Session(*self.credentials.values(), region_name=REGION)
+
+    def _administrator(self, anybody: boto3.Session) -> boto3.Session:
+        iam = anybody.client("iam", endpoint_url=self.url)
+        iam.create_user(UserName="administrator")
+        everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        iam.put_user_policy(UserName="administrator", PolicyName="all", PolicyDocument=json.dumps(everything))
+        key = iam.create_access_key(UserName="administrator")["AccessKey"]
+        return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+
+    def environment(self, scratch: Path) -> dict[str, str]:
+        return {
+            **self.credentials,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": REGION,
+            "CAM_SERVICES_URL": self.camera_api.url,
+            "RECORDINGS_URL": self.camera_api.url,
+            "CLIP_URL": "https://clips.test",
+            "S3_BUCKET_ORIGIN": "recordings",
+            "S3_BUCKET_ORIGIN_DIR": "live",
+            "S3_BUCKET_DESTINATION": "clips",
+            "AWS_SNS_TOPIC": self.outputs["TopicArn"],
+            "AWS_SQS_QUEUE": self.outputs["QueueArn"],
+            "AWS_SQS_QUEUE_URL": self.outputs["QueueUrl"],
+            "CLIP_DOWNLOAD_DEST": str(scratch),
+            "FFMPEG_PATH": str(FFMPEG),
+            "THUMBNAIL_SIZES": "64",
+            "SQS_TIMEOUT": "0",
+        }
+
+    def allow(self, statements: list[dict]) -> None:
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        self.iam.put_role_policy(RoleName=self.role_name, PolicyName="function", PolicyDocument=document)
+
+    def serve(self, function: runtime_api.Function, course: Course) -> str:
+        """One message through the queue as Lambda takes it, and a line for the log of it; tells what came of it."""
+        clip = f"c{uuid.uuid4().hex}"
+        queue = {"QueueUrl": self.outputs["QueueUrl"]}
+        admin, sqs, logs = (
+            self.admin.client("sqs", endpoint_url=self.url),
+            self.role.client("sqs", endpoint_url=self.url),
+            self.role.client("logs", endpoint_url=self.url),
+        )
+        admin.send_message(**queue, MessageBody=json.dumps(course.body(clip)))
+        try:
+            sqs.get_queue_attributes(**queue, AttributeNames=["All"])
+            [message] = sqs.receive_message(**queue, MessageSystemAttributeNames=["All"])["Messages"]
+            record = {"messageId": message["MessageId"], "body": message["Body"], "attributes": message["Attributes"]}
+            answer = function.answer({"Records": [record]})
+            if answer.ok:
+                sqs.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
+            stream = {"logGroupName": f"/aws/lambda/{NAME}", "logStreamName": clip}
+            logs.create_log_stream(**stream)
+            event = {"timestamp": time.time_ns() // 1_000_000, "message": json.dumps(answer.body)}
+            logs.put_log_events(**stream, logEvents=[event])
+        except sqs.exceptions.ClientError as error:
+            return f"{error.operation_name} answered {error.response['ResponseMetadata']['HTTPStatusCode']}"
+        finally:
+            back = admin.receive_message(**queue, MaxNumberOfMessages=10).get("Messages", [])
+            for message in back:
+                admin.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
+        told = [put["status"] for put in self.camera_api.puts if put["clipId"] == clip]
+        outcome = "sent back" if back else "done" if answer.ok else "failed"
+        return f"{told[-1] if told else 'nothing told'}, {outcome}"
+
+
+@pytest.fixture
+def aws(packages: None, tmp_path: Path, camera_api: CameraApi, recording: bytes) -> Iterator[Aws]:
+    now = time.time_ns() // 1_000_000
+    camera_api.cameras |= {
+        ABSENT: [
+            (f"absent.{time.strftime('%Y%m%dT%H%M%S', time.gmtime((now - HOUR_MS) // 1000))}.mp4", now - HOUR_MS, now)
+        ],
+        DOWN: [],
+        BROKEN: [("broken.20180916T173017000.mp4", START_MS, START_MS + 5000)],
+    }
+    port = local_aws.free_port(0)
+    log_file = tmp_path / "moto.log"
+    command = [sys.executable, str(ROOT / "tests/deploy/strict_moto.py"), "-H", "127.0.0.1", "-p", str(port)]
+    environment = {"PATH": "/usr/bin:/bin", "INITIAL_NO_AUTH_ACTION_COUNT": "1000000"}
+    with log_file.open("wb") as log, processes.running(command, environment, log) as process:
+        local_aws.wait_for(f"http://127.0.0.1:{port}/moto-api/", process, log_file)
+        yield Aws(f"http://127.0.0.1:{port}", camera_api, recording)
+
+
+def test_the_role_is_enough_for_every_course_and_none_of_its_statements_can_go(aws: Aws, tmp_path: Path) -> None:
+    package.unpack(package.FUNCTION_ZIP, tmp_path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    statements = aws.statements
+    table = courses(time.time_ns() // 1_000_000)
+    expected = {name: f"{course.status}, {course.outcome}" for name, course in table.items()}
+    with runtime_api.running(tmp_path / "bootstrap", aws.environment(scratch), tmp_path / "log") as function:
+        outcomes = {name: aws.serve(function, course) for name, course in table.items()}
+        assert outcomes == expected, f"with the whole policy; see {tmp_path / 'log'}"
+
+        # What shows first that a statement is gone.
+        breaks = {
+            "ReadRecordings": ("whole", "nothing told, failed"),
+            "ListRecordings": ("absent object", "nothing told, failed"),
+            "StoreClips": ("whole", "nothing told, failed"),
+            "ListClips": ("nothing", "nothing told, failed"),
+            "Announce": ("too long", "CLIP_TOO_LONG, failed"),
+            "SendBack": ("nothing yet", "CLIP_PENDING, failed"),
+            "Poll": ("nothing", "GetQueueAttributes answered 403"),
+            "Log": ("nothing", "CreateLogStream answered 403"),
+        }
+        assert [each["Sid"] for each in statements] == list(breaks)
+        for sid, (course, outcome) in breaks.items():
+            aws.allow([each for each in statements if each["Sid"] != sid])
+            assert aws.serve(function, table[course]) == outcome, f"without {sid}; see {tmp_path / 'log'}"
+        aws.allow(statements)
+        assert aws.serve(function, table["whole"]) == expected["whole"], "with all of them again"
+
+
+def test_the_server_refuses_who_signs_wrongly(aws: Aws) -> None:
+    wrong: dict[str, Any] = {
+        "aws_secret_access_key": "another",
+        "aws_access_key_id": aws.credentials["AWS_ACCESS_KEY_ID"],
+    }
+    s3 = boto3.client("s3", endpoint_url=aws.url, region_name=REGION, **wrong)
+    with pytest.raises(s3.exceptions.ClientError, match=r"SignatureDoesNotMatch|InvalidAccessKeyId"):
+        s3.list_objects_v2(Bucket="clips")
