@@ -46,7 +46,8 @@ impl Ffmpeg {
     #[must_use]
     pub fn reading(&self, inputs: &[&Path]) -> FfmpegCommand {
         let mut command = FfmpegCommand::new_with_path(&self.path);
-        command.hide_banner().overwrite().args(["-nostdin", "-loglevel", "error"]);
+        // times as they are: ffmpeg would count from the first that it reads
+        command.hide_banner().overwrite().args(["-nostdin", "-loglevel", "error", "-copyts"]);
         for input in inputs {
             command
                 .args(["-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS, "-noautorotate"])

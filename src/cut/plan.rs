@@ -175,3 +175,7 @@ fn segments(coverage: &Coverage, sources: &[Source<'_>]) -> Option<Vec<Segment>>
     }
     Some(segments)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

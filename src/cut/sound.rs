@@ -92,11 +92,13 @@ impl SoundPlan {
         let slots = slot(end).max(1);
         let mut runs: Vec<Run> = Vec::new();
         let mut filled = 0;
-        for part in &coverage.parts {
+        for (index, part) in coverage.parts.iter().enumerate() {
             let Source { starts, sound } = sources[part.recording];
             let Some(sound) = sound else { continue };
+            let is_last = index + 1 == coverage.parts.len();
             let begins = clock.ticks(Wall::at(part.span.start())) - origin;
-            let ends = clock.ticks(Wall::at(part.span.end())) - origin;
+            // the last frame may be shown a little longer than the span lasts
+            let ends = if is_last { end } else { clock.ticks(Wall::at(part.span.end())) - origin };
             let (from, until) = (slot(begins).max(filled), slot(ends).min(slots));
             if from >= until {
                 continue;

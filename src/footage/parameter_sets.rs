@@ -80,7 +80,9 @@ impl ParameterSets {
             Some(UnitType::PicParameterSet) => &self.avcc.pps_list,
             _ => return false,
         };
-        !known.iter().any(|set| set == unit)
+        // zeros behind a unit belong to the byte stream that it came in (section B.1.1)
+        let bare = |unit: &[u8]| unit.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        !known.iter().any(|set| set[..bare(set)] == unit[..bare(unit)])
     }
 
     /// The encoder's name of a profile that the same decoders decode.
@@ -144,17 +146,35 @@ impl ParameterSets {
         })
     }
 
-    /// The box with length fields of four bytes, and with the chroma fields that old files of High profile lack.
+    /// The box with length fields of four bytes.
     #[must_use]
     pub fn complete(&self) -> AvccBox {
-        let mut avcc = AvccBox { length_size_minus_one: Uint::new(3), ..self.avcc.clone() };
-        if avcc.avc_profile_indication == 100 {
-            avcc.chroma_format = Some(Uint::new(1));
-            avcc.bit_depth_luma_minus8 = Some(Uint::new(0));
-            avcc.bit_depth_chroma_minus8 = Some(Uint::new(0));
-        }
-        avcc
+        AvccBox { length_size_minus_one: Uint::new(3), ..self.avcc.clone() }
     }
+}
+
+/// Fills in the chroma fields that files of High profiles lack if they were written before 2005; a muxer insists on them
+/// (ISO/IEC 14496-15, section 5.3.3.1.2).
+pub fn fill_in(avcc: &mut AvccBox) {
+    if !matches!(avcc.avc_profile_indication, 100 | 110 | 122 | 144) || avcc.chroma_format.is_some() {
+        return;
+    }
+    let sps = avcc
+        .sps_list
+        .first()
+        .and_then(|unit| SeqParameterSet::from_bits(RefNal::new(unit, &[], true).rbsp_bits()).ok());
+    let chroma = sps.map(|sps| sps.chroma_info);
+    let depths =
+        chroma.as_ref().map_or((0, 0), |chroma| (chroma.bit_depth_luma_minus8, chroma.bit_depth_chroma_minus8));
+    let format = match chroma.map(|chroma| chroma.chroma_format) {
+        Some(ChromaFormat::Monochrome) => 0,
+        Some(ChromaFormat::YUV422) => 2,
+        Some(ChromaFormat::YUV444) => 3,
+        _ => 1,
+    };
+    avcc.chroma_format = Some(Uint::new(format));
+    avcc.bit_depth_luma_minus8 = Some(Uint::new(depths.0 & 7));
+    avcc.bit_depth_chroma_minus8 = Some(Uint::new(depths.1 & 7));
 }
 
 /// What pictures must have in common to be shown alike: range and kind of colour, shape of pixels.

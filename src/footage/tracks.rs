@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
-use shiguredo_mp4::BoxType;
-use shiguredo_mp4::boxes::{EdtsBox, MoovBox, SampleEntry, TrakBox};
+use shiguredo_mp4::boxes::{Avc1Box, EdtsBox, MoovBox, SampleEntry, TrakBox, UnknownBox};
+use shiguredo_mp4::{BoxType, Decode};
 
 use crate::footage::fragments;
+use crate::footage::parameter_sets::fill_in;
 use crate::footage::samples::{self, Packet, SampleTable};
 use crate::footage::sound::{Sound, SoundPacket};
 use crate::time::rescaled;
@@ -102,19 +103,34 @@ impl File<'_> {
     }
 }
 
-/// The track's one sample entry, without what is true of its own file only (`btrt`, its bit rate).
+/// The track's one sample entry, complete, and without what is true of its own file only (`btrt`, its bit rate).
 fn entry(track: &TrakBox) -> Result<SampleEntry, String> {
     let [entry] = &track.mdia_box.minf_box.stbl_box.stsd_box.entries[..] else {
         return Err("not just one sample entry".to_owned());
     };
-    let mut entry = entry.clone();
+    let mut entry = match entry {
+        SampleEntry::Unknown(unknown) if unknown.box_type == BoxType::Normal(*b"avc3") => avc1(unknown)?,
+        entry => entry.clone(),
+    };
     let unknown = match &mut entry {
-        SampleEntry::Avc1(entry) => &mut entry.unknown_boxes,
+        SampleEntry::Avc1(entry) => {
+            fill_in(&mut entry.avcc_box);
+            &mut entry.unknown_boxes
+        }
         SampleEntry::Mp4a(entry) => &mut entry.unknown_boxes,
         _ => return Ok(entry),
     };
     unknown.retain(|unknown| unknown.box_type != BoxType::Normal(*b"btrt"));
     Ok(entry)
+}
+
+/// An `avc3` entry as `avc1`. The two differ only in that parameter sets may also lie among the pictures
+/// (ISO/IEC 14496-15, section 5.4.2.1); whether these agree with `avcC` is looked at before anything is copied.
+fn avc1(avc3: &UnknownBox) -> Result<SampleEntry, String> {
+    let size = u32::try_from(avc3.payload.len() + 8).map_err(|error| error.to_string())?;
+    let renamed = [&size.to_be_bytes()[..], b"avc1", &avc3.payload].concat();
+    let (avc1, _) = Avc1Box::decode(&renamed).map_err(|error| format!("avc3: {error}"))?;
+    Ok(SampleEntry::Avc1(avc1))
 }
 
 /// What an edit list makes of a track (`elst`, section 8.6.6).

@@ -15,9 +15,16 @@ pub struct Footage {
     pub frames: u32,
     pub rate: &'static str,
     pub size: (usize, usize),
-    /// Options of the encoder and the muxer.
-    pub options: Vec<&'static str>,
+    /// What becomes of the pictures before they are encoded: filters, each after a comma.
+    pub filters: &'static str,
+    /// A source of sound.
+    pub sound: Option<&'static str>,
+    /// Options of the encoder and the muxer, with spaces between.
+    pub options: String,
 }
+
+/// The encoder of most cameras.
+pub const X264: &str = "-c:v libx264 -preset veryfast -threads 1 -sc_threshold 0";
 
 impl Default for Footage {
     fn default() -> Self {
@@ -26,7 +33,9 @@ impl Default for Footage {
             frames: 150,
             rate: "30",
             size: (320, 180),
-            options: vec!["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "60", "-sc_threshold", "0"],
+            filters: "",
+            sound: None,
+            options: format!("{X264} -bf 0 -g 60"),
         }
     }
 }
@@ -34,14 +43,11 @@ impl Default for Footage {
 impl Footage {
     /// The file, drawn unless an earlier test has.
     pub fn file(&self) -> PathBuf {
-        let Self { first, frames, rate, size: (width, height), options } = self;
+        let Self { first, frames, rate, size: (width, height), filters, sound, options } = self;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("footage");
         std::fs::create_dir_all(&folder).expect("a folder for footage");
-        let name: String = format!("{first}-{frames}-{rate}-{width}x{height}-{}", options.join("_"))
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' })
-            .collect();
-        let path = folder.join(format!("{name}.mp4"));
+        let recipe = format!("{self:?}");
+        let path = folder.join(format!("{first}-{:x}.mp4", hash(recipe.as_bytes())));
         if !path.exists() {
             let partial =
                 tempfile::Builder::new().suffix(".mp4").tempfile_in(&folder).expect("a file").into_temp_path();
@@ -49,21 +55,33 @@ impl Footage {
             let graph = format!(
                 "color=s={BITS}x1:r={rate},format=gray,geq=lum='255*mod(floor((N+{first})/pow(2,{}-X)),2)',\
                  scale={}:{block}:flags=neighbor,format=yuv420p[row];\
-                 testsrc2=s={width}x{height}:r={rate},noise=alls=12:allf=t:all_seed=7[sea];[sea][row]overlay=0:0,format=yuv420p",
+                 testsrc2=s={width}x{height}:r={rate},noise=alls=12:allf=t:all_seed=7[sea];\
+                 [sea][row]overlay=0:0,format=yuv420p,trim=end_frame={frames}{filters}",
                 BITS - 1,
                 block * BITS
             );
-            let status = Command::new("ffmpeg")
-                .args(["-nostdin", "-y", "-v", "error", "-f", "lavfi", "-i", &graph, "-frames:v", &frames.to_string()])
-                .args(options)
+            let mut draw = Command::new("ffmpeg");
+            draw.args(["-nostdin", "-y", "-v", "error", "-f", "lavfi", "-i", &graph]);
+            if let Some(sound) = sound {
+                draw.args(["-f", "lavfi", "-i", sound, "-c:a", "aac", "-shortest"]);
+            }
+            let status = draw
+                .args(options.split(' '))
                 .arg(&*partial)
                 .status()
                 .expect("Debian's ffmpeg, which `make install` installs");
-            assert!(status.success(), "drawing {name}: {status}");
+            assert!(status.success(), "drawing {recipe}: {status}");
             partial.persist(&path).expect("moved into place");
         }
         path
     }
+}
+
+/// Names a recipe; a clash would show as wrong numbers.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hasher::write(&mut hasher, bytes);
+    std::hash::Hasher::finish(&hasher)
 }
 
 /// Our own ffmpeg.
@@ -93,6 +111,16 @@ pub fn gray(video: &Path) -> Vec<u8> {
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && complaints.is_empty(), "{}: {complaints}", video.display());
     std::fs::read(raw.path()).expect("readable")
+}
+
+/// The luma of the row that says `number`, of a picture that wide; all of the row's height, and of its width.
+pub fn draw(number: u32, width: usize) -> Vec<u8> {
+    let block = width / BITS;
+    let line = (0..width).map(|x| match x / block {
+        bit if bit < BITS => 16 + 219 * u8::try_from(number >> (BITS - 1 - bit) & 1).expect("a bit"),
+        _ => 128,
+    });
+    line.collect::<Vec<u8>>().repeat(block)
 }
 
 /// The number that stands in a picture.

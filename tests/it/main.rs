@@ -12,3 +12,4 @@ mod server;
 mod stack;
 mod statuses;
 mod telemetry;
+mod zoo;

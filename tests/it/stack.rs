@@ -89,12 +89,17 @@ impl Stack {
     /// Puts recordings into the bucket and into the camera API's list.
     pub async fn recordings(&self, recordings: &[Put<'_>]) {
         for Put { name, file, .. } in recordings {
-            let body = aws_sdk_s3::primitives::ByteStream::from_path(file).await.expect("readable");
-            let put = self.s3.put_object().bucket(self.bucket("origin")).key(format!("live/{name}")).body(body);
-            put.send().await.expect("stored");
+            self.put(name, file).await;
         }
         let listed: Vec<Value> = recordings.iter().map(listed).collect();
         self.camera.camera(CAMERA, &listed.into());
+    }
+
+    /// Puts a recording into the bucket.
+    pub async fn put(&self, name: &str, file: &Path) {
+        let body = aws_sdk_s3::primitives::ByteStream::from_path(file).await.expect("readable");
+        let put = self.s3.put_object().bucket(self.bucket("origin")).key(format!("live/{name}")).body(body);
+        put.send().await.expect("stored");
     }
 
     pub fn bucket(&self, which: &str) -> String {
@@ -103,12 +108,16 @@ impl Stack {
 
     /// The function with these settings beside the usual ones.
     pub fn function(&self, changes: &[(&'static str, &str)]) -> Function {
-        let variables = self.environment(changes);
-        let settings = Settings::read(|name| variables.get(name).cloned()).expect("good settings");
-        Function(Arc::new(Pipeline::new(settings, &self.aws).expect("starts")))
+        Function(Arc::new(Pipeline::new(self.settings(changes), &self.aws).expect("starts")))
     }
 
     /// The usual settings, with changes.
+    pub fn settings(&self, changes: &[(&'static str, &str)]) -> Settings {
+        let variables = self.environment(changes);
+        Settings::read(|name| variables.get(name).cloned()).expect("good settings")
+    }
+
+    /// The usual environment, with changes.
     pub fn environment(&self, changes: &[(&'static str, &str)]) -> HashMap<&'static str, String> {
         let usual = [
             ("CLIP_DOWNLOAD_DEST", self.folder.path().display().to_string()),

@@ -1,0 +1,286 @@
+//! Properties of the plan, over made-up recordings of all kinds.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::footage::nal::Entry;
+use crate::footage::samples::{Packet, Sample};
+
+const TOLERANCE_US: i64 = 500_000;
+
+/// How the pictures of a group refer to each other, as far as a table shows it.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// Shown as they are decoded.
+    Plain,
+    /// So many are decoded after the one that is shown after them.
+    BFrames(usize),
+    /// Of three between two others, the middle one is decoded first.
+    Pyramid,
+}
+
+/// What begins a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Group {
+    /// An IDR picture.
+    Closed,
+    /// A recovery point, before which some of the pictures after it are shown.
+    Open,
+    /// A picture that is listed but leads nowhere.
+    Refresh,
+}
+
+/// A made-up recording: its table, and what the bytes of its samples would say.
+#[derive(Clone, Debug)]
+struct Recording {
+    table: SampleTable,
+    truth: Vec<Entry>,
+    starts: Timestamp,
+}
+
+prop_compose! {
+    fn recording()(
+        timescale in prop_oneof![Just(600_u32), Just(11_456), Just(15_360), Just(90_000), Just(200_000), 600_u32..200_000],
+        frames in 1_usize..120,
+        length in 1_usize..40,
+        order in prop_oneof![Just(Order::Plain), (1_usize..4).prop_map(Order::BFrames), Just(Order::Pyramid)],
+        group in prop_oneof![3 => Just(Group::Closed), 2 => Just(Group::Open), 1 => Just(Group::Refresh)],
+        durations in prop::collection::vec(1_u32..7, 120),
+        rate in 5_u32..60,
+        shift in -3_i64..4,
+        hidden in 0_usize..20,
+        starts in 0_i64..3_000_000,
+    ) -> Recording {
+        let step = (timescale / rate).max(1);
+        // composition order: which places of a group come when in decode order
+        let mut decode: Vec<(usize, Entry)> = Vec::new();
+        let mut at = 0;
+        while at < frames {
+            let size = length.min(frames - at);
+            let entry = match group {
+                _ if at == 0 => Entry::Idr,
+                Group::Closed => Entry::Idr,
+                Group::Open => Entry::Recovery,
+                Group::Refresh => Entry::None,
+            };
+            decode.extend(places(order, size).into_iter().map(|place| (at + place, Entry::None)));
+            let first = decode.len() - size;
+            decode[first].1 = entry;
+            // an open group's first picture is decoded before the last one of the group before it
+            if entry == Entry::Recovery && first > 0 && size > 1 {
+                decode.swap(first - 1, first);
+            }
+            at += size;
+        }
+        let mut times = vec![0_i64];
+        for frame in 0..frames {
+            times.push(times[frame] + i64::from(step * durations[frame]));
+        }
+        let mut dts = 0;
+        let packets: Vec<Packet> = decode.iter().enumerate().map(|(sample, &(frame, entry))| {
+            let duration = u32::try_from(times[sample + 1] - times[sample]).expect("short");
+            let pts = times[frame] + shift * i64::from(step);
+            let packet = Packet {
+                offset: sample as u64 * 100, size: 100, sync: entry != Entry::None || frame % 29 == 3, dts, duration,
+                composition_offset: pts - dts,
+            };
+            dts += i64::from(duration);
+            packet
+        }).collect();
+        let first_shown = times[hidden.min(frames - 1)] + shift * i64::from(step);
+        let shown = if hidden > 0 { first_shown..i64::MAX } else { i64::MIN..i64::MAX };
+        let table = SampleTable::of(&packets, timescale, None, &shown).expect("a table");
+        let truth = decode.iter().map(|&(_, entry)| entry).collect();
+        Recording { table, truth, starts: Timestamp::from_us(starts) }
+    }
+}
+
+/// The places of a group of that size in the order in which they are decoded; the first is first.
+fn places(order: Order, size: usize) -> Vec<usize> {
+    let run = match order {
+        Order::Plain => return (0..size).collect(),
+        Order::BFrames(count) => count + 1,
+        Order::Pyramid => 4,
+    };
+    let mut places = vec![0];
+    let rest: Vec<usize> = (1..size).collect();
+    for run in rest.chunks(run) {
+        let (last, between) = run.split_last().expect("not empty");
+        places.push(*last);
+        match (order, between) {
+            (Order::Pyramid, [a, b, c]) => places.extend([b, a, c]),
+            _ => places.extend(between),
+        }
+    }
+    places
+}
+
+impl Recording {
+    /// What is known once all bytes have been seen.
+    fn seen(&self) -> Entries {
+        let mut entries = Entries::default();
+        for (sample, &entry) in self.truth.iter().enumerate() {
+            entries.saw(sample, entry);
+        }
+        entries
+    }
+
+    fn span(&self) -> Span {
+        let ends = Timestamp::from_us(self.starts.as_us() + self.table.length_us().max(1));
+        Span::new(self.starts, ends).expect("in order")
+    }
+}
+
+/// Up to three recordings, and a span somewhere about them.
+fn request() -> impl Strategy<Value = (Vec<Recording>, Span)> {
+    let recordings = prop::collection::vec(recording(), 1..4).prop_map(|mut recordings| {
+        recordings.sort_by_key(|recording| recording.starts);
+        recordings
+    });
+    (recordings, any::<(Index, Index)>()).prop_map(|(recordings, (from, length))| {
+        let last = recordings.iter().map(|recording| recording.span().end().as_us()).max().unwrap_or_default();
+        let whole = usize::try_from(last).expect("after the epoch") + 1;
+        let from = i64::try_from(from.index(whole)).expect("short");
+        let to = from + 1 + i64::try_from(length.index(whole)).expect("short");
+        (recordings, Span::new(Timestamp::from_us(from), Timestamp::from_us(to)).expect("in order"))
+    })
+}
+
+fn planned(recordings: &[Recording], span: Span) -> Option<(Coverage, Plan)> {
+    let shown: Vec<Span> = recordings.iter().map(Recording::span).collect();
+    let coverage = Coverage::of(span, &shown, TOLERANCE_US);
+    let entries: Vec<Entries> = recordings.iter().map(Recording::seen).collect();
+    let source = |(recording, entries)| {
+        let Recording { table, starts, .. }: &Recording = recording;
+        Source { starts: *starts, table, entries, copy: Ok(()), sound: None }
+    };
+    let sources: Vec<Source<'_>> = recordings.iter().zip(&entries).map(source).collect();
+    let plan = Plan::of(span, &coverage, &sources)?;
+    Some((coverage, plan))
+}
+
+/// A frame belongs to the instant at which it is first shown, told without a division.
+fn is_wanted(recording: &Recording, frame: usize, part: Span) -> bool {
+    let table = &recording.table;
+    let ticks = i128::from(table.frame(frame).pts - table.first_pts()) * 1_000_000;
+    let scaled = |at: Timestamp| i128::from(at.as_us() - recording.starts.as_us()) * i128::from(table.timescale);
+    scaled(part.start()) <= ticks && ticks < scaled(part.end())
+}
+
+proptest! {
+    #[test]
+    fn every_wanted_frame_comes_exactly_once_and_in_order((recordings, span) in request()) {
+        let Some((coverage, plan)) = planned(&recordings, span) else { return Ok(()) };
+        let mut wanted = Vec::new();
+        for part in &coverage.parts {
+            let recording = &recordings[part.recording];
+            let frames = (0..recording.table.frames.len()).filter(|&frame| is_wanted(recording, frame, part.span));
+            wanted.extend(frames.map(|frame| (part.recording, frame)));
+        }
+        let planned: Vec<_> = plan.segments.iter()
+            .flat_map(|segment| segment.frames.clone().map(|frame| (segment.recording, frame)))
+            .collect();
+        if wanted.is_empty() {
+            prop_assert_eq!(planned.len(), 1, "the one on screen");
+        } else {
+            prop_assert_eq!(planned, wanted);
+        }
+    }
+
+    #[test]
+    fn a_copied_run_begins_at_an_idr_picture_and_nothing_outside_of_it_is_shown_within((recordings, span) in request()) {
+        let Some((_, plan)) = planned(&recordings, span) else { return Ok(()) };
+        for segment in &plan.segments {
+            let How::Copy { samples } = &segment.how else { continue };
+            let Recording { table, truth, .. } = &recordings[segment.recording];
+            prop_assert_eq!(truth[samples.start], Entry::Idr);
+            let frames: BTreeSet<usize> =
+                segment.frames.clone().map(|frame| table.frames[frame] as usize).collect();
+            prop_assert_eq!(frames, samples.clone().collect::<BTreeSet<_>>(), "its samples are its frames");
+            let pts = |range: Range<usize>| table.samples[range].iter().map(|sample| sample.pts);
+            let (first, last) = (pts(samples.clone()).min(), pts(samples.clone()).max());
+            prop_assert!(pts(0..samples.start).max() < first, "what is decoded before is shown before");
+            prop_assert!(pts(samples.end..table.samples.len()).min().is_none_or(|after| Some(after) > last));
+        }
+    }
+
+    #[test]
+    fn an_encoded_run_is_decoded_from_where_decoding_may_begin((recordings, span) in request()) {
+        let Some((_, plan)) = planned(&recordings, span) else { return Ok(()) };
+        for segment in &plan.segments {
+            let How::Encode { decode, .. } = &segment.how else { continue };
+            let Recording { table, truth, .. } = &recordings[segment.recording];
+            let wanted: Vec<&Sample> = segment.frames.clone().map(|frame| table.frame(frame)).collect();
+            let first = wanted.iter().map(|sample| sample.pts).min().expect("not empty");
+            prop_assert!(decode.start == 0 || truth[decode.start] != Entry::None);
+            if truth[decode.start] == Entry::Recovery {
+                prop_assert!(table.samples[decode.start].pts <= first, "no leading picture is wanted");
+            }
+            let needed = segment.frames.clone().map(|frame| table.frames[frame] as usize);
+            let (least, greatest) = needed.fold((usize::MAX, 0), |(a, b), sample| (a.min(sample), b.max(sample)));
+            prop_assert!(decode.start <= least);
+            prop_assert_eq!(decode.end, greatest + 1, "and no further than needed");
+            let later = (decode.start + 1..=least)
+                .find(|&sample| truth[sample] != Entry::None && table.samples[sample].pts <= first);
+            prop_assert_eq!(later, None, "and from the last place where it may");
+        }
+    }
+
+    #[test]
+    fn times_rise_from_0_and_are_those_of_the_world((recordings, span) in request()) {
+        let Some((coverage, plan)) = planned(&recordings, span) else { return Ok(()) };
+        prop_assert_eq!(plan.times[0], 0);
+        prop_assert!(plan.times.windows(2).all(|pair| pair[0] < pair[1]));
+        prop_assert!(plan.end > plan.times[plan.times.len() - 1]);
+        // within a part, distances are the recording's own, to a tick (and one more where frames of two recordings meet)
+        let mut at = 0;
+        for segment in &plan.segments {
+            let table = &recordings[segment.recording].table;
+            let times = &plan.times[at..at + segment.frames.len()];
+            at += times.len();
+            for (frame, pair) in segment.frames.clone().skip(1).zip(times.windows(2)).skip(1) {
+                let ticks = i128::from(table.frame(frame).pts - table.frame(frame - 1).pts) * i128::from(plan.timescale);
+                let off = ticks - i128::from(pair[1] - pair[0]) * i128::from(table.timescale);
+                prop_assert!(off.abs() <= 2 * i128::from(table.timescale), "frame {frame} is {off} off");
+            }
+        }
+        let longest = i128::from(span.length_us() - coverage.gaps.iter().map(|gap| gap.length_us()).sum::<i64>());
+        let end = i128::from(plan.end - 1) * 1_000_000;
+        prop_assert!(end <= longest.max(1) * i128::from(plan.timescale) + 1_000_000 * i128::try_from(plan.times.len()).expect("few"));
+    }
+
+    /// What the plan is made with at first, that sync samples are IDR pictures, leads to the same plan as the truth once
+    /// the bytes it asks for have been seen, as often as it asks.
+    #[test]
+    fn looking_at_what_the_plan_asks_for_ends_in_the_plan_of_the_truth((recordings, span) in request()) {
+        let Some((coverage, plan)) = planned(&recordings, span) else { return Ok(()) };
+        let mut entries = vec![Entries::default(); recordings.len()];
+        let mut last = None;
+        for _ in 0..500 {
+            let source = |(recording, entries)| {
+                let Recording { table, starts, .. }: &Recording = recording;
+                Source { starts: *starts, table, entries, copy: Ok(()), sound: None }
+            };
+            let sources: Vec<Source<'_>> = recordings.iter().zip(&entries).map(source).collect();
+            let guessed = Plan::of(span, &coverage, &sources).expect("a plan");
+            for segment in &guessed.segments {
+                let truth = &recordings[segment.recording].truth;
+                segment.samples().for_each(|sample| entries[segment.recording].saw(sample, truth[sample]));
+            }
+            if last.as_ref() == Some(&guessed) {
+                break;
+            }
+            last = Some(guessed);
+        }
+        let guessed = last.expect("a plan");
+        prop_assert_eq!((guessed.times, guessed.end), (plan.times, plan.end));
+        for segment in &guessed.segments {
+            if let How::Copy { samples } = &segment.how {
+                prop_assert_eq!(recordings[segment.recording].truth[samples.start], Entry::Idr);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A stream that no encoder at hand writes: H.264 whose pictures refer to a long-term picture (ITU-T H.264, sections 7.3
+//! and 8.2.5). Baseline, one slice a picture, all that is drawn as `I_PCM`, all else as `P_Skip`.
+
+use crate::footage::draw;
+
+/// Macroblocks of a picture, across and down.
+const ACROSS: u8 = 20;
+const DOWN: u8 = 12;
+/// Pixels of a picture, across.
+const WIDTH: usize = 16 * ACROSS as usize;
+/// Pictures from one IDR picture to the next.
+const GROUP: u32 = 60;
+
+/// `frames` pictures, numbered from `first`, as a byte stream. Every IDR picture is kept for long. The one after it is
+/// painted anew and kept for short: from there on odd pictures copy it, even ones the long-term one.
+pub fn stream(first: u32, frames: u32) -> Vec<u8> {
+    let mut stream = Vec::new();
+    unit(&mut stream, 0x67, sequence());
+    unit(&mut stream, 0x68, picture());
+    for n in 0..frames {
+        let place = n % GROUP;
+        let luma = draw(first + n, WIDTH);
+        let mut bits = Bits::default();
+        header(&mut bits, n, place);
+        let mut skipped = 0;
+        for block in 0..usize::from(ACROSS) * usize::from(DOWN) {
+            let numbered = block < usize::from(ACROSS);
+            if place > 1 && !numbered {
+                skipped += 1;
+                continue;
+            }
+            if place > 0 {
+                bits.ue(skipped);
+                skipped = 0;
+            }
+            bits.ue(if place == 0 { 25 } else { 30 });
+            bits.align(false);
+            let (x, y) = (block % usize::from(ACROSS) * 16, block / usize::from(ACROSS) * 16);
+            for row in y..y + 16 {
+                for column in x..x + 16 {
+                    let painted = if place == 0 { row * 2 + column } else { 600 - row - column };
+                    let painted = u8::try_from(painted % 200 + 20).expect("at most 219");
+                    bits.byte(luma.get(row * WIDTH + column).copied().unwrap_or(painted));
+                }
+            }
+            (0..128).for_each(|_| bits.byte(128));
+        }
+        if place > 0 && skipped > 0 {
+            bits.ue(skipped);
+        }
+        unit(&mut stream, if place == 0 { 0x65 } else { 0x61 }, bits);
+    }
+    stream
+}
+
+fn sequence() -> Bits {
+    let mut bits = Bits::default();
+    for byte in [66, 0, 30] {
+        bits.byte(byte);
+    }
+    bits.ue(0); // seq_parameter_set_id
+    bits.ue(4); // frame_num in 8 bits
+    bits.ue(2); // shown in the order in which they are decoded
+    bits.ue(2); // max_num_ref_frames
+    bits.bit(false);
+    bits.ue(u32::from(ACROSS) - 1);
+    bits.ue(u32::from(DOWN) - 1);
+    bits.bit(true); // frames, not fields
+    bits.bit(true);
+    bits.bit(false);
+    bits.bit(false);
+    bits
+}
+
+fn picture() -> Bits {
+    let mut bits = Bits::default();
+    bits.ue(0);
+    bits.ue(0);
+    bits.bit(false); // CAVLC
+    bits.bit(false);
+    bits.ue(0);
+    bits.ue(0); // one picture to refer to
+    bits.ue(0);
+    bits.bit(false);
+    bits.bits(0, 2);
+    bits.ue(0);
+    bits.ue(0);
+    bits.ue(0);
+    bits.bit(true); // slices say how they are deblocked
+    bits.bit(false);
+    bits.bit(false);
+    bits
+}
+
+fn header(bits: &mut Bits, n: u32, place: u32) {
+    bits.ue(0);
+    bits.ue(if place == 0 { 7 } else { 5 });
+    bits.ue(0);
+    bits.bits(place, 8); // frame_num
+    if place == 0 {
+        bits.ue(n / GROUP % 2); // idr_pic_id
+        bits.bit(false);
+        bits.bit(true); // long_term_reference_flag
+    } else {
+        bits.bit(false);
+        let long_term = place > 1 && place.is_multiple_of(2);
+        bits.bit(long_term);
+        if long_term {
+            bits.ue(2); // the first to refer to
+            bits.ue(0); // is long-term picture 0
+            bits.ue(3);
+        }
+        bits.bit(false);
+    }
+    bits.ue(0); // slice_qp_delta
+    bits.ue(1); // not deblocked
+}
+
+/// Writes a NAL unit, its start code and its emulation prevention (section 7.4.1.1).
+fn unit(stream: &mut Vec<u8>, header: u8, mut bits: Bits) {
+    bits.align(true);
+    stream.extend([0, 0, 0, 1, header]);
+    let mut zeros = 0;
+    for byte in bits.bytes {
+        if zeros >= 2 && byte <= 3 {
+            stream.push(3);
+            zeros = 0;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        stream.push(byte);
+    }
+}
+
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: u32,
+}
+
+impl Bits {
+    fn bit(&mut self, bit: bool) {
+        if self.used == 0 {
+            self.bytes.push(0);
+        }
+        if let Some(last) = self.bytes.last_mut() {
+            *last |= u8::from(bit) << (7 - self.used);
+        }
+        self.used = (self.used + 1) % 8;
+    }
+
+    fn bits(&mut self, value: u32, count: u32) {
+        (0..count).rev().for_each(|at| self.bit(value >> at & 1 == 1));
+    }
+
+    /// Exp-Golomb (section 9.1).
+    fn ue(&mut self, value: u32) {
+        let length = (value + 1).ilog2();
+        self.bits(0, length);
+        self.bits(value + 1, length + 1);
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bits(byte.into(), 8);
+    }
+
+    /// Fills the byte up, after a stop bit at the end of a unit.
+    fn align(&mut self, stop: bool) {
+        if stop {
+            self.bit(true);
+        }
+        while self.used != 0 {
+            self.bit(false);
+        }
+    }
+}
