@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use futures::future::try_join;
+use futures::future::{try_join, try_join_all};
 
 use crate::aws::store::Store;
 use crate::cut::assembly::{self, Piece};
@@ -77,6 +77,8 @@ pub struct Rendered {
     pub clip: PathBuf,
     /// Its thumbnails.
     pub thumbnails: Vec<Thumbnail>,
+    /// How it was cut.
+    pub plan: Plan,
 }
 
 /// Renders `order`.
@@ -92,7 +94,7 @@ pub async fn render(tools: Tools<'_>, order: Order<'_>) -> Result<Rendered, Erro
     let main_sets = evidence[main].sets.as_ref();
     let clip = cut(tools, &plan, (main, main_sets), &evidence, &fetched);
     let (clip, thumbnails) = try_join(clip, trace.stage(Stage::Thumbnails, thumbnails)).await?;
-    Ok(Rendered { clip, thumbnails })
+    Ok(Rendered { clip, thumbnails, plan })
 }
 
 /// A plan, and what is there to carry it out with.
@@ -185,14 +187,14 @@ async fn settle(
             return Ok((plan, poster));
         }
         workdir::room(tools.folder, scratch_need(&plan, &sources))?;
-        for (index, fetched) in fetched.iter_mut().enumerate() {
+        let needs = fetched.iter_mut().enumerate().map(|(index, fetched)| {
             let segments = plan.segments.iter().filter(|segment| segment.recording == index).map(Segment::samples);
             let poster = (poster.recording == index).then(|| poster.excerpt.decode.clone());
             let samples: Vec<_> = segments.chain(poster).collect();
             let packets: Vec<_> = plan.sound.iter().flat_map(|sound| sound.packets(index)).collect();
-            let need = fetched.need(&samples, &packets, tools.store, tools.deadline);
-            tools.trace.stage(Stage::Fetch, need).await?;
-        }
+            async move { fetched.need(&samples, &packets, tools.store, tools.deadline).await }
+        });
+        tools.trace.stage(Stage::Fetch, try_join_all(needs)).await?;
         let shown = Segment {
             recording: poster.recording,
             frames: poster.excerpt.frames,

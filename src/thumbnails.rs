@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cut::edges::{ANY_RATE, Excerpt, write_excerpt};
 use crate::cut::orientation::Orientation;
-use crate::cut::picture::Frame;
+use crate::cut::picture::{Frame, SCALING};
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::fetch::Fetched;
@@ -47,7 +47,7 @@ pub async fn render(
     let mut graph =
         vec![format!("[0:v:0]trim=start_pts={rank}:end_pts={}{upright},split={}{inputs}", rank + 1, sizes.len())];
     for (n, (width, height)) in sizes.iter().enumerate() {
-        graph.push(format!("[in{n}]scale={width}:{height}:flags=bicubic+accurate_rnd,setsar=1[out{n}]"));
+        graph.push(format!("[in{n}]scale={width}:{height}:flags={SCALING},setsar=1[out{n}]"));
     }
     let mut command = ffmpeg.reading(&[&input]);
     command.filter_complex(graph.join(";"));
@@ -58,7 +58,8 @@ pub async fn render(
         command.args(["-fflags", "+bitexact", "-flags:v", "+bitexact"]);
         match format {
             PictureFormat::Png => command.codec_video("png").args(["-compression_level", "1", "-pred", "sub"]),
-            PictureFormat::Jpg => command.codec_video("mjpeg").pix_fmt("yuvj420p").args(["-q:v", "2"]),
+            // the transform that is the same with or without a CPU's vector instructions
+            PictureFormat::Jpg => command.codec_video("mjpeg").pix_fmt("yuvj420p").args(["-q:v", "2", "-dct", "int"]),
         };
         command.args(["-update", "1", "-f", "image2"]).output(url(&path));
         thumbnails.push(Thumbnail { width, path });

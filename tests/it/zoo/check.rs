@@ -50,14 +50,7 @@ pub fn check(
         Copies::Perhaps => {}
     }
     describe(camera, &clip, file, rendered);
-    Row {
-        clip: name.to_owned(),
-        copied,
-        encoded,
-        fetched: rendered.bytes_fetched,
-        worst_db,
-        why: rendered.plan.reasons(),
-    }
+    Row { clip: name.to_owned(), copied, encoded, fetched: 0, worst_db, why: rendered.plan.reasons() }
 }
 
 /// Copied pictures are those of a full decode of their source; encoded ones come close. Returns how close.

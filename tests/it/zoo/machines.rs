@@ -17,13 +17,13 @@ async fn the_bytes_of_a_clip_do_not_depend_on_the_machine() {
     let stack = Arc::new(Stack::start().await);
     let machines = TempDir::new().expect("a folder");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/machine.sh");
-    for camera in cameras::various() {
-        let (zoo, _) = Zoo::open(Arc::clone(&stack), &camera, PathBuf::new()).await;
+    for (camera, pictures) in cameras::various().into_iter().zip(["png", "jpg"].into_iter().cycle()) {
+        let (zoo, _) = Zoo::open(Arc::clone(&stack), &camera, PathBuf::new(), pictures).await;
         let mut first: Option<Vec<Vec<u8>>> = None;
         for machine in MACHINES {
             let ffmpeg = machines.path().join(machine);
             let _ = symlink(&script, &ffmpeg);
-            let (rendered, _scratch) = zoo.cut(&ffmpeg, &camera.name, camera.spans[0]).await;
+            let (rendered, _, _scratch) = zoo.cut(&ffmpeg, &camera.name, camera.spans[0]).await;
             let pictures = rendered.thumbnails.iter().map(|thumbnail| &thumbnail.path);
             let files: Vec<Vec<u8>> = [&rendered.clip]
                 .into_iter()

@@ -19,11 +19,14 @@ use cameras_service_generate_clip::deadline::Deadline;
 use cameras_service_generate_clip::ffmpeg::Ffmpeg;
 use cameras_service_generate_clip::footage::coverage::Coverage;
 use cameras_service_generate_clip::render::{Order, Rendered, Tools, render};
+use cameras_service_generate_clip::request::Request;
 use cameras_service_generate_clip::settings::Settings;
 use cameras_service_generate_clip::survey;
 use cameras_service_generate_clip::time::{Span, Timestamp};
+use cameras_service_generate_clip::trace::Trace;
+use cameras_service_generate_clip::verdict::Status;
 use futures::StreamExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::cameras::Camera;
@@ -89,7 +92,7 @@ struct Zoo {
 
 impl Zoo {
     /// With the camera's recordings in place. Returns their files, too.
-    async fn open(stack: Arc<Stack>, camera: &Camera, folder: PathBuf) -> (Self, Vec<PathBuf>) {
+    async fn open(stack: Arc<Stack>, camera: &Camera, folder: PathBuf, pictures: &str) -> (Self, Vec<PathBuf>) {
         let files: Vec<PathBuf> =
             tokio::task::block_in_place(|| camera.recordings.iter().map(|recording| (recording.make)()).collect());
         let mut entries = Vec::new();
@@ -100,22 +103,33 @@ impl Zoo {
             // dates of the API that choose every file
             entries.push(listed(&Put { name: &name, file, listed: (T0 - 60_000, T0 + 60_000) }));
         }
-        let settings = stack.settings(&[("TRIM_MODE", camera.mode)]);
+        let settings = stack.settings(&[("TRIM_MODE", camera.mode), ("THUMBNAIL_FORMAT", pictures)]);
         (Self { stack, settings, entries, folder }, files)
     }
 
-    /// Cuts a span, and returns what was rendered and the folder that it lies in.
-    async fn cut(&self, ffmpeg: &Path, clip: &str, (from, to): (i64, i64)) -> (Rendered, TempDir) {
+    /// Cuts a span. Returns what was rendered, how many bytes were fetched for it, and the folder that it lies in.
+    async fn cut(&self, ffmpeg: &Path, clip: &str, (from, to): (i64, i64)) -> (Rendered, u64, TempDir) {
         let at = |ms: i64| Timestamp::from_ms(T0 + ms).expect("in range");
         let span = Span::new(at(from), at(to)).expect("in order");
-        let store = Store::new(self.stack.s3.clone());
+        let camera = self.settings.bucket_origin.clone();
+        let request =
+            json!({"clipId": "zoo", "cameraId": camera, "startTimestampInMs": T0 + from, "endTimestampInMs": T0 + to});
+        let request = Request::parse(&request.to_string(), Some("0")).expect("a request");
+        let trace = Trace::new(&request, None);
+        let store = Store::new(self.stack.s3.clone()).counting(trace.received());
         let recordings = survey::usable(&self.entries, &self.settings);
         let survey = survey::open(&store, &self.settings, recordings, span, Deadline::unknown()).await.expect(clip);
         let shown: Vec<Span> = survey.opened.iter().map(|opened| opened.span).collect();
         let coverage = Coverage::of(span, &shown, self.settings.gap_tolerance_us);
         let scratch = TempDir::new().expect("a folder");
         let ffmpeg = Ffmpeg::new(ffmpeg.to_owned());
-        let tools = Tools { store: &store, ffmpeg: &ffmpeg, folder: scratch.path(), deadline: Deadline::unknown() };
+        let tools = Tools {
+            store: &store,
+            ffmpeg: &ffmpeg,
+            folder: scratch.path(),
+            deadline: Deadline::unknown(),
+            trace: &trace,
+        };
         let order = Order {
             span,
             coverage: &coverage,
@@ -125,23 +139,24 @@ impl Zoo {
             format: self.settings.thumbnail_format,
         };
         let rendered = render(tools, order).await.unwrap_or_else(|error| panic!("{clip}: {error}"));
-        (rendered, scratch)
+        let fetched = trace.finish(&Ok(Status::Available)).bytes.fetched;
+        (rendered, fetched, scratch)
     }
 }
 
 async fn visit(stack: Arc<Stack>, camera: Camera, folder: PathBuf) -> Vec<Row> {
-    let (zoo, files) = Zoo::open(stack, &camera, folder).await;
+    let (zoo, files) = Zoo::open(stack, &camera, folder, "png").await;
     let film = |file: &PathBuf| Film::of(file, camera.full_range);
     let films: Vec<Film> = tokio::task::block_in_place(|| files.iter().map(film).collect());
     let mut rows = Vec::new();
     for (number, &(from, to)) in camera.spans.iter().enumerate() {
         let clip = format!("{}-{}", camera.name, number + 1);
-        let (rendered, _scratch) = zoo.cut(&ffmpeg(), &clip, (from, to)).await;
+        let (rendered, fetched, _scratch) = zoo.cut(&ffmpeg(), &clip, (from, to)).await;
         let file = zoo.folder.join(format!("{clip}.mp4"));
         std::fs::copy(&rendered.clip, &file).expect("copied");
         let expected = Expected::of(&camera, &films, (from, to));
         let row = tokio::task::block_in_place(|| check(&camera, &films, &expected, (&clip, &file), &rendered));
-        rows.push(row);
+        rows.push(Row { fetched, ..row });
     }
     rows
 }
