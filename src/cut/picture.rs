@@ -69,7 +69,8 @@ impl<'a> Picture<'a> {
     /// # Errors
     /// If one of them is turned by no multiple of 90°.
     pub fn filters(&self, video: &Video) -> Result<String, String> {
-        let (own, main) = (Frame::of(video)?, Frame::of(self.main)?);
+        Frame::of(video)?; // of a codec that is decoded here
+        let main = Frame::of(self.main)?;
         let (horizontal, vertical) = main.pixel_aspect;
         if self.sets.is_some() && video.entry == self.main.entry && video.matrix == self.main.matrix {
             return Ok(String::new());

@@ -283,4 +283,22 @@ proptest! {
             }
         }
     }
+
+    /// What is fetched is what is copied and decoded, and of what lies between only holes that cost less than a request.
+    #[test]
+    fn ranges_are_joined_without_losing_a_byte_or_adding_more_than_holes(
+        ranges in prop::collection::vec((0_u64..200, 1_u64..30), 0..12),
+        hole in 0_u64..20,
+    ) {
+        let ranges: Vec<Range<u64>> = ranges.into_iter().map(|(start, length)| start..start + length).collect();
+        let needed: BTreeSet<u64> = ranges.iter().cloned().flatten().collect();
+        let fetched = joined(ranges, hole);
+        let bytes: BTreeSet<u64> = fetched.iter().cloned().flatten().collect();
+        prop_assert!(needed.is_subset(&bytes));
+        let added: Vec<u64> = bytes.difference(&needed).copied().collect();
+        for run in added.chunk_by(|a, b| a + 1 == *b) {
+            prop_assert!(run.len() as u64 <= hole, "{run:?}");
+        }
+        prop_assert!(fetched.windows(2).all(|pair| pair[0].end + hole < pair[1].start));
+    }
 }
