@@ -73,8 +73,8 @@ def deploy(to: Target, options: Options) -> None:
         package.make(options.arch)
     _check_start(options.function_zip, variables)
 
-    code_key = target.upload(to, bucket, options.function_zip)
     try:
+        code_key = target.upload(to, bucket, options.function_zip)
         layer = _layer(to, function, bucket, options.arch)
         before = function.alias_of(serving)
         release = Release(bucket, code_key, package.sha256(options.function_zip), layer, options.arch, variables)

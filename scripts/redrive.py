@@ -10,6 +10,7 @@ from typing import Any
 import console
 import instants
 import target
+from lambda_function import LambdaFunction
 from target import Target
 
 # Long enough to look up the reasons of some hundred messages; nobody else sees them until then.
@@ -56,11 +57,8 @@ def main() -> None:
 
 
 def _redrive(to: Target, chosen: set[str], everything: bool, yes: bool) -> None:
-    queues = to.outputs()
-    if not queues:
-        raise RuntimeError(f"there is no stack {to.name}: make stack ENV={to.environment}")
     sqs = to.client("sqs")
-    dead_letters_url = queues["DeadLettersUrl"]
+    queue_url, dead_letters_url = _queues(to, sqs)
     letters = list(_received(sqs, dead_letters_url))
     try:
         for letter in letters:
@@ -75,7 +73,7 @@ def _redrive(to: Target, chosen: set[str], everything: bool, yes: bool) -> None:
                 console.say(f"left where it is, for it is no request: {letter.id}")
                 continue
             # In this order a message is at worst there twice, never lost.
-            sqs.send_message(QueueUrl=queues["QueueUrl"], MessageBody=letter.again())
+            sqs.send_message(QueueUrl=queue_url, MessageBody=letter.again())
             sqs.delete_message(QueueUrl=dead_letters_url, ReceiptHandle=letter.receipt)
             letters.remove(letter)
             console.say(f"sent back: {letter.id}")
@@ -84,6 +82,23 @@ def _redrive(to: Target, chosen: set[str], everything: bool, yes: bool) -> None:
             sqs.change_message_visibility(QueueUrl=dead_letters_url, ReceiptHandle=letter.receipt, VisibilityTimeout=0)
     if letters and not wanted:
         console.say(f"none sent back: CLIPS=id,id MESSAGES=id,id or ALL=1 (make redrive ENV={to.environment} ALL=1)")
+
+
+def _queues(to: Target, sqs: Any) -> tuple[str, str]:  # noqa: ANN401
+    """The URLs of the queue that triggers the function, and of the one that takes what fails for good."""
+    function = LambdaFunction(to.client("lambda"), to.name)
+    function.serving()
+    for trigger in function.triggers():
+        url = _url(sqs, trigger["EventSourceArn"])
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
+        if "RedrivePolicy" in attributes:
+            return url, _url(sqs, json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"])
+    raise RuntimeError(f"no queue with a dead-letter queue triggers {to.name}")
+
+
+def _url(sqs: Any, arn: str) -> str:  # noqa: ANN401
+    *_, account, name = arn.split(":")
+    return sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
 
 
 def _received(sqs: Any, url: str) -> Iterator[DeadLetter]:  # noqa: ANN401

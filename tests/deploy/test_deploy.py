@@ -1,6 +1,5 @@
 """From a stack to clips on ministack, by the scripts that a person runs, with the real packages."""
 
-import json
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,71 +8,8 @@ import package
 import pytest
 from stack import REGION
 
-from conftest import CAMERA, FFMPEG, RECORDING, START_MS, CameraApi, Cloud
-
-NAME = "cameras-service-generate-clip-sandbox"
-
-
-class System:
-    """The stack in a sandbox, with a recording in it."""
-
-    def __init__(self, cloud: Cloud, camera_api: CameraApi, recording: bytes) -> None:
-        self.cloud, self.camera_api = cloud, camera_api
-        variables = {
-            "CAM_SERVICES_URL": camera_api.url,
-            "RECORDINGS_URL": camera_api.url,
-            "CLIP_URL": "https://clips.test",
-            "S3_BUCKET_ORIGIN": "recordings",
-            "S3_BUCKET_ORIGIN_DIR": "/live/",
-            "S3_BUCKET_DESTINATION": "clips",
-        }
-        self.said = cloud.run("create_stack.py", "--no-build", "--env-file", cloud.write_env_file(variables))
-        [described] = cloud.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-        self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
-        cloud.client("s3").put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
-        scratch = cloud.folder / "function"
-        scratch.mkdir()
-        self.variables = {
-            **variables,
-            "AWS_SNS_TOPIC": self.outputs["TopicArn"],
-            "AWS_SQS_QUEUE": self.outputs["QueueArn"],
-            "AWS_SQS_QUEUE_URL": self.outputs["QueueUrl"],
-            "CLIP_DOWNLOAD_DEST": str(scratch),
-            "FFMPEG_PATH": str(FFMPEG),  # here no layer is mounted
-            "THUMBNAIL_SIZES": "64",
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",  # here Lambda doesn't tell
-        }
-
-    def deploy(self, *arguments: str, succeeds: bool = True, **changes: str) -> str:
-        """Deploys with other variables than before, if any are given."""
-        if changes:
-            self.variables |= changes
-        env_file = ["--env-file", self.cloud.write_env_file(self.variables)] if changes else []
-        return self.cloud.run("deploy.py", "--no-build", *env_file, *arguments, succeeds=succeeds)
-
-    def ask(self, clip: str, camera: str = CAMERA, earlier: list[str] | None = None) -> None:
-        body = {
-            "clipId": clip,
-            "cameraId": camera,
-            "startTimestampInMs": START_MS + 1000,
-            "endTimestampInMs": START_MS + 3000,
-            "retryTimestamps": earlier or [],
-        }
-        sqs = self.cloud.client("sqs")
-        sqs.send_message(QueueUrl=self.outputs["QueueUrl"], MessageBody=json.dumps(body))
-
-    def served(self, clip: str) -> dict:
-        return self.camera_api.until(clip, lambda status: status == "CLIP_AVAILABLE")
-
-    def live(self) -> dict:
-        functions = self.cloud.client("lambda")
-        live = functions.get_function_configuration(FunctionName=NAME, Qualifier="live")
-        return {name: value for name, value in live.items() if name != "ResponseMetadata"}
-
-
-@pytest.fixture
-def system(cloud: Cloud, camera_api: CameraApi, recording: bytes) -> System:
-    return System(cloud, camera_api, recording)
+from held_camera import CAMERA
+from system import NAME, System
 
 
 @pytest.fixture
@@ -102,50 +38,6 @@ def test_a_message_to_the_stacks_queue_becomes_a_clip(system: System) -> None:
     [code, layer] = [each["Key"] for each in s3.list_objects_v2(Bucket=system.outputs["CodeBucket"])["Contents"]]
     assert code.startswith("cameras-service-generate-clip/0.1.0-")
     assert layer.startswith("ffmpeg-layer/0.1.0-")
-
-
-def test_a_message_that_fails_is_retried_and_ends_as_a_dead_letter_that_can_be_sent_back(system: System) -> None:
-    system.deploy(CLIP_URL="https://clips.test/")
-    sqs = system.cloud.client("sqs")
-    # The stack's half an hour between tries would be long for a test; their number is the stack's.
-    sqs.set_queue_attributes(QueueUrl=system.outputs["QueueUrl"], Attributes={"VisibilityTimeout": "0"})
-    system.ask("lost", camera="9", earlier=["1537119020000"])
-    [dead] = _receive(sqs, system.outputs["DeadLettersUrl"])
-    assert dead["Attributes"]["ApproximateReceiveCount"] == "6", "five tries, and this look at it"
-    sqs.change_message_visibility(
-        QueueUrl=system.outputs["DeadLettersUrl"], ReceiptHandle=dead["ReceiptHandle"], VisibilityTimeout=0
-    )
-
-    listed = system.cloud.run("redrive.py")
-    assert f"{dead['MessageId']}  lost  sent " in listed
-    assert "/cameras/9: no such camera" in listed, "the reason"
-    assert "none sent back" in listed
-    assert "left" not in system.cloud.run("redrive.py", "--clips", "another"), "not chosen"
-
-    # Now nothing takes it, so that it can be seen.
-    [trigger] = system.cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-    system.cloud.client("lambda").update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
-    assert f"sent back: {dead['MessageId']}" in system.cloud.run("redrive.py", "--clips", "lost")
-    [again] = _receive(sqs, system.outputs["QueueUrl"])
-    sent = dead["Attributes"]["SentTimestamp"]
-    assert json.loads(again["Body"]) == json.loads(dead["Body"]) | {"retryTimestamps": ["1537119020000", sent]}
-    assert "no dead letters" in system.cloud.run("redrive.py")
-
-
-def test_redrive_leaves_what_is_no_request_and_reads_what_python_wrote(system: System) -> None:
-    sqs = system.cloud.client("sqs")
-    for body in ("no request", "{'clipId': 'it\\'s', 'retryTimestamps': None}"):
-        sqs.send_message(QueueUrl=system.outputs["DeadLettersUrl"], MessageBody=body)
-    [trigger] = system.cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-    system.cloud.client("lambda").update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
-    said = system.cloud.run("redrive.py", "--all", "1")
-    assert "left where it is, for it is no request" in said
-    [again] = _receive(sqs, system.outputs["QueueUrl"])
-    body = json.loads(again["Body"])
-    assert body["clipId"] == "it's"
-    assert len(body["retryTimestamps"]) == 1
-    [left] = _receive(sqs, system.outputs["DeadLettersUrl"])
-    assert left["Body"] == "no request"
 
 
 def test_a_deployment_lets_what_is_in_flight_end_and_can_be_taken_back(
@@ -209,32 +101,50 @@ def test_variables_stay_unless_a_file_is_given_and_bad_ones_change_nothing(syste
     assert [each["Version"] for each in published] == ["$LATEST", "1", "2"]
 
 
-@pytest.mark.parametrize("script", ["deploy.py", "rollback.py", "redrive.py", "create_stack.py"])
-def test_what_cannot_be_meant_is_one_clear_line_and_changes_nothing(cloud: Cloud, script: str) -> None:
-    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    nothing = {
-        "deploy.py": "there is no function",
-        "rollback.py": "there is no function",
-        "redrive.py": "there is no stack",
-        "create_stack.py": "ENV_FILE=",
-    }
-    for arguments, variables, complaint in [
-        (["--env", "live"], {}, "error: ENV=live is unknown: sandbox, staging or prod"),
-        ([], nobody, "error: no AWS credentials"),
-        ([], {}, f"error: {nothing[script]}"),
-    ]:
-        options = ["--env-file", "/nowhere"] if script == "create_stack.py" and not arguments else []
-        said = cloud.run(script, *arguments, *options, succeeds=False, **variables)
-        assert said.startswith(complaint), said
-        assert len(said.strip().splitlines()) == 1, said
-    assert cloud.client("cloudformation").list_stacks()["StackSummaries"] == []
+def test_the_function_that_is_there_already_serves_until_the_new_one_does_and_can_come_back(
+    system: System, tmp_path: Path
+) -> None:
+    """The Python function, with a trigger such as nobody should have."""
+    functions, sqs = system.cloud.client("lambda"), system.cloud.client("sqs")
+    old = tmp_path / "old.zip"
+    code = "import urllib.request as u, json, os\ndef handle(event, _):\n    for each in event['Records']:\n"
+    code += "        put = json.dumps({'clipId': json.loads(each['body'])['clipId'], 'status': 'OLD'}).encode()\n"
+    code += "        u.urlopen(u.Request(os.environ['CAM_SERVICES_URL'], put, method='PUT')).close()\n"
+    with zipfile.ZipFile(old, "w") as zipped:
+        zipped.writestr("main.py", code)
+    [trigger] = functions.list_event_source_mappings()["EventSourceMappings"]
+    functions.delete_event_source_mapping(UUID=trigger["UUID"])
+    made = functions.create_function(
+        FunctionName="old",
+        Runtime="python3.12",
+        Handler="main.handle",
+        Role=system.outputs["RoleArn"],
+        Code={"ZipFile": old.read_bytes()},
+        Environment={"Variables": {"CAM_SERVICES_URL": system.camera_api.url}},
+    )
+    trigger = functions.create_event_source_mapping(
+        FunctionName="old", EventSourceArn=system.outputs["QueueArn"], BatchSize=10
+    )
+    system.ask("one")
+    system.camera_api.until("one", lambda status: status == "OLD")
 
+    to_old = ["--function-name", "old"]
+    said = system.deploy(*to_old, succeeds=False)
+    assert "no bucket for packages" in said
+    to_old += ["--code-bucket", system.outputs["CodeBucket"]]
+    said = system.deploy(*to_old, succeeds=False)
+    assert "the function does not start: bad environment: " in said
+    assert "CLIP_URL is missing; S3_BUCKET_ORIGIN is missing" in said
+    assert f"warning: the trigger {trigger['UUID']} has batches of 10 without ReportBatchItemFailures" in said
+    assert functions.get_function_configuration(FunctionName="old")["CodeSha256"] == made["CodeSha256"]
 
-def _receive(sqs: object, url: str) -> list[dict]:
-    for _ in range(15):
-        found = sqs.receive_message(
-            QueueUrl=url, WaitTimeSeconds=2, VisibilityTimeout=60, MessageSystemAttributeNames=["All"]
-        )
-        if found.get("Messages"):
-            return found["Messages"]
-    raise AssertionError(f"nothing came to {url}")
+    said = system.deploy(*to_old, THUMBNAIL_SIZES="64")
+    assert "what serves now is version 1, alias live" in said
+    assert "old serves version 2, after 1" in said
+    system.ask("two")
+    system.served("two")
+    assert "serves version 1 again" in system.cloud.run("rollback.py", "--function-name", "old")
+    system.ask("three")
+    system.camera_api.until("three", lambda status: status == "OLD")
+    attributes = sqs.get_queue_attributes(QueueUrl=system.outputs["DeadLettersUrl"], AttributeNames=["All"])
+    assert attributes["Attributes"]["ApproximateNumberOfMessages"] == "0"

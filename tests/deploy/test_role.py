@@ -21,9 +21,9 @@ from create_stack import TEMPLATE
 from create_test_event import CLIP_MS, OUT_OF_RANGE_LIMIT_MS, RETRY_LIMIT_MS
 from stack import REGION, ROOT
 
-from conftest import CAMERA, FFMPEG, RECORDING, START_MS, CameraApi
+from held_camera import CAMERA, RECORDING, START_MS, CameraApi
+from system import FFMPEG, NAME
 
-NAME = "cameras-service-generate-clip-sandbox"
 ABSENT, DOWN, BROKEN = "2", "3", "4"
 HOUR_MS = 3_600_000
 

@@ -1,0 +1,55 @@
+"""AWS on this machine, as ministack has it, and a person who runs the scripts there."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import stack
+from stack import ROOT
+
+
+@dataclass
+class Cloud:
+    """AWS on this machine, and a person at work with it."""
+
+    url: str
+    folder: Path
+    log_file: Path
+
+    def client(self, service: str) -> Any:  # noqa: ANN401
+        return stack.client(self.url, service)
+
+    def run(self, script: str, *arguments: str, succeeds: bool = True, **variables: str) -> str:
+        """What a script says, on both of its outputs."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": stack.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": stack.ACCESS_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts" / script), *arguments],
+            env=environment | variables,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert (done.returncode == 0) == succeeds, (
+            f"{script} {' '.join(arguments)} ended with {done.returncode}:\n{said}"
+        )
+        return said
+
+    def write_env_file(self, variables: Mapping[str, str]) -> str:
+        file = self.folder / f"env-{time.monotonic_ns()}"
+        file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+        return str(file)

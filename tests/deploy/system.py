@@ -1,0 +1,68 @@
+"""The stack in a sandbox on ministack, with a recording in it, and a person who runs the scripts."""
+
+import json
+
+from stack import ROOT
+
+from cloud import Cloud
+from held_camera import CAMERA, RECORDING, START_MS, CameraApi
+
+FFMPEG = ROOT / "layers/ffmpeg/opt/bin/ffmpeg"
+NAME = "cameras-service-generate-clip-sandbox"
+
+
+class System:
+    """The stack in a sandbox, with a recording in it."""
+
+    def __init__(self, cloud: Cloud, camera_api: CameraApi, recording: bytes) -> None:
+        self.cloud, self.camera_api = cloud, camera_api
+        variables = {
+            "CAM_SERVICES_URL": camera_api.url,
+            "RECORDINGS_URL": camera_api.url,
+            "CLIP_URL": "https://clips.test",
+            "S3_BUCKET_ORIGIN": "recordings",
+            "S3_BUCKET_ORIGIN_DIR": "/live/",
+            "S3_BUCKET_DESTINATION": "clips",
+        }
+        self.said = cloud.run("create_stack.py", "--no-build", "--env-file", cloud.write_env_file(variables))
+        [described] = cloud.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+        self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+        cloud.client("s3").put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
+        scratch = cloud.folder / "function"
+        scratch.mkdir()
+        self.variables = {
+            **variables,
+            "AWS_SNS_TOPIC": self.outputs["TopicArn"],
+            "AWS_SQS_QUEUE": self.outputs["QueueArn"],
+            "AWS_SQS_QUEUE_URL": self.outputs["QueueUrl"],
+            "CLIP_DOWNLOAD_DEST": str(scratch),
+            "FFMPEG_PATH": str(FFMPEG),  # here no layer is mounted
+            "THUMBNAIL_SIZES": "64",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",  # here Lambda doesn't tell
+        }
+
+    def deploy(self, *arguments: str, succeeds: bool = True, **changes: str) -> str:
+        """Deploys with other variables than before, if any are given."""
+        if changes:
+            self.variables |= changes
+        env_file = ["--env-file", self.cloud.write_env_file(self.variables)] if changes else []
+        return self.cloud.run("deploy.py", "--no-build", *env_file, *arguments, succeeds=succeeds)
+
+    def ask(self, clip: str, camera: str = CAMERA, earlier: list[str] | None = None) -> None:
+        body = {
+            "clipId": clip,
+            "cameraId": camera,
+            "startTimestampInMs": START_MS + 1000,
+            "endTimestampInMs": START_MS + 3000,
+            "retryTimestamps": earlier or [],
+        }
+        sqs = self.cloud.client("sqs")
+        sqs.send_message(QueueUrl=self.outputs["QueueUrl"], MessageBody=json.dumps(body))
+
+    def served(self, clip: str) -> dict:
+        return self.camera_api.until(clip, lambda status: status == "CLIP_AVAILABLE")
+
+    def live(self) -> dict:
+        functions = self.cloud.client("lambda")
+        live = functions.get_function_configuration(FunctionName=NAME, Qualifier="live")
+        return {name: value for name, value in live.items() if name != "ResponseMetadata"}

@@ -1,0 +1,74 @@
+"""Making and changing stacks, and what is refused before anything is changed."""
+
+import pytest
+from stack import REGION, ROOT
+
+from cloud import Cloud
+from system import System
+
+
+@pytest.mark.parametrize("script", ["deploy.py", "rollback.py", "redrive.py", "create_stack.py"])
+def test_what_cannot_be_meant_is_one_clear_line_and_changes_nothing(cloud: Cloud, script: str) -> None:
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    nothing = {
+        "deploy.py": "there is no function",
+        "rollback.py": "there is no function",
+        "redrive.py": "there is no function",
+        "create_stack.py": "ENV_FILE=",
+    }
+    for arguments, variables, complaint in [
+        (["--env", "live"], {}, "error: ENV=live is unknown: sandbox, staging or prod"),
+        ([], nobody, "error: no AWS credentials"),
+        ([], {}, f"error: {nothing[script]}"),
+    ]:
+        options = ["--env-file", "/nowhere"] if script == "create_stack.py" and not arguments else []
+        said = cloud.run(script, *arguments, *options, succeeds=False, **variables)
+        assert said.startswith(complaint), said
+        assert len(said.strip().splitlines()) == 1, said
+    assert cloud.client("cloudformation").list_stacks()["StackSummaries"] == []
+
+
+def test_addresses_of_a_sample_are_refused_but_on_this_machine(system: System) -> None:
+    # Another name of this machine, which these scripts don't know to be one.
+    elsewhere = {"AWS_ENDPOINT_URL": system.cloud.url.replace("127.0.0.1", "0.0.0.0")}
+    before = system.live()
+    for sample in sorted(ROOT.glob(".env.sample_*")):
+        said = system.cloud.run("deploy.py", "--no-build", "--env-file", str(sample), succeeds=False, **elsewhere)
+        made_up = "CAM_SERVICES_URL, RECORDINGS_URL, CLIP_URL, AWS_SNS_TOPIC, AWS_SQS_QUEUE, AWS_SQS_QUEUE_URL"
+        assert said == f"error: still a sample's placeholder: {made_up}\n"
+    assert system.live() == before
+    stack = ["--no-build", "--function-name", "another", "--env-file", str(ROOT / ".env.sample_staging")]
+    said = system.cloud.run("create_stack.py", *stack, succeeds=False, **elsewhere)
+    assert said == "error: still a sample's placeholder: CAM_SERVICES_URL, RECORDINGS_URL, CLIP_URL\n"
+    system.deploy(THUMBNAIL_SIZES="64")
+
+
+def test_a_stack_is_updated_where_it_differs_and_leaves_alone_what_serves(system: System) -> None:
+    system.deploy(THUMBNAIL_SIZES="64 48")
+    before = system.live()
+    topic = system.outputs["TopicArn"]
+    said = system.cloud.run("create_stack.py", "--alarm-topic", topic)
+    assert "update complete" in said
+    assert "DeadLettersAlarm" in said
+    alarms = system.cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert [alarm["AlarmActions"] for alarm in alarms] == [[topic]] * 4
+    assert system.live() == before
+    system.ask("after")
+    assert system.served("after")["thumbnail"]["sizes"] == [64, 48]
+    # A bucket that is there already stays somebody else's.
+    s3 = system.cloud.client("s3")
+    s3.create_bucket(Bucket="theirs", CreateBucketConfiguration={"LocationConstraint": REGION})
+    variables = system.variables | {"S3_BUCKET_ORIGIN": "theirs", "S3_BUCKET_DESTINATION": "clips-2"}
+    staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
+    assert "the bucket theirs is there already" in system.cloud.run("create_stack.py", *staging)
+
+
+def test_prod_is_changed_only_by_somebody_who_says_so(system: System) -> None:
+    variables = system.variables | {"S3_BUCKET_ORIGIN": "prod-recordings", "S3_BUCKET_DESTINATION": "prod-clips"}
+    stack = ["--no-build", "--env", "production", "--env-file", system.cloud.write_env_file(variables)]
+    said = system.cloud.run("create_stack.py", *stack, succeeds=False)
+    assert said == "error: prod is changed only by somebody who says so: YES=1 to create the stack\n"
+    assert "cameras-service-generate-clip-prod is up" in system.cloud.run("create_stack.py", *stack, "--yes", "1")
+    deploy = ["--no-build", "--env", "prod"]
+    said = system.cloud.run("deploy.py", *deploy, succeeds=False)
+    assert said == "error: prod is changed only by somebody who says so: YES=1 to deploy\n"
