@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench_cases
+import bench_cold_start
 import bench_report
 import bench_stand
 import console
@@ -62,8 +63,12 @@ def main() -> None:
             "random_5_to_300_s": _random_spans(stand, scale.random_spans, (5_000, 300_000)),
         }
         result = bench_report.result(machine, list(rows.values()), spans)
+    starts = bench_cold_start.rows()
+    result["cold_start"] = [figure.as_json() for figure in starts]
     scale.result.write_text(json.dumps(result, indent=2) + "\n")
     bench_report.show(result)
+    console.say("\nfifteen starts, medians (least to most)")
+    bench_cold_start.show(starts)
     console.say(f"\nAll of it ({time.monotonic() - started:.0f} s) is in {scale.result.relative_to(ROOT)}")
 
 

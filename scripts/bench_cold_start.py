@@ -116,9 +116,10 @@ def rows(function_zip: Path = package.FUNCTION_ZIP, runs: int = RUNS) -> list[Fi
 def show(figures: list[Figure]) -> None:
     """As a table."""
     for figure in figures:
-        most = "" if figure.most is None else f"   (to be at most {figure.most:g})"
-        spread = f"{min(figure.values):.1f} to {max(figure.values):.1f}"
-        console.say(f"{figure.what:56} {figure.median:7.1f} {figure.unit}  {spread}{most}")
+        spread = f"({min(figure.values):.1f} to {max(figure.values):.1f})"
+        verdict = "" if figure.most is None else "reached" if figure.median <= figure.most else "MISSED"
+        most = "" if figure.most is None else f"at most {figure.most:g}"
+        console.say(f"{figure.what:52} {figure.median:7.1f} {figure.unit} {spread:18} {most:10} {verdict}")
 
 
 def _start(bootstrap: Path) -> Start:
