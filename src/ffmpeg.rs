@@ -22,6 +22,9 @@ const TAIL: usize = 2000;
 /// The largest picture that is decoded: 8192 by 4320.
 const MAX_PIXELS: &str = "35389440";
 
+/// Decoders' threads: what they make of damaged pictures depends on it, and must not depend on the machine.
+const THREADS: &str = "2";
+
 /// The ffmpeg to run.
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
@@ -50,7 +53,8 @@ impl Ffmpeg {
         command.hide_banner().overwrite().args(["-nostdin", "-loglevel", "error", "-copyts"]);
         for input in inputs {
             command
-                .args(["-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS, "-noautorotate"])
+                .args(["-threads", THREADS, "-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS])
+                .arg("-noautorotate")
                 .input(url(input));
         }
         command

@@ -22,8 +22,8 @@ pub struct Course {
     pub recordings: &'static [(&'static str, i64)],
     /// What may be said of it on the way.
     pub may: &'static [&'static str],
-    /// What is announced in the end; none for one that ends in the dead-letter queue.
-    pub end: Option<&'static str>,
+    /// What may be announced in the end; nothing for one that ends in the dead-letter queue.
+    pub ends: &'static [&'static str],
 }
 
 const FIRST: &str = "test.20180916T173017000.mp4";
@@ -37,11 +37,12 @@ pub const WAITING: Course = Course {
     span: (4300, 5700),
     recordings: &[(FIRST, 0), (SECOND, 30_000)],
     may: &["CLIP_PENDING", "CLIP_AVAILABLE"],
-    end: Some("CLIP_AVAILABLE"),
+    ends: &["CLIP_AVAILABLE"],
 };
 
-/// All courses.
-pub const ALL: [&Course; 6] = [
+/// All courses; the first has no recordings of its own.
+pub const ALL: [&Course; 7] = [
+    &crate::hostile::COURSE,
     &WAITING,
     &Course { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING },
     &Course {
@@ -49,22 +50,16 @@ pub const ALL: [&Course; 6] = [
         span: (2000, 3950),
         recordings: &[(FIRST, 0)],
         may: &["CLIP_PENDING", "CLIP_AVAILABLE"],
-        end: Some("CLIP_AVAILABLE"),
+        ends: &["CLIP_AVAILABLE"],
     },
-    &Course {
-        camera: "nothing",
-        recordings: &[],
-        may: &["CLIP_NOT_AVAILABLE"],
-        end: Some("CLIP_NOT_AVAILABLE"),
-        ..LATE
-    },
-    &Course { camera: "long", span: (0, 300_001), may: &["CLIP_TOO_LONG"], end: Some("CLIP_TOO_LONG"), ..WAITING },
+    &Course { camera: "nothing", recordings: &[], may: &["CLIP_NOT_AVAILABLE"], ends: &["CLIP_NOT_AVAILABLE"], ..LATE },
+    &Course { camera: "long", span: (0, 300_001), may: &["CLIP_TOO_LONG"], ends: &["CLIP_TOO_LONG"], ..WAITING },
     &Course {
         camera: "ruined",
         span: (3_583_000, 3_585_000),
         recordings: &[(RUINED, 0)],
         may: &["FATAL_ERROR", "CLIP_PENDING"],
-        end: None,
+        ends: &[],
     },
 ];
 
@@ -87,14 +82,16 @@ impl Course {
 
     /// The recordings as the API lists them `after` ms after the request was sent.
     pub fn listed(&self, after: i64) -> Value {
-        let entry = |&(name, _): &(&str, i64)| {
-            json!({
-                "startDate": "2018-09-16T17:30:17.000Z", "endDate": "2018-09-16T18:30:27.000Z", "alias": self.camera,
-                "recordingUrl": format!("https://camrewinds.test.com/test/{name}?X-Amz-Signature={CANARY}"),
-                "thumbLargeUrl": CANARY, "thumbSmallUrl": CANARY,
-            })
-        };
-        self.recordings.iter().filter(|(_, appears)| *appears <= after).map(entry).collect()
+        self.recordings.iter().filter(|(_, appears)| *appears <= after).map(|(name, _)| self.entry(name)).collect()
+    }
+
+    /// A recording as the API lists it.
+    pub fn entry(&self, name: &str) -> Value {
+        json!({
+            "startDate": "2018-09-16T17:30:17.000Z", "endDate": "2018-09-16T18:30:27.000Z", "alias": self.camera,
+            "recordingUrl": format!("https://camrewinds.test.com/test/{name}?X-Amz-Signature={CANARY}"),
+            "thumbLargeUrl": CANARY, "thumbSmallUrl": CANARY,
+        })
     }
 
     /// The numbers of the frames that its clip must show.

@@ -111,7 +111,7 @@ pub async fn judge(shared: &Shared, call: &Call) {
             match untrue(shared, metadata).await {
                 None if !told => Some("announced before it was PUT".to_owned()),
                 None => course(metadata)
-                    .filter(|course| metadata["status"].as_str() != course.end)
+                    .filter(|course| course.ends.iter().all(|&end| metadata["status"] != end))
                     .map(|_| format!("announced with the status {}", metadata["status"])),
                 wrong => wrong,
             }
@@ -174,8 +174,9 @@ pub fn camera(shared: &Shared, request: &Message) -> Message {
     match course {
         _ if request.method() == "PUT" => Message::answer(200, "{}"),
         Some(course) if request.path().contains("/recording/") => {
-            let age_ms = shared.state().age_ms;
-            Message::answer(200, course.listed(age_ms).to_string())
+            let state = shared.state();
+            let listed = state.listed.as_ref().map(|name| serde_json::json!([course.entry(name)]));
+            Message::answer(200, listed.unwrap_or_else(|| course.listed(state.age_ms)).to_string())
         }
         Some(course) => Message::answer(
             200,

@@ -48,7 +48,7 @@ impl Fixture {
     pub async fn get() -> Arc<Self> {
         let made = FIXTURE.get_or_init(async || {
             let fixture = Arc::new(Self::make().await);
-            for course in ALL {
+            for course in &ALL[1..] {
                 fixture.learn(course).await;
             }
             fixture
@@ -127,6 +127,15 @@ impl Fixture {
         Some(objects)
     }
 
+    /// Puts a recording into the bucket.
+    pub async fn put(&self, name: &str, bytes: &[u8]) {
+        let mut put = Message::request("PUT", &format!("/{}/live/{name}", self.origin), &self.ministack);
+        put.set("Content-Length", &bytes.len().to_string());
+        put.body = bytes.to_vec();
+        let answer = http::call(&self.ministack, &put).await.expect("ministack answers");
+        assert_eq!(answer.status(), 200);
+    }
+
     /// The function's environment, with secrets in it.
     pub fn variables(&self, aws: &str, camera: &str, scratch: &Path, ffmpeg: &Path) -> Vec<(String, String)> {
         let mut secret = String::from(CANARY);
@@ -142,7 +151,7 @@ impl Fixture {
             ("AWS_SNS_TOPIC", self.topic_arn.clone()),
             ("AWS_SQS_QUEUE", "arn:aws:sqs:us-west-1:000000000000:faults".to_owned()),
             ("AWS_SQS_QUEUE_URL", self.queue_url.clone()),
-            ("SQS_RETRY_LIMIT", "86400".to_owned()),
+            ("SQS_RETRY_LIMIT", "3600".to_owned()),
             ("THUMBNAIL_SIZES", WIDTH.to_owned()),
             ("FFMPEG_PATH", ffmpeg.display().to_string()),
             ("AWS_ENDPOINT_URL", format!("http://{aws}")),

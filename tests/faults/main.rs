@@ -15,6 +15,7 @@ mod fixture;
 #[path = "../it/footage.rs"]
 mod footage;
 mod function;
+mod hostile;
 mod http;
 mod queue;
 mod random;

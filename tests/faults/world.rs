@@ -29,6 +29,8 @@ pub struct State {
     lasting: Option<(String, Fault)>,
     /// The function's process, which a fault may kill.
     pub victim: u32,
+    /// The one recording that is listed, whatever is asked for.
+    pub listed: Option<String>,
     /// Whether no clip can be made, because ffmpeg fails.
     pub fatal_is_true: bool,
     /// How long ago the request was sent, in ms.
