@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
@@ -29,6 +29,8 @@ const THREADS: &str = "2";
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
     path: PathBuf,
+    /// What one process may take, in bytes.
+    memory: Option<u64>,
 }
 
 /// A path as ffmpeg's `file` protocol takes it: never read as another protocol or an option.
@@ -38,10 +40,11 @@ pub fn url(path: &Path) -> String {
 }
 
 impl Ffmpeg {
-    /// The ffmpeg at `path`.
+    /// The ffmpeg at `path`, each process of which may take up to `memory` bytes: on Lambda one that takes more than
+    /// there is would end the function without a word.
     #[must_use]
-    pub const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub const fn new(path: PathBuf, memory: Option<u64>) -> Self {
+        Self { path, memory }
     }
 
     /// A command that reads each of `inputs` as MP4 and nothing else: a text file of that name would have ffmpeg read
@@ -72,6 +75,11 @@ impl Ffmpeg {
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
         let mut running = Running(command.spawn().map_err(|error| Error::passing(name(), error))?);
+        if let (Some(memory), Some(id)) = (self.memory, running.id()) {
+            let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
+            // one that has ended already needs no limit
+            let _ = prlimit(Some(id), Resource::As, limit);
+        }
         let mut complaints = Vec::new();
         let stderr = running.0.stderr.take();
         let finished = async {
@@ -104,9 +112,16 @@ impl Ffmpeg {
 /// A process that does not outlive those who wait for it: what is dropped is dead and reaped, so that its files can go.
 struct Running(Child);
 
+impl Running {
+    /// Its id, and that of its process group; none once it has been reaped.
+    fn id(&self) -> Option<Pid> {
+        self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(group) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
+        let Some(group) = self.id() else { return };
         let _ = kill_process_group(group, Signal::KILL);
         for _ in 0..LONGEST_DEATH_MS {
             match self.0.try_wait() {

@@ -67,7 +67,7 @@ impl Pipeline {
             store: Store::new(aws_sdk_s3::Client::new(aws)),
             queue: Queue::new(aws_sdk_sqs::Client::new(aws), settings.queue_url.clone()),
             topic: Topic::new(aws_sdk_sns::Client::new(aws), settings.sns_topic.clone()),
-            ffmpeg: Ffmpeg::new(settings.ffmpeg_path.clone()),
+            ffmpeg: Ffmpeg::new(settings.ffmpeg_path.clone(), settings.memory),
             scratch: Scratch::new(&settings.download_dest)?,
             settings,
         })

@@ -55,6 +55,8 @@ pub struct Settings {
     pub ffmpeg_path: PathBuf,
     /// Folder that keeps a document of every request; not for AWS.
     pub trace_dir: Option<PathBuf>,
+    /// Memory of the whole function in bytes, where Lambda says so.
+    pub memory: Option<u64>,
     /// What is odd, but no error.
     pub warnings: Vec<String>,
 }
@@ -156,6 +158,7 @@ impl Settings {
             let layer = Path::new("/opt/bin/ffmpeg");
             let default = if layer.exists() { "/opt/bin/ffmpeg" } else { "ffmpeg" };
             let ffmpeg_path = env.or("FFMPEG_PATH", default, |text| Ok::<_, String>(PathBuf::from(text)));
+            let memory = env.set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
             let trace_dir = env.set("TRACE_DIR").map(PathBuf::from);
             Some(Self {
                 download_dest: download_dest?,
@@ -177,6 +180,7 @@ impl Settings {
                 trim_mode: trim_mode?,
                 gap_tolerance_us: gap_tolerance_us?,
                 ffmpeg_path: ffmpeg_path?,
+                memory: memory.map(|mib| u64::from(mib) << 20),
                 trace_dir,
                 warnings,
             })

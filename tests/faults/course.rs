@@ -40,11 +40,14 @@ pub const WAITING: Course = Course {
     ends: &["CLIP_AVAILABLE"],
 };
 
+/// The same, with all of it there from the start.
+pub const JOINT: Course = Course { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING };
+
 /// All courses; the first has no recordings of its own.
 pub const ALL: [&Course; 7] = [
     &crate::hostile::COURSE,
     &WAITING,
-    &Course { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING },
+    &JOINT,
     &Course {
         camera: "copied",
         span: (2000, 3950),

@@ -1,6 +1,7 @@
 //! The function's own binary in a process, and the Runtime API that feeds it (AWS Lambda Developer Guide, "Using the
 //! Lambda runtime API for custom runtimes").
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -55,8 +56,8 @@ pub fn binary() -> PathBuf {
 }
 
 impl Function {
-    /// Starts it with these variables and no others. What it logs is added to `log`.
-    pub async fn start(variables: &[(String, String)], log: &Path) -> Self {
+    /// Starts it, by `launcher` if that is not empty, with these variables and no others. What it logs is added to `log`.
+    pub async fn start(launcher: &[String], variables: &[(String, String)], log: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let (events, received) = mpsc::channel(1);
@@ -67,13 +68,15 @@ impl Function {
             }
         });
         let log = File::options().create(true).append(true).open(log).expect("a log");
-        let child = Command::new(binary())
+        let words: Vec<OsString> = launcher.iter().map(OsString::from).chain([binary().into()]).collect();
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .env_clear()
-            .envs(variables.iter().map(|(name, value)| (name, value)))
             .env("AWS_LAMBDA_RUNTIME_API", address)
             .envs([("AWS_LAMBDA_FUNCTION_NAME", "under-test"), ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")])
             .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
             .envs([("AWS_LAMBDA_LOG_GROUP_NAME", "log"), ("AWS_LAMBDA_LOG_STREAM_NAME", "log")])
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

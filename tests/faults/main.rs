@@ -17,12 +17,14 @@ mod footage;
 mod function;
 mod hostile;
 mod http;
+mod pressure;
 mod queue;
 mod random;
 mod schedule;
 #[path = "../it/server.rs"]
 mod server;
 mod single;
+mod soak;
 mod stub;
 mod told_to_end;
 mod worker;

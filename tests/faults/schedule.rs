@@ -27,6 +27,8 @@ pub struct Schedule {
     pub ffmpeg: Option<&'static str>,
     /// When the process is killed, in the first delivery.
     pub killed_after: Option<Duration>,
+    /// Whether it may end without any announcement.
+    pub deaf: bool,
     /// The time that each delivery has, if not the usual.
     pub within: Option<Duration>,
 }

@@ -16,6 +16,7 @@ if read -r how 2>/dev/null <"$fault"; then
     fail) exit 1 ;;
     killed) kill -9 $$ ;;
     nothing) exit 0 ;;
+    fill) cat /dev/zero >"${last#file:}" 2>/dev/null; exit 1 ;;
     rubbish) echo rubbish >"${last#file:}"; exit 0 ;;
   esac
 fi

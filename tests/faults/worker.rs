@@ -30,6 +30,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// What was announced, in order.
     pub announced: Vec<Value>,
+    /// Statuses that were PUT, in order.
+    pub put: Vec<String>,
     /// Calls by name.
     pub calls: Vec<String>,
     /// Faults that befell a call or a process.
@@ -42,6 +44,8 @@ pub struct Worker {
     pub function: Option<Function>,
     /// What every process of the function is given.
     pub variables: Vec<(String, String)>,
+    /// The command, if any, that starts the function, which is its last argument.
+    pub launcher: Vec<String>,
     pub folder: TempDir,
 }
 
@@ -57,7 +61,7 @@ impl Worker {
         let scratch = folder.path().join("scratch");
         std::fs::create_dir(&scratch).expect("made");
         let variables = world.shared.fixture.variables(&world.aws, &world.camera, &scratch, &ffmpeg(folder.path()));
-        Self { world, function: None, variables, folder }
+        Self { world, function: None, variables, launcher: Vec::new(), folder }
     }
 
     /// What the function has logged.
@@ -83,7 +87,7 @@ impl Worker {
     /// The warm process, or a new one.
     pub async fn function(&mut self) -> &mut Function {
         if self.function.is_none() {
-            let function = Function::start(&self.variables, &self.folder.path().join("log")).await;
+            let function = Function::start(&self.launcher, &self.variables, &self.folder.path().join("log")).await;
             self.world.shared.state().victim = function.id();
             self.function = Some(function);
         }
@@ -106,13 +110,14 @@ impl Worker {
             }
             self.deliver(&mut queue, &taken, schedule, nth).await;
         }
-        for (course, clip) in &schedule.requests {
+        for (course, clip) in schedule.requests.iter().filter(|_| !schedule.deaf) {
             self.judge_the_end(course, clip, &queue);
         }
         let mut state = self.world.shared.state();
         Report {
             violations: std::mem::take(&mut state.violations),
             announced: state.effects.iter().filter_map(announced).cloned().collect(),
+            put: state.effects.iter().filter_map(put).collect(),
             calls: std::mem::take(&mut state.calls),
             befell: std::mem::take(&mut state.befell),
         }
@@ -181,7 +186,10 @@ impl Worker {
         }
         let children =
             self.function.iter().flat_map(|function| children(function.id())).map(|child| format!("process {child}"));
-        let files = files(&self.folder.path().join("scratch")).into_iter().map(|file| file.display().to_string());
+        // as the function sees them: it may have a disk of its own
+        let root = self.function.as_ref().map(|function| format!("/proc/{}/root", function.id())).unwrap_or_default();
+        let scratch = format!("{root}{}", self.folder.path().join("scratch").display());
+        let files = files(Path::new(&scratch)).into_iter().map(|file| file.display().to_string());
         children.chain(files).collect()
     }
 
@@ -208,6 +216,13 @@ impl Worker {
 fn announced(effect: &Effect) -> Option<&Value> {
     match effect {
         Effect::Announced(metadata) => Some(metadata),
+        _ => None,
+    }
+}
+
+fn put(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Put { metadata, .. } => metadata["status"].as_str().map(str::to_owned),
         _ => None,
     }
 }

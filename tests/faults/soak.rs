@@ -1,0 +1,35 @@
+//! Many requests through one warm process.
+
+use crate::course::WAITING;
+use crate::fixture::Fixture;
+use crate::schedule::{Schedule, number, unique};
+use crate::worker::Worker;
+
+/// Open files, and resident memory in KiB.
+fn held(id: u32) -> (usize, u64) {
+    let files = std::fs::read_dir(format!("/proc/{id}/fd")).expect("it runs").count();
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
+    (files, line.trim().trim_end_matches(" kB").parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warm_process_does_not_grow() {
+    let count = if number("FAULTS_ALL", 0) == 0 { 60 } else { 1000 };
+    let mut worker = Worker::start(Fixture::get().await).await;
+    let id = worker.function().await.id();
+    let mut warm = None;
+    for request in 1..=count {
+        let report = worker.run(&Schedule::of(&WAITING, unique("soak"), Vec::new())).await;
+        assert_eq!(report.violations, Vec::<String>::new(), "request {request}");
+        if request == count / 10 {
+            warm = Some(held(id));
+        }
+    }
+    assert_eq!(worker.function().await.id(), id, "one process served all");
+    let ((files_warm, memory_warm), (files, memory)) = (warm.expect("count is 10 or more"), held(id));
+    println!("{count} requests: open files {files_warm} then {files}, resident {memory_warm} KiB then {memory} KiB");
+    // connections are kept for a while: some more or fewer are no leak
+    assert!(files <= files_warm + 8, "open files: {files_warm}, then {files}");
+    assert!(count < 1000 || memory * 100 <= memory_warm * 105, "resident KiB: {memory_warm}, then {memory}");
+}
