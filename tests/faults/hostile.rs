@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::course::Course;
 use crate::fixture::Fixture;
-use crate::footage::{Footage, ffmpeg};
+use crate::footage::{Footage, X264, ffmpeg};
 use crate::schedule::{Dice, Schedule, number, unique};
 use crate::worker::Worker;
 
@@ -170,10 +170,8 @@ fn framemd5(file: &Path, input: &[&str], options: &[&str]) -> Vec<(i64, String)>
 
 /// Two recordings: `moov` in front, and behind with B-frames.
 fn originals() -> [Vec<u8>; 2] {
-    let usual = Footage::default().options;
-    let front = Footage { options: [usual, vec!["-movflags", "+faststart"]].concat(), ..Footage::default() };
-    let b_frames = vec!["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "60", "-sc_threshold", "0"];
-    let behind = Footage { options: b_frames, ..Footage::default() };
+    let front = Footage { options: format!("{X264} -bf 0 -g {GROUP} -movflags +faststart"), ..Footage::default() };
+    let behind = Footage { options: format!("{X264} -bf 2 -g {GROUP}"), ..Footage::default() };
     [front, behind].map(|footage| std::fs::read(footage.file()).expect("drawn"))
 }
 
@@ -259,12 +257,12 @@ async fn something_else_named_like_a_recording() {
 }
 
 fn huge_picture() -> PathBuf {
-    let options = vec!["-vf", "scale=8192:8192:flags=neighbor", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "50"];
-    Footage { frames: 150, rate: "30", options, ..Footage::default() }.file()
+    let options = "-c:v libx264 -preset ultrafast -qp 50".to_owned();
+    Footage { filters: ",scale=8192:8192:flags=neighbor", options, ..Footage::default() }.file()
 }
 
 fn matroska() -> PathBuf {
-    Footage { options: vec!["-c:v", "libx264", "-preset", "veryfast", "-f", "matroska"], ..Footage::default() }.file()
+    Footage { options: format!("{X264} -f matroska"), ..Footage::default() }.file()
 }
 
 /// What the hostile course asks for.

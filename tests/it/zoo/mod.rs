@@ -122,7 +122,7 @@ impl Zoo {
         let shown: Vec<Span> = survey.opened.iter().map(|opened| opened.span).collect();
         let coverage = Coverage::of(span, &shown, self.settings.gap_tolerance_us);
         let scratch = TempDir::new().expect("a folder");
-        let ffmpeg = Ffmpeg::new(ffmpeg.to_owned());
+        let ffmpeg = Ffmpeg::new(ffmpeg.to_owned(), None);
         let tools = Tools {
             store: &store,
             ffmpeg: &ffmpeg,
