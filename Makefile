@@ -77,7 +77,8 @@ redrive: installed ## lists dead letters and sends them back: ENV=sandbox|stagin
 	@python scripts/redrive.py $(TARGET) --clips "$(CLIPS)" --messages "$(MESSAGES)" --all "$(ALL)"
 
 .PHONY: test-browser
-test-browser: installed ## plays the clips that the tests made in a real browser
+test-browser: ffmpeg ## plays the clips of the camera zoo, which make test leaves in dist/zoo, in a real browser
+	@[[ -e dist/zoo/table.md ]] || cargo test --locked --test it every_clip_of_every_camera
 	@python scripts/browser_test.py
 
 .PHONY: bench
