@@ -15,6 +15,8 @@ from stack import ROOT
 from target import Target
 
 TEMPLATE = ROOT / "scripts" / "cloudformation.yaml"
+# A parameter of the template: no package yet.
+NO_PACKAGE = "none"
 POLL_SECONDS = 2
 PATIENCE_SECONDS = 1800
 
@@ -50,18 +52,22 @@ def _create_or_update(to: Target, env_file: Path, given: argparse.Namespace) -> 
         if value
     }
     existing = to.stack()
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in (existing or {}).get("Parameters", [])}
+    if given.env_file or not existing:
+        chosen |= _from_variables(to, env_file)
+    if not existing:
+        chosen["OwnRecordingsBucket"] = "false" if _exists(to, chosen["RecordingsBucket"]) else "true"
+    to.confirm("update the stack" if existing else "create the stack", bool(given.yes))
+    # A stack without its function is one whose making was broken off.
+    without_function = parameters.get("FunctionKey", NO_PACKAGE) == NO_PACKAGE
+    if without_function and not given.no_build:
+        package.make(given.arch)
     if existing:
-        if given.env_file:
-            chosen |= _from_variables(to, env_file)
-        to.confirm("update the stack", bool(given.yes))
         _update(to, chosen)
     else:
-        chosen |= _from_variables(to, env_file) | {"Architecture": given.arch}
-        chosen["OwnRecordingsBucket"] = "false" if _exists(to, chosen["RecordingsBucket"]) else "true"
-        to.confirm("create the stack", bool(given.yes))
-        if not given.no_build:
-            package.make(given.arch)
         _create(to, chosen)
+    if without_function:
+        _update(to, _packages(to) | {"Architecture": given.arch})
     _tell(to)
 
 
@@ -89,16 +95,25 @@ def _exists(to: Target, bucket: str) -> bool:
 
 
 def _create(to: Target, chosen: dict[str, str]) -> None:
-    """First all that needs no package, the bucket for packages among it; then the rest."""
+    """All that needs no package, the bucket for packages among it."""
     console.say(f"creating the stack {to.name} in {to.region}")
-    create = to.client("cloudformation").create_stack
-    _follow(to, lambda: create(**_request(to, chosen), OnFailure="DELETE"), "CREATE_COMPLETE")
+    cloudformation = to.client("cloudformation")
+    try:
+        _follow(to, lambda: cloudformation.create_stack(**_request(to, chosen)), "CREATE_COMPLETE")
+    except RuntimeError:
+        # What was made is gone again; so that the next try finds nothing, its record goes, too.
+        if (to.stack() or {}).get("StackStatus") == "ROLLBACK_COMPLETE":
+            cloudformation.delete_stack(StackName=to.name)
+        raise
+
+
+def _packages(to: Target) -> dict[str, str]:
+    """The template's parameters for the packages, which are put into the code bucket."""
     bucket = to.outputs()["CodeBucket"]
-    keys = {
+    return {
         "FunctionKey": target.upload(to, bucket, package.FUNCTION_ZIP),
         "LayerKey": target.upload(to, bucket, package.LAYER_ZIP),
     }
-    _update(to, keys)
 
 
 def _update(to: Target, chosen: dict[str, str]) -> None:
@@ -121,6 +136,8 @@ def _request(to: Target, chosen: dict[str, str]) -> dict[str, Any]:
         "TemplateBody": TEMPLATE.read_text(),
         "Parameters": parameters,
         "Capabilities": ["CAPABILITY_IAM"],
+        # What outlives the stack later on does not outlive a failure to make it.
+        "RetainExceptOnCreate": True,
     }
 
 

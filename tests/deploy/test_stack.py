@@ -1,10 +1,13 @@
 """Making and changing stacks, and what is refused before anything is changed."""
 
+import re
+
+import create_stack
 import pytest
 from stack import REGION, ROOT
 
 from cloud import Cloud
-from system import System
+from system import NAME, System
 
 
 @pytest.mark.parametrize("script", ["deploy.py", "rollback.py", "redrive.py", "create_stack.py"])
@@ -60,7 +63,23 @@ def test_a_stack_is_updated_where_it_differs_and_leaves_alone_what_serves(system
     s3.create_bucket(Bucket="theirs", CreateBucketConfiguration={"LocationConstraint": REGION})
     variables = system.variables | {"S3_BUCKET_ORIGIN": "theirs", "S3_BUCKET_DESTINATION": "clips-2"}
     staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
-    assert "the bucket theirs is there already" in system.cloud.run("create_stack.py", *staging)
+    assert "the bucket theirs is there already" in system.cloud.run("create_stack.py", *staging, "--arch", "arm64")
+    functions = system.cloud.client("lambda")
+    made = functions.get_function_configuration(FunctionName="cameras-service-generate-clip-staging")
+    assert made["Architectures"] == ["arm64"]
+
+
+def test_a_stack_that_cannot_be_made_says_why_and_leaves_nothing(system: System) -> None:
+    variables = system.variables | {"S3_BUCKET_ORIGIN": "other-recordings"}  # but the same clips
+    staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
+    said = system.cloud.run("create_stack.py", *staging, succeeds=False)
+    assert re.search(r"^error: the stack ended in ROLLBACK_COMPLETE: \S+: \S", said, re.MULTILINE), said
+    stacks = system.cloud.client("cloudformation").describe_stacks()["Stacks"]
+    assert [each["StackName"] for each in stacks] == [NAME]
+    # The next try finds nothing in its way.
+    variables |= {"S3_BUCKET_DESTINATION": "other-clips"}
+    staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
+    assert "cameras-service-generate-clip-staging is up" in system.cloud.run("create_stack.py", *staging)
 
 
 def test_prod_is_changed_only_by_somebody_who_says_so(system: System) -> None:
@@ -72,3 +91,22 @@ def test_prod_is_changed_only_by_somebody_who_says_so(system: System) -> None:
     deploy = ["--no-build", "--env", "prod"]
     said = system.cloud.run("deploy.py", *deploy, succeeds=False)
     assert said == "error: prod is changed only by somebody who says so: YES=1 to deploy\n"
+
+
+def test_making_a_stack_goes_on_where_it_was_broken_off(system: System) -> None:
+    variables = system.variables | {"S3_BUCKET_ORIGIN": "other-recordings", "S3_BUCKET_DESTINATION": "other-clips"}
+    parameters = {parameter: variables[name] for parameter, name in create_stack.FROM_VARIABLES.items()}
+    parameters["RecordingsFolder"] = "live"
+    staging = "cameras-service-generate-clip-staging"
+    cloudformation = system.cloud.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=staging,
+        TemplateBody=create_stack.TEMPLATE.read_text(),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=staging, WaiterConfig={"Delay": 0.1})
+    functions = system.cloud.client("lambda")
+    assert staging not in [each["FunctionName"] for each in functions.list_functions()["Functions"]]
+    assert f"{staging} is up" in system.cloud.run("create_stack.py", "--no-build", "--env", "staging")
+    assert functions.get_alias(FunctionName=staging, Name="live")["FunctionVersion"] == "1"
