@@ -185,3 +185,131 @@ fn reaching(sound: &Sound, rate: u32, wanted: Range<i64>) -> Range<usize> {
     let before = |pcm: i64| sound.packets.partition_point(|packet| rescaled(packet.at, sound.timescale, rate) < pcm);
     before(wanted.start).saturating_sub(2)..before(wanted.end)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shiguredo_mp4::boxes::{AudioSampleEntryFields, EsdsBox, Mp4aBox, SampleEntry};
+    use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
+    use shiguredo_mp4::{FixedPointNumber, Uint};
+
+    use super::*;
+    use crate::footage::sound::SoundPacket;
+    use crate::time::Span;
+
+    /// AAC-LC, 48 kHz, two channels.
+    const CONFIG: [u8; 2] = [0x11, 0x90];
+    const RATE: u32 = 48_000;
+
+    fn entry() -> SampleEntry {
+        let config = DecoderConfigDescriptor {
+            object_type_indication: DecoderConfigDescriptor::OBJECT_TYPE_INDICATION_AUDIO_ISO_IEC_14496_3,
+            stream_type: DecoderConfigDescriptor::STREAM_TYPE_AUDIO,
+            up_stream: DecoderConfigDescriptor::UP_STREAM_FALSE,
+            buffer_size_db: Uint::new(0),
+            max_bitrate: 0,
+            avg_bitrate: 0,
+            dec_specific_info: Some(DecoderSpecificInfo { payload: CONFIG.to_vec() }),
+        };
+        SampleEntry::Mp4a(Mp4aBox {
+            audio: AudioSampleEntryFields {
+                data_reference_index: AudioSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
+                channelcount: 2,
+                samplesize: 16,
+                samplerate: FixedPointNumber::new(48_000, 0),
+            },
+            esds_box: EsdsBox {
+                es: EsDescriptor {
+                    es_id: 1,
+                    stream_priority: EsDescriptor::LOWEST_STREAM_PRIORITY,
+                    depends_on_es_id: None,
+                    url_string: None,
+                    ocr_es_id: None,
+                    dec_config_descr: config,
+                    sl_config_descr: SlConfigDescriptor,
+                },
+            },
+            unknown_boxes: Vec::new(),
+        })
+    }
+
+    prop_compose! {
+        /// Sound in a timescale that may not divide a packet, which begins some ticks off the pictures.
+        fn sound()(
+            timescale in prop_oneof![Just(RATE), Just(90_000_u32), Just(1000)],
+            count in 1_i64..200,
+            lead in -50_i64..50,
+        ) -> Sound {
+            let at = |n: i64| lead + rescaled(n * i64::from(PACKET), RATE, timescale);
+            let packets = (0..count).map(|n| SoundPacket { offset: 0, size: 1, at: at(n) }).collect();
+            Sound { timescale, packets, end: at(count), entry: entry() }
+        }
+    }
+
+    /// Recordings of up to four seconds, one behind the other, with holes and overlaps; and a span.
+    fn request() -> impl Strategy<Value = (Vec<(Timestamp, Option<Sound>)>, Span)> {
+        let one = (prop::option::weighted(0.8, sound()), -400_000_i64..700_000);
+        (prop::collection::vec(one, 1..4), 0_i64..3_000_000, 1_i64..6_000_000).prop_map(|(recordings, from, length)| {
+            let mut at = 0;
+            let placed = recordings.into_iter().map(|(sound, hole)| {
+                let starts = Timestamp::from_us(at);
+                at += 4_000_000 + hole;
+                (starts, sound)
+            });
+            let (from, to) = (Timestamp::from_us(from), Timestamp::from_us(from + length));
+            (placed.collect(), Span::new(from, to).expect("in order"))
+        })
+    }
+
+    fn planned(recordings: &[(Timestamp, Option<Sound>)], span: Span) -> Option<(SoundPlan, Coverage)> {
+        let shown: Vec<Span> = recordings
+            .iter()
+            .map(|(starts, _)| Span::new(*starts, Timestamp::from_us(starts.as_us() + 4_000_000)).expect("in order"))
+            .collect();
+        let coverage = Coverage::of(span, &shown, 500_000);
+        let clock = Clock { span, gaps: &coverage.gaps, timescale: 90_000 };
+        let origin = coverage.parts.first()?.span.start();
+        let end = clock.ticks(Wall::at(span.end())) - clock.ticks(Wall::at(origin));
+        let pictures = Pictures { clock, origin: Wall::at(origin), end: (end.max(1), 90_000) };
+        let sources: Vec<Source<'_>> =
+            recordings.iter().map(|(starts, sound)| Source { starts: *starts, sound: sound.as_ref() }).collect();
+        let plan = SoundPlan::of(pictures, &coverage, &sources)?;
+        Some((plan, coverage))
+    }
+
+    proptest! {
+        #[test]
+        fn every_packet_is_heard_within_half_a_packet_of_its_time_where_a_run_begins((recordings, span) in request()) {
+            let Some((plan, _)) = planned(&recordings, span) else { return Ok(()) };
+            for heard in plan.runs.iter().filter_map(|run| run.heard.as_ref()) {
+                let sound = recordings[heard.recording].1.as_ref().expect("a recording with sound");
+                let at = |packet: usize| rescaled(sound.packets[packet].at, sound.timescale, RATE);
+                for (slot, packet) in (0..).zip(heard.packets.clone()) {
+                    let off = at(packet) - heard.at - slot * i64::from(PACKET);
+                    let most = if slot == 0 { PACKET / 2 } else { PACKET };
+                    prop_assert!(off.abs() <= i64::from(most), "slot {slot} of {heard:?} is {off} off");
+                }
+            }
+        }
+
+        #[test]
+        fn slots_fill_the_clip_and_no_packet_is_heard_twice((recordings, span) in request()) {
+            let Some((plan, coverage)) = planned(&recordings, span) else { return Ok(()) };
+            prop_assert!(matches!(plan.how, How::Copy(_)));
+            let cut_out: i64 = coverage.gaps.iter().map(|gap| gap.length_us()).sum();
+            let heard_us = i64::try_from(plan.slots()).expect("few") * i64::from(PACKET) * 1_000_000 / i64::from(RATE);
+            let packet_us = i64::from(PACKET) * 1_000_000 / i64::from(RATE);
+            let held = span.length_us() - cut_out;
+            prop_assert!((heard_us - held).abs() <= 500_000 + packet_us, "{heard_us} µs of {held}");
+            for run in &plan.runs {
+                prop_assert!(run.slots > 0);
+                prop_assert!(run.heard.as_ref().is_none_or(|heard| heard.packets.len() == run.slots));
+            }
+            for recording in 0..recordings.len() {
+                let mut packets: Vec<Range<usize>> = plan.packets(recording).collect();
+                packets.sort_by_key(|packets| packets.start);
+                prop_assert!(packets.windows(2).all(|pair| pair[0].end <= pair[1].start), "{packets:?}");
+            }
+        }
+    }
+}
