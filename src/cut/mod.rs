@@ -1,5 +1,6 @@
 //! The cut: what becomes of which frames, and carrying it out.
 
+pub mod boxes;
 pub mod clock;
 pub mod movie;
 pub mod orientation;

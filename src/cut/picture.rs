@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use crate::cut::movie;
 use crate::cut::orientation::Orientation;
+use crate::footage::entry::{pixel_aspect, visual};
 use crate::footage::parameter_sets::ParameterSets;
 use crate::footage::tracks::Video;
 
@@ -37,8 +37,8 @@ impl Frame {
     /// # Errors
     /// If its codec is not one that is decoded here.
     pub fn of(video: &Video) -> Result<Self, &'static str> {
-        let visual = movie::visual(&video.entry).ok_or("neither H.264 nor HEVC")?;
-        Ok(Self { width: visual.width, height: visual.height, pixel_aspect: movie::pixel_aspect(&video.entry) })
+        let visual = visual(&video.entry).ok_or("neither H.264 nor HEVC")?;
+        Ok(Self { width: visual.width, height: visual.height, pixel_aspect: pixel_aspect(&video.entry) })
     }
 
     /// Width and height as displayed, before rotation, in a unit that makes both whole; neither is 0.

@@ -1,6 +1,7 @@
 //! What there is: the names of recordings, which of them shows which part of a span, and what one MP4 holds.
 
 pub mod coverage;
+pub mod entry;
 pub mod fragments;
 pub mod index;
 pub mod nal;
