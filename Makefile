@@ -81,6 +81,10 @@ test-browser: ffmpeg ## plays the clips of the camera zoo, which make test leave
 	@[[ -e dist/zoo/table.md ]] || cargo test --locked --test it every_clip_of_every_camera
 	@python scripts/browser_test.py
 
+.PHONY: test-readme
+test-readme: ffmpeg build ## runs the commands that stand in README
+	@python scripts/readme_test.py $(QUIET)
+
 .PHONY: bench
 bench: build ## measures the function beside what it replaces; QUICK=1 only shows that this works
 	@python scripts/bench.py $(QUIET) $(if $(QUICK),--quick)
@@ -104,7 +108,7 @@ fixlint: installed ## mends what can be mended by itself
 doctoc: ## renews the tables of contents
 	@command -v npm >/dev/null || { echo "error: npm is missing: apt install npm" >&2; exit 1; }
 	@[[ -x .node/node_modules/.bin/doctoc ]] || npm install --silent --no-save --prefix .node $(DOCTOC)
-	.node/node_modules/.bin/doctoc --github README.md
+	.node/node_modules/.bin/doctoc --github --notitle --maxlevel 2 README.md
 
 .PHONY: clean
 clean: ## removes what was built; recordings and the ffmpeg kept outside the clone stay

@@ -2,6 +2,7 @@
 //! line, the metrics, the report and the dry run are all made of it.
 
 pub mod document;
+mod found;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
