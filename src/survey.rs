@@ -49,7 +49,7 @@ pub struct Survey {
 #[must_use]
 pub fn usable(entries: &[Value], settings: &Settings) -> Vec<Recording> {
     let mut recordings = Vec::with_capacity(entries.len());
-    for entry in entries {
+    for (index, entry) in entries.iter().enumerate() {
         match Recording::listed(entry, &settings.name_format) {
             Ok(recording) => {
                 if recording.starts_by_api {
@@ -57,7 +57,9 @@ pub fn usable(entries: &[Value], settings: &Settings) -> Vec<Recording> {
                 }
                 recordings.push(recording);
             }
-            Err(reason) => error!(error = reason, stage = "recordings", object = "entry", "entry skipped"),
+            Err(reason) => {
+                error!(error = reason, stage = "recordings", object = format!("entry {index}"), "entry skipped");
+            }
         }
     }
     recordings.sort();
