@@ -43,6 +43,8 @@ IN_A_COPY = [
 ]
 # Here, while `make local RECORDINGS=folder` runs.
 WITH_THE_STACK = [
+    "unzip -l dist/cameras-service-generate-clip.zip",
+    "unzip -l dist/ffmpeg-layer.zip",
     "make clip FROM=2018-09-16T17:39:44.500Z TO=2018-09-16T17:40:44.500Z CLIP=first",
     "make plan",
     "make invoke",
