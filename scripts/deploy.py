@@ -78,7 +78,7 @@ def deploy(to: Target, options: Options) -> None:
         layer = _layer(to, function, bucket, options.arch)
         before = function.alias_of(serving)
         release = Release(bucket, code_key, package.sha256(options.function_zip), layer, options.arch, variables)
-        version = function.publish(release, before)
+        version = function.publish(release)
         if version != before:
             console.say(f"version {version} is published; a test event goes to it")
             _test(function, version, options.event, variables)

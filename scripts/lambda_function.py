@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 import console
 from target import ALIAS
 
-# A version tells which one served when it was published: the way back.
-AFTER = "after "
+# The alias's description tells the versions that served before, the last one first: the way back.
+BEFORE = "before: "
+REMEMBERED = 20
+MOVE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,20 @@ class LambdaFunction:
         console.say(f"what serves now is version {version}, alias {ALIAS}")
         for trigger in self.triggers():
             if trigger["FunctionArn"].endswith(f":{self._name}"):
-                self._client.update_event_source_mapping(UUID=trigger["UUID"], FunctionName=alias)
+                self._move(trigger["UUID"], alias)
                 console.say(f"the trigger {trigger['UUID']} invokes the alias from now on")
         return version
 
-    def publish(self, release: Release, before: str) -> str:
+    def _move(self, trigger: str, alias: str) -> None:
+        """Has a trigger invoke the alias. Until that is so, it must not find new code under the function's own name."""
+        self._client.update_event_source_mapping(UUID=trigger, FunctionName=alias)
+        give_up = time.monotonic() + MOVE_SECONDS
+        while self._client.get_event_source_mapping(UUID=trigger)["State"] not in {"Enabled", "Disabled"}:
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"the trigger {trigger} is still being moved to {alias}")
+            time.sleep(1)
+
+    def publish(self, release: Release) -> str:
         """Makes a version of it. What serves is not touched: that is a version of its own."""
         found = self._client.get_function_configuration(FunctionName=self._name)
         code = {"CodeSha256": release.sha256, "Architectures": [release.arch]}
@@ -96,7 +108,7 @@ class LambdaFunction:
             self._client.update_function_configuration(FunctionName=self._name, Layers=[release.layer_arn], **settings)
             self._wait_updated()
         version = self._client.publish_version(
-            FunctionName=self._name, CodeSha256=release.sha256, Description=f"{AFTER}{before}"
+            FunctionName=self._name, CodeSha256=release.sha256, Description=release.key
         )["Version"]
         self._client.get_waiter("published_version_active").wait(FunctionName=self._name, Qualifier=version)
         return version
@@ -110,20 +122,28 @@ class LambdaFunction:
         return Answer(answer["Payload"].read().decode(), "FunctionError" in answer, log)
 
     def serve(self, version: str) -> None:
-        """Switches what serves."""
-        self._client.update_alias(FunctionName=self._name, Name=ALIAS, FunctionVersion=version)
+        """Switches what serves, and remembers what did."""
+        serving, *before = self.history()
+        self._switch(version, [serving, *before])
 
-    def before(self, version: str) -> str | None:
-        """The version that served when this one was published, if that is known."""
-        described = self._version(version).get("Description", "")
-        return described.removeprefix(AFTER) if described.startswith(AFTER) else None
+    def go_back(self) -> str | None:
+        """Switches to the version that served before and tells it, if there is one."""
+        _serving, *before = self.history()
+        if not before:
+            return None
+        self._switch(before[0], before[1:])
+        return before[0]
 
-    def has(self, version: str) -> bool:
-        """Whether there is such a version."""
-        try:
-            return bool(self._version(version))
-        except self._client.exceptions.ResourceNotFoundException:
-            return False
+    def history(self) -> list[str]:
+        """The version that serves, and those that served before, the last one first."""
+        alias = self._client.get_alias(FunctionName=self._name, Name=ALIAS)
+        described = alias.get("Description", "")
+        before = described.removeprefix(BEFORE).split() if described.startswith(BEFORE) else []
+        return [alias["FunctionVersion"], *before]
+
+    def _switch(self, version: str, before: list[str]) -> None:
+        described = BEFORE + " ".join(before[:REMEMBERED])
+        self._client.update_alias(FunctionName=self._name, Name=ALIAS, FunctionVersion=version, Description=described)
 
     def layer_with(self, sha256: str) -> str | None:
         """The layer version that has these bytes."""
@@ -144,9 +164,6 @@ class LambdaFunction:
             CompatibleArchitectures=[arch],
             Content={"S3Bucket": bucket, "S3Key": key},
         )["LayerVersionArn"]
-
-    def _version(self, version: str) -> dict:
-        return self._client.get_function_configuration(FunctionName=self._name, Qualifier=version)
 
     @property
     def _layer(self) -> str:

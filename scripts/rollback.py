@@ -20,14 +20,14 @@ def _go_back(to: Target, wanted: str, yes: bool) -> None:
     serving = function.serving()["Version"]
     if serving == "$LATEST":
         raise RuntimeError(f"{to.name} has no alias {ALIAS} yet, so nothing to go back to: make deploy")
-    version = wanted or function.before(serving)
-    if not version:
-        raise RuntimeError(f"version {serving} of {to.name} is the first; VERSION=number goes to any other")
-    if not function.has(version):
-        raise RuntimeError(f"{to.name} has no version {version}")
-    to.confirm(f"go back to version {version}", yes)
-    function.serve(version)
-    console.say(f"{to.name} serves version {version} again, in place of {serving}")
+    to.confirm(f"go back to {f'version {wanted}' if wanted else 'the version before'}", yes)
+    if wanted:
+        function.serve(wanted)
+    else:
+        wanted = function.go_back()
+    if not wanted:
+        raise RuntimeError(f"nothing served before version {serving} of {to.name}; VERSION=number goes to any other")
+    console.say(f"{to.name} serves version {wanted}, in place of {serving}")
 
 
 if __name__ == "__main__":

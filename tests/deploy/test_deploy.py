@@ -59,17 +59,17 @@ def test_a_deployment_lets_what_is_in_flight_end_and_can_be_taken_back(
     system.ask("next")
     assert system.served("next")["thumbnail"]["sizes"] == [64, 32], "by the new version"
 
-    assert "serves version 2 again, in place of 3" in system.cloud.run("rollback.py")
+    assert "serves version 2, in place of 3" in system.cloud.run("rollback.py")
     assert system.live()["CodeSha256"] == first["CodeSha256"]
     system.ask("last")
     assert system.served("last")["thumbnail"]["sizes"] == [64]
     told = [put["clipId"] for put in system.camera_api.puts]
     assert [clip for clip in told if not clip.startswith("deploy_test-")] == ["in-flight", "next", "last"], "once each"
-    # Version 3 may serve once more, and back from there goes to 2; from 2 to 1; and 1 is the first.
-    assert "serves version 3 again" in system.cloud.run("rollback.py", "--version", "3")
+    # Any version may serve again, and is the next to be gone back from.
+    assert "serves version 3, in place of 2" in system.cloud.run("rollback.py", "--version", "3")
     for version in (2, 1):
-        assert f"serves version {version} again" in system.cloud.run("rollback.py")
-    assert "is the first" in system.cloud.run("rollback.py", succeeds=False)
+        assert f"serves version {version}, in place of" in system.cloud.run("rollback.py")
+    assert "nothing served before version 1" in system.cloud.run("rollback.py", succeeds=False)
 
 
 def test_a_version_that_fails_the_test_event_never_serves(system: System) -> None:
@@ -81,7 +81,7 @@ def test_a_version_that_fails_the_test_event_never_serves(system: System) -> Non
     assert system.live() == before
     said = system.deploy(AWS_SNS_TOPIC=system.outputs["TopicArn"])
     assert "serves version 4, after 2" in said
-    assert "serves version 2 again, in place of 4" in system.cloud.run("rollback.py")
+    assert "serves version 2, in place of 4" in system.cloud.run("rollback.py")
 
 
 def test_variables_stay_unless_a_file_is_given_and_bad_ones_change_nothing(system: System) -> None:
@@ -143,7 +143,7 @@ def test_the_function_that_is_there_already_serves_until_the_new_one_does_and_ca
     assert "old serves version 2, after 1" in said
     system.ask("two")
     system.served("two")
-    assert "serves version 1 again" in system.cloud.run("rollback.py", "--function-name", "old")
+    assert "serves version 1, in place of 2" in system.cloud.run("rollback.py", "--function-name", "old")
     system.ask("three")
     system.camera_api.until("three", lambda status: status == "OLD")
     attributes = sqs.get_queue_attributes(QueueUrl=system.outputs["DeadLettersUrl"], AttributeNames=["All"])
