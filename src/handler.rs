@@ -44,7 +44,7 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
 }
 
 /// What is needed of a record, or what is wrong with it.
-type Message = Result<SqsMessage, String>;
+pub type Message = Result<SqsMessage, String>;
 
 /// One record, from its message to the line about it.
 async fn record(
@@ -111,7 +111,10 @@ fn request(message: Message) -> Result<Request, Error> {
 }
 
 /// The records with their ids, each with just what is needed of it: the rest of a record may be odd.
-fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
+///
+/// # Errors
+/// If `event` has no list of records, or one of them no id.
+pub fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
     let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
         return Err("the event has no list of Records".to_owned());
     };

@@ -144,7 +144,11 @@ async fn untrue(shared: &Shared, metadata: &Value) -> Option<String> {
         return Some(format!("other metadata than usual: {metadata}"));
     }
     let stored = shared.fixture.stored(course.camera, metadata["clipId"].as_str().unwrap_or_default()).await;
-    (stored.as_ref() != Some(&reference.objects)).then(|| "what is announced is not stored".to_owned())
+    let lengths = |objects: &Vec<Vec<u8>>| objects.iter().map(Vec::len).collect::<Vec<_>>();
+    (stored.as_ref() != Some(&reference.objects)).then(|| {
+        let (stored, usual) = (stored.as_ref().map(lengths), lengths(&reference.objects));
+        format!("what is announced is not stored: objects of {stored:?} bytes in place of {usual:?}")
+    })
 }
 
 /// Passes a call on to ministack.

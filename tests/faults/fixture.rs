@@ -121,7 +121,8 @@ impl Fixture {
         let mut objects = Vec::new();
         for name in [format!("{clip}.mp4"), format!("{clip}_{WIDTH}.png")] {
             let get = Message::request("GET", &format!("/{}/{camera}/{name}", self.clips), &self.ministack);
-            let answer = http::call(&self.ministack, &get).await.ok()?;
+            let answer = http::call(&self.ministack, &get).await.expect("ministack answers");
+            assert!(matches!(answer.status(), 200 | 404), "ministack answers {}", answer.start);
             objects.push((answer.status() == 200).then_some(answer.body)?);
         }
         Some(objects)

@@ -1,0 +1,90 @@
+//! Feeds the pure part with what nobody would write: valid inputs, mutated at random. Nothing may panic. cargo-fuzz needs
+//! a nightly toolchain; this needs none, and what it lacks in guidance it makes up for in speed.
+//!
+//! `FUZZ_EXECUTIONS` is how many are tried of each kind, `FUZZ_SEED` where they begin. What once failed lies in
+//! `regressions`, and is tried first.
+
+mod inputs;
+mod mutate;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use mutate::{Dice, mutated};
+
+/// Of each kind; all kinds together are more than 100,000.
+const EXECUTIONS: u64 = 20_000;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// Tries `target` on mutations of `seeds`.
+fn fuzz(name: &str, seeds: &[Vec<u8>], target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/regressions").join(name);
+    let mut once_failed = 0;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        target(&std::fs::read(entry.path()).expect("readable"));
+        once_failed += 1;
+    }
+    let (first, count) = (number("FUZZ_SEED", 1), number("FUZZ_EXECUTIONS", EXECUTIONS));
+    for seed in first..first + count {
+        let input = mutated(seeds, &mut Dice(seed));
+        if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}-{seed}"));
+            std::fs::write(&kept, &input).expect("written");
+            panic!(
+                "{name} panics on {}; again: FUZZ_SEED={seed} FUZZ_EXECUTIONS=1 cargo test --locked --test fuzz {name}",
+                kept.display()
+            );
+        }
+    }
+    println!("{name}: {count} executions, seeds {first} to {}, and {once_failed} that once failed", first + count - 1);
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+const JSON: &str = r#"{"clipId":"a-1","retryTimestamps":[7,"1537119363000"],"cameraId":"b_2","startTimestampInMs":"1537119363000","endTimestampInMs":1537119423000,"more":{"x":[1.5e3,null,true,"\u00e9\\"]}}"#;
+const PYTHON: &str = r#"{'clipId': '1', 'retryTimestamps': [], 'cameraId': "it's", 'startTimestampInMs': 5, 'endTimestampInMs': 7, 'n': None, 't': (1, True), 'e': '\x41\'\n'}"#;
+
+#[test]
+fn body() {
+    fuzz("body", &texts(&[JSON, PYTHON]), inputs::body);
+}
+
+#[cfg(feature = "function")]
+#[test]
+fn event() {
+    let recorded = include_str!("../../events/event.json");
+    let two = r#"{"Records":[{"messageId":"a","body":"{}","attributes":{"SentTimestamp":"1"}},{"messageId":"b"}]}"#;
+    fuzz("event", &texts(&[recorded, two]), inputs::event);
+}
+
+#[test]
+fn recordings() {
+    let listed = r#"[{"startDate":"2018-09-16T17:30:17.000Z","endDate":"2018-09-16T17:40:17.051Z","recordingUrl":"https://h/a/c.stream.20180916T173017051.mp4?x=1"},{"recordingUrl":"https://h/%2e%2e/c.20180916T173017.mp4"},null]"#;
+    fuzz("recordings", &texts(&[listed]), inputs::recordings);
+}
+
+#[test]
+fn name() {
+    let names = ["%Y%m%dT%H%M%S%f\n0\nhb.stream.20181031T025200051.mp4", "%d.%m.%y-%H%M%S\n1\nhb.31.10.18-025200.mp4"];
+    fuzz("name", &texts(&names), inputs::name);
+}
+
+fn movies() -> Vec<Vec<u8>> {
+    let front = include_bytes!("corpus/front.mp4").to_vec();
+    vec![front, include_bytes!("corpus/b-frames.mp4").to_vec(), include_bytes!("corpus/fragmented.mp4").to_vec()]
+}
+
+#[test]
+fn moov() {
+    fuzz("moov", &movies(), inputs::moov);
+}
+
+#[test]
+fn plan() {
+    fuzz("plan", &movies(), inputs::plan);
+}
