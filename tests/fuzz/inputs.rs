@@ -19,7 +19,8 @@ use crate::mutate::Dice;
 pub fn body(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     if let Ok(request) = Request::parse(&text, Some("1537119363000")) {
-        let again = Request::parse(&request.next_try(), Some("1537119363001")).expect("what is sent back is understood");
+        let again =
+            Request::parse(&request.next_try(), Some("1537119363001")).expect("what is sent back is understood");
         assert_eq!((again.clip_id, again.span), (request.clip_id, request.span));
         assert_eq!(again.retry_timestamps_ms.len(), request.retry_timestamps_ms.len() + 1);
     }
@@ -40,7 +41,7 @@ fn instant(us: i64) -> Timestamp {
 
 pub fn recordings(input: &[u8]) {
     let Ok(entries) = serde_json::from_slice::<Vec<Value>>(input) else { return };
-    let format = NameFormat::new("%Y%m%dT%H%M%S%f", input.len() % 2 == 0).expect("a format");
+    let format = NameFormat::new("%Y%m%dT%H%M%S%f", input.len().is_multiple_of(2)).expect("a format");
     let span = Span::new(instant(1_537_119_017_000_000), instant(1_537_119_018_000_000)).expect("in order");
     for recording in entries.iter().filter_map(|entry| Recording::listed(entry, &format).ok()) {
         assert!(!recording.name.is_empty() && !matches!(recording.name.as_str(), "." | ".."));
@@ -52,7 +53,8 @@ pub fn name(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut lines = text.splitn(3, '\n');
     let (format, old_first, name) = (lines.next(), lines.next(), lines.next());
-    if let (Some(Ok(format)), Some(name)) = (format.map(|format| NameFormat::new(format, old_first == Some("1"))), name) {
+    if let (Some(Ok(format)), Some(name)) = (format.map(|format| NameFormat::new(format, old_first == Some("1"))), name)
+    {
         let _ = format.instant(name);
     }
 }
@@ -100,7 +102,7 @@ pub fn plan(input: &[u8]) {
     let Some(Tracks { video, sound }) = tracks(input) else { return };
     let mut dice = Dice(input.iter().fold(7, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))));
     let mut below = |end: usize| i64::try_from(dice.below(end)).expect("small");
-    let starts: Vec<i64> = (0..1 + below(3)).map(|_| below(900_000)).collect();
+    let starts: Vec<i64> = (0..=below(3)).map(|_| below(900_000)).collect();
     let Some(span) = Span::new(instant(below(500_000)), instant(500_001 + below(500_000))) else { return };
     let shown = |&start: &i64| Span::new(instant(start), instant(start.saturating_add(video.table.length_us())));
     let Some(shown) = starts.iter().map(shown).collect::<Option<Vec<Span>>>() else { return };

@@ -19,13 +19,38 @@ impl Dice {
 }
 
 /// Numbers at which things change.
-const NUMBERS: [u32; 12] =
-    [0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x1_0000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF];
+const NUMBERS: [u32; 12] = [0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0xFFFF, 0x1_0000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF];
 
 /// Words that mean something to one of the readers.
 const WORDS: [&[u8]; 28] = [
-    b"moov", b"moof", b"trak", b"stts", b"ctts", b"stss", b"stsz", b"stco", b"co64", b"stsc", b"elst", b"traf", b"trun", b"tfhd",
-    b"avcC", b"mp4a", b"mvex", b"null", b"None", b"{", b"]", b"'", b"\\", b"1e999", b"99999999999999999999", b"%f", b"..", b"\xF0\x9F",
+    b"moov",
+    b"moof",
+    b"trak",
+    b"stts",
+    b"ctts",
+    b"stss",
+    b"stsz",
+    b"stco",
+    b"co64",
+    b"stsc",
+    b"elst",
+    b"traf",
+    b"trun",
+    b"tfhd",
+    b"avcC",
+    b"mp4a",
+    b"mvex",
+    b"null",
+    b"None",
+    b"{",
+    b"]",
+    b"'",
+    b"\\",
+    b"1e999",
+    b"99999999999999999999",
+    b"%f",
+    b"..",
+    b"\xF0\x9F",
 ];
 
 /// One of `seeds`, mutated one to eight times.
