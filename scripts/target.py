@@ -42,9 +42,8 @@ class Target:
     local: bool
 
     def client(self, service: str) -> Any:  # noqa: ANN401
-        """A client for a service; one try for an invocation, for it may be under way still."""
-        config = Config(read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 1}) if service == "lambda" else None
-        return boto3.client(service, region_name=self.region, config=config)
+        """A client for a service, as patient as an invocation may last."""
+        return boto3.client(service, region_name=self.region, config=Config(read_timeout=ANSWER_SECONDS))
 
     def outputs(self) -> dict[str, str]:
         """What its stack tells of itself; empty if there is no stack."""

@@ -1,6 +1,7 @@
 """The stack in a sandbox on ministack, with a recording in it, and a person who runs the scripts."""
 
 import json
+from collections.abc import Sequence
 
 from stack import ROOT
 
@@ -9,6 +10,19 @@ from held_camera import CAMERA, RECORDING, START_MS, CameraApi
 
 FFMPEG = ROOT / "layers/ffmpeg/opt/bin/ffmpeg"
 NAME = "cameras-service-generate-clip-sandbox"
+
+
+def body(clip: str, camera: str = CAMERA, earlier: Sequence[str] = ()) -> str:
+    """Asks for two seconds of the recording."""
+    return json.dumps(
+        {
+            "clipId": clip,
+            "cameraId": camera,
+            "startTimestampInMs": START_MS + 1000,
+            "endTimestampInMs": START_MS + 3000,
+            "retryTimestamps": list(earlier),
+        }
+    )
 
 
 class System:
@@ -49,15 +63,8 @@ class System:
         return self.cloud.run("deploy.py", "--no-build", *env_file, *arguments, succeeds=succeeds)
 
     def ask(self, clip: str, camera: str = CAMERA, earlier: list[str] | None = None) -> None:
-        body = {
-            "clipId": clip,
-            "cameraId": camera,
-            "startTimestampInMs": START_MS + 1000,
-            "endTimestampInMs": START_MS + 3000,
-            "retryTimestamps": earlier or [],
-        }
         sqs = self.cloud.client("sqs")
-        sqs.send_message(QueueUrl=self.outputs["QueueUrl"], MessageBody=json.dumps(body))
+        sqs.send_message(QueueUrl=self.outputs["QueueUrl"], MessageBody=body(clip, camera, earlier or []))
 
     def served(self, clip: str) -> dict:
         return self.camera_api.until(clip, lambda status: status == "CLIP_AVAILABLE")

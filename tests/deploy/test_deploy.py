@@ -1,5 +1,6 @@
 """From a stack to clips on ministack, by the scripts that a person runs, with the real packages."""
 
+import json
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,8 @@ import package
 import pytest
 from stack import REGION
 
-from held_camera import CAMERA
-from system import NAME, System
+from held_camera import CAMERA, START_MS
+from system import NAME, System, body
 
 
 @pytest.fixture
@@ -38,6 +39,16 @@ def test_a_message_to_the_stacks_queue_becomes_a_clip(system: System) -> None:
     [code, layer] = [each["Key"] for each in s3.list_objects_v2(Bucket=system.outputs["CodeBucket"])["Contents"]]
     assert code.startswith("cameras-service-generate-clip/0.1.0-")
     assert layer.startswith("ffmpeg-layer/0.1.0-")
+
+
+def test_the_test_event_may_be_ones_own(system: System, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    for clip, camera, succeeds in (("nowhere", "9", False), ("tested", CAMERA, True)):
+        record = {"messageId": "a", "body": body(clip, camera), "attributes": {"SentTimestamp": str(START_MS)}}
+        event.write_text(json.dumps({"Records": [record]}))
+        said = system.deploy("--event", str(event), succeeds=succeeds, THUMBNAIL_SIZES="64")
+    assert "serves version 2, after 1" in said
+    assert [put["clipId"] for put in system.camera_api.puts] == ["tested"]
 
 
 def test_a_deployment_lets_what_is_in_flight_end_and_can_be_taken_back(
