@@ -151,7 +151,9 @@ def test_the_function_that_is_there_already_serves_until_the_new_one_does_and_ca
 
     said = system.deploy(*to_old, THUMBNAIL_SIZES="64")
     assert "what serves now is version 1, alias live" in said
+    assert "the layer is published: " in said, "this function had none"
     assert "old serves version 2, after 1" in said
+    assert "the layer is there already: " in system.deploy(*to_old), "and now it has"
     system.ask("two")
     system.served("two")
     assert "serves version 1, in place of 2" in system.cloud.run("rollback.py", "--function-name", "old")

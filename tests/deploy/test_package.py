@@ -1,6 +1,7 @@
 """What is in the packages, and what the build refuses."""
 
 import os
+import platform
 import re
 import subprocess
 import zipfile
@@ -57,6 +58,13 @@ def test_a_package_that_is_too_large_is_refused_and_leaves_nothing(tmp_path: Pat
     with pytest.raises(RuntimeError, match=r"would have .* bytes; 2,000 are the most"):
         package.pack(tmp_path / "dist/large.zip", {"noise": file}, 2000)
     assert list((tmp_path / "dist").iterdir()) == []
+
+
+def test_another_machines_architecture_is_refused_before_anything_is_built() -> None:
+    here = platform.machine()
+    other = next(arch for arch, machine in package.MACHINES.items() if machine != here)
+    with pytest.raises(RuntimeError, match=f"ARCH={other} can be built on such a machine only; this one is {here}"):
+        package.make(other)
 
 
 @pytest.mark.parametrize(
