@@ -133,6 +133,7 @@ def _in_a_copy() -> None:
         for file in files:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, copy / file)
+        subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)  # without, cargo mends nothing
         for made in (".venv", "target"):
             (copy / made).symlink_to(ROOT / made)
         for command in IN_A_COPY:
@@ -171,7 +172,7 @@ def _run(command: str, folder: Path) -> None:
         shlex.split(command), cwd=folder, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{command}: exit code {done.returncode}: {(done.stdout + done.stderr)[-1000:]}")
+        raise RuntimeError(f"{command}: exit code {done.returncode}: {(done.stderr + done.stdout)[-2000:]}")
     console.say(f"  {command} ({time.monotonic() - started:.1f} s)")
 
 

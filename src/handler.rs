@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    const SAMPLE: &str = include_str!("../events/event.json");
+    const SAMPLE: &str = include_str!("../tests/sample_event.json");
 
     #[test]
     fn the_odd_sample_is_accepted_as_it_stands() {

@@ -169,7 +169,10 @@ fn copy(runs: &mut Vec<Run>, recording: usize, sound: &Sound, rate: u32, slots: 
         }
         let after = sound.packets.partition_point(|packet| rescaled(packet.at, sound.timescale, rate) < wanted);
         let near = [after.checked_sub(1), Some(after).filter(|&after| after < sound.packets.len())];
-        let nearest = near.into_iter().flatten().min_by_key(|&index| (at(index) - wanted).abs());
+        let heard = runs.iter().rev().filter_map(|run| run.heard.as_ref()).find(|heard| heard.recording == recording);
+        let unheard = heard.map_or(0, |heard| heard.packets.end); // the last packet may be the nearest to the slot behind it
+        let near = near.into_iter().flatten().filter(|&index| index >= unheard);
+        let nearest = near.min_by_key(|&index| (at(index) - wanted).abs());
         match nearest.filter(|&index| (at(index) - wanted).abs() <= packet / 2) {
             Some(index) => {
                 let heard = Heard { recording, packets: index..index + 1, at: wanted };

@@ -93,7 +93,7 @@ async fn every_event_leads_to_the_status_it_is_named_after() {
     let footage = Footage { frames: 3000, rate: "5", size: (192, 108), ..Footage::default() }.file();
     let recordings = ["test.20180916T173017000.mp4", "test.20180916T174017000.mp4"];
     let local = Local::start(&recordings.map(|name| (name, footage.clone())));
-    let committed = root().join("events/event.json");
+    let committed = root().join("tests/sample_event.json");
     assert_eq!(local.invoke(&committed).await, ["CLIP_AVAILABLE"], "the sample of the contract, as it stands");
     let event = local.folder.path().join("event.json");
     for (option, status) in [
