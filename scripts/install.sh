@@ -12,7 +12,7 @@ hush=(--quiet)
 # ffmpeg and the font only draw footage; the function runs its own ffmpeg, which nasm to pkg-config build. Chromium plays
 # the tests' clips.
 packages=(
-  ca-certificates chromium chromium-driver ffmpeg fonts-dejavu-core python3-venv shellcheck unzip
+  ca-certificates chromium chromium-driver ffmpeg fonts-dejavu-core python3-venv shellcheck strace unzip
   dpkg-dev gcc libc6-dev make nasm pkg-config
 )
 

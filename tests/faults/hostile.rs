@@ -1,33 +1,32 @@
 //! Recordings that are damaged, or are something else. Either the clip shows what a full decode of the very same file
 //! shows, or the status is `FATAL_ERROR`; there is always an answer, and nothing is left behind.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::course::Course;
 use crate::fixture::Fixture;
 use crate::footage::{Footage, X264, ffmpeg};
+use crate::likeness::{GROUP, compare};
 use crate::schedule::{Dice, Schedule, number, unique};
 use crate::worker::Worker;
 
 /// The span that is asked for, in ms after the first frame: an edge that is encoded, and a run that is copied.
-const SPAN: (i64, i64) = (1100, 4300);
-const SIZE: (usize, usize) = (320, 180);
-/// Pictures from one IDR to the next.
-const GROUP: usize = 60;
-/// Pictures of the clip are those of the recording: what is copied exactly, what is encoded to within that, in dB.
-const LIKENESS: f64 = 38.0;
-
+pub const SPAN: (i64, i64) = (1100, 4300);
 /// A damaged recording, and what was done to it.
 struct Case {
     what: String,
     bytes: Vec<u8>,
+    /// What it was.
+    original: Vec<u8>,
 }
 
-/// Serves each case, and looks at what came of it. Tells how many became clips.
-async fn serve(cases: Vec<Case>) -> (usize, usize) {
+/// Serves each case, and looks at what came of it. Tells how many there were, and of each that became a clip how many
+/// pictures could not be judged.
+async fn serve(cases: Vec<Case>) -> (usize, Vec<usize>) {
     let fixture = Fixture::get().await;
     let cases = std::sync::Arc::new(std::sync::Mutex::new(cases));
     let all = cases.lock().expect("not poisoned").len();
@@ -35,28 +34,29 @@ async fn serve(cases: Vec<Case>) -> (usize, usize) {
         let (fixture, cases) = (fixture.clone(), cases.clone());
         tokio::spawn(async move {
             let mut worker = Worker::start(fixture).await;
-            let (mut clips, mut wrong) = (0, Vec::new());
+            let (mut clips, mut wrong) = (Vec::new(), Vec::new());
             loop {
                 let Some(case) = cases.lock().expect("not poisoned").pop() else { return (clips, wrong) };
                 match one(&mut worker, &case).await {
-                    Ok(clip) => clips += usize::from(clip),
+                    Ok(None) => {}
+                    Ok(Some(not_judged)) => clips.push(not_judged),
                     Err(violation) => wrong.push(format!("{}: {violation}", case.what)),
                 }
             }
         })
     });
-    let (mut clips, mut wrong) = (0, Vec::new());
+    let (mut clips, mut wrong) = (Vec::new(), Vec::new());
     for worker in workers.collect::<Vec<_>>() {
         let (more, bad) = worker.await.expect("no panic");
-        clips += more;
+        clips.extend(more);
         wrong.extend(bad);
     }
     assert!(wrong.is_empty(), "{} of {all}:\n{}", wrong.len(), wrong.join("\n"));
     (all, clips)
 }
 
-/// Whether a clip came of it.
-async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
+/// How many of the clip's pictures could not be judged; none if no clip came of it.
+async fn one(worker: &mut Worker, case: &Case) -> Result<Option<usize>, String> {
     let clip = unique("hostile");
     let name = format!("{clip}.20180916T173017000.mp4");
     worker.world.shared.fixture.put(&name, &case.bytes).await;
@@ -68,104 +68,16 @@ async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
         return Err(violations.join("; "));
     }
     let available = report.announced.last().filter(|last| last["status"] == "CLIP_AVAILABLE");
-    let Some(last) = available else { return Ok(false) };
+    let Some(last) = available else { return Ok(None) };
     let stored = worker.world.shared.fixture.stored(COURSE.camera, &clip).await.ok_or("nothing is stored")?;
     let folder = tempfile::TempDir::new().expect("a folder");
     let (shown, damaged) = (folder.path().join("clip.mp4"), folder.path().join("damaged.mp4"));
     std::fs::write(&shown, &stored[0]).expect("written");
     std::fs::write(&damaged, &case.bytes).expect("written");
     let gaps = last.get("gaps").and_then(Value::as_array).map_or(0, Vec::len);
-    compare(&shown, &damaged, gaps > 0).map(|()| true)
-}
-
-/// Compares the clip's pictures with those that a full decode of the recording shows in the span. Where the clip has
-/// gaps it shows fewer of them, from the first on.
-///
-/// What a decoder makes of a damaged picture is its own affair: ffmpeg by one thread and by two do not agree, nor from the
-/// start and from the last IDR picture. One of these it must be like, or, bit for bit, what the recording holds.
-fn compare(clip: &Path, recording: &Path, gaps: bool) -> Result<(), String> {
-    let shown = decoded(clip, &["-threads", "1"]);
-    let one = decoded(recording, &["-threads", "1"]);
-    let two = decoded(recording, &["-threads", "2"]);
-    let groups = ["0", "2", "4"].map(|from| decoded(recording, &["-threads", "2", "-noaccurate_seek", "-ss", from]));
-    let (copied, all) = (packets(clip), packets(recording));
-    let wanted = wanted(&one);
-    if shown.len() != wanted.len() && !gaps {
-        return Err(format!("{} pictures, of {} that a full decode shows", shown.len(), wanted.len()));
-    }
-    let packets = |index: usize| Some((&copied.get(index)?.1, &all.get(wanted.start + index)?.1));
-    for (index, (_, picture)) in shown.iter().enumerate().take(wanted.len()) {
-        let at = wanted.start + index;
-        let references = [one.get(at), two.get(at), groups.get(at / GROUP).and_then(|group| group.get(at % GROUP))];
-        let likenesses = references.into_iter().flatten().map(|(_, reference)| psnr(picture, reference));
-        let likeness = likenesses.fold(0.0, f64::max);
-        if likeness < LIKENESS && packets(index).is_none_or(|(copied, original)| copied != original) {
-            return Err(format!("picture {index} is no copy, and like a full decode's to {likeness:.1} dB only"));
-        }
-    }
-    Ok(())
-}
-
-/// Which of a recording's pictures are in the span.
-fn wanted<T>(all: &[(i64, T)]) -> std::ops::Range<usize> {
-    let first = all.first().map_or(0, |(time, _)| *time);
-    let at = |ms: i64| all.partition_point(|(time, _)| time - first < ms * 1000);
-    at(SPAN.0)..at(SPAN.1)
-}
-
-fn psnr(one: &[u8], other: &[u8]) -> f64 {
-    let squares: f64 = one.iter().zip(other).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum();
-    let mean = squares / f64::from(u32::try_from(one.len()).expect("a small picture"));
-    if one.len() == other.len() { 10.0 * (255.0 * 255.0 / mean).log10() } else { 0.0 }
-}
-
-/// Every picture that ffmpeg shows of a file, damaged as it may be: its time in µs, and its luma.
-fn decoded(file: &Path, input: &[&str]) -> Vec<(i64, Vec<u8>)> {
-    let raw = tempfile::NamedTempFile::new().expect("a file");
-    let filter = format!("scale={}:{},format=gray", SIZE.0, SIZE.1);
-    let times = framemd5(file, input, &["-vf", &filter, "-f", "rawvideo", &raw.path().display().to_string()]);
-    let raw = std::fs::read(&raw).unwrap_or_default();
-    let pictures = raw.chunks_exact(SIZE.0 * SIZE.1).map(<[u8]>::to_vec);
-    times.into_iter().map(|(time, _)| time).zip(pictures).collect()
-}
-
-/// The coded pictures of a file, by time: a hash of each.
-fn packets(file: &Path) -> Vec<(i64, String)> {
-    let mut packets = framemd5(file, &[], &["-c", "copy", "-f", "null", "-"]);
-    packets.sort();
-    packets
-}
-
-/// Runs ffmpeg on a file to make an output of `options`, and tells the times of what it wrote, in µs, with hashes.
-fn framemd5(file: &Path, input: &[&str], options: &[&str]) -> Vec<(i64, String)> {
-    let times = tempfile::NamedTempFile::new().expect("a file");
-    let copied: &[&str] = if options[0] == "-c" { &["-c", "copy"] } else { &[] };
-    let usual = ["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "1:1000000"];
-    let usual = if copied.is_empty() { &usual[..] } else { &usual[..2] };
-    let _ = Command::new(ffmpeg())
-        .args(["-nostdin", "-y", "-v", "quiet", "-max_pixels", "35389440", "-noautorotate"])
-        .args(input)
-        .args(["-f", "mov", "-i"])
-        .arg(file)
-        .args(usual)
-        .args(options)
-        .args(usual)
-        .args(copied)
-        .args(["-f", "framemd5"])
-        .arg(times.path())
-        .stdin(Stdio::null())
-        .status()
-        .expect("our ffmpeg runs");
-    let times = std::fs::read_to_string(&times).unwrap_or_default();
-    let base = times.lines().find_map(|line| line.strip_prefix("#tb 0: ")?.split_once('/'));
-    let base: Option<(i64, i64)> = base.and_then(|(one, other)| Some((one.parse().ok()?, other.parse().ok()?)));
-    let (ticks, per) = base.unwrap_or((1, 1));
-    let line = |line: &str| {
-        let mut columns = line.split(',').map(str::trim);
-        let time: i64 = columns.nth(2)?.parse().ok()?;
-        Some((time * ticks * 1_000_000 / per, columns.next_back()?.to_owned()))
-    };
-    times.lines().filter(|line| !line.starts_with('#')).filter_map(line).collect()
+    let original = folder.path().join("original.mp4");
+    std::fs::write(&original, &case.original).expect("written");
+    compare(&shown, &damaged, &original, gaps > 0).map(Some)
 }
 
 /// Two recordings: `moov` in front, and behind with B-frames.
@@ -193,10 +105,11 @@ async fn cut_at_any_hundredth() {
     let of = |original: Vec<u8>, percent: usize| Case {
         what: format!("cut at {percent} %"),
         bytes: original[..original.len() * percent / 100].to_vec(),
+        original,
     };
     let cases = (0..100).step_by(every).flat_map(|percent| originals().map(|original| of(original, percent)));
     let (all, clips) = serve(cases.collect()).await;
-    println!("{all} cut recordings: {clips} clips, the others FATAL_ERROR");
+    println!("{all} cut recordings: {} clips, the others FATAL_ERROR", clips.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +119,8 @@ async fn bytes_flipped() {
     let originals = originals();
     let case = |seed: u64| {
         let mut dice = Dice(seed);
-        let mut bytes = originals[dice.below(2)].clone();
+        let original = originals[dice.below(2)].clone();
+        let mut bytes = original.clone();
         let (at, size) = top_box(&bytes, [*b"moov", *b"mdat"][dice.below(2)]);
         let (at, burst) = (at + dice.below(size), [1, 1, 8, 256][dice.below(4)]);
         let end = bytes.len().min(at + burst);
@@ -215,10 +129,13 @@ async fn bytes_flipped() {
         }
         let what =
             format!("{burst} bytes from {at} on; again: FAULTS_SEED={seed} cargo test --locked --test faults flipped");
-        Case { what, bytes }
+        Case { what, bytes, original }
     };
     let (all, clips) = serve((first..first + count).map(case).collect()).await;
-    println!("{all} recordings with flipped bytes, seeds {first} to {}: {clips} clips", first + count - 1);
+    let (last, made, not_judged) = (first + count - 1, clips.len(), clips.iter().sum::<usize>());
+    println!(
+        "{all} recordings with flipped bytes, seeds {first} to {last}: {made} clips, {not_judged} pictures not judged"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,9 +168,53 @@ async fn something_else_named_like_a_recording() {
         ("8192 by 8192", huge),
         ("a Matroska file", std::fs::read(matroska()).expect("drawn")),
     ];
-    let case = |(what, bytes): (&str, Vec<u8>)| Case { what: what.to_owned(), bytes };
+    let case = |(what, bytes): (&str, Vec<u8>)| Case { what: what.to_owned(), bytes, original: front.clone() };
     let (all, clips) = serve(cases.into_iter().map(case).collect()).await;
-    println!("{all} other things: {clips} clips, the others FATAL_ERROR");
+    println!("{all} other things: {} clips, the others FATAL_ERROR", clips.len());
+}
+
+/// What ffmpeg opens is watched: files of its own folder, what the system tells of itself, and no socket ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn ffmpeg_opens_nothing_but_its_work_files() {
+    let watched = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    if !watched.is_ok_and(|status| status.success()) {
+        println!("not tried: this machine lets nobody watch a process");
+        return;
+    }
+    let in_place = |folder: &Path| {
+        let path = folder.join("ffmpeg");
+        let (log, real) = (folder.join("opened"), ffmpeg());
+        let watch = "/usr/bin/strace -ff -qq -e signal=none -e trace=open,openat,openat2,creat,unlink,rename,%network";
+        let script = format!("#!/bin/sh\nexec {watch} -o {} {} \"$@\"\n", log.display(), real.display());
+        std::fs::write(&path, script).expect("written");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("made runnable");
+        path
+    };
+    let mut worker = Worker::with_ffmpeg(Fixture::get().await, in_place).await;
+    let [front, _] = originals();
+    let (mdat, size) = top_box(&front, *b"mdat");
+    let mut damaged = front.clone();
+    damaged[mdat + size / 3..mdat + size / 3 + 512].fill(0xFF);
+    for bytes in [front.clone(), damaged] {
+        let case = Case { what: String::new(), bytes, original: front.clone() };
+        one(&mut worker, &case).await.expect("a clip, or a clear failure");
+    }
+    let own = worker.folder.path().join("scratch").display().to_string();
+    let mut opened = 0;
+    for entry in std::fs::read_dir(worker.folder.path()).expect("readable").flatten() {
+        if !entry.file_name().to_string_lossy().starts_with("opened") {
+            continue;
+        }
+        for line in std::fs::read_to_string(entry.path()).expect("readable").lines() {
+            let path = line.split('"').nth(1).unwrap_or_default();
+            let system = path.starts_with("/proc/") || path.starts_with("/sys/devices/system/");
+            let allowed = line.starts_with("exec") || line.starts_with('+') || path.starts_with(&own) || system;
+            assert!(allowed, "ffmpeg: {line}");
+            opened += usize::from(path.starts_with(&own));
+        }
+    }
+    println!("{opened} times ffmpeg opened a file, each of its own folder");
+    assert!(opened > 0);
 }
 
 fn huge_picture() -> PathBuf {

@@ -17,6 +17,7 @@ mod footage;
 mod function;
 mod hostile;
 mod http;
+mod likeness;
 mod pressure;
 mod queue;
 mod random;

@@ -20,8 +20,9 @@ const KEPT: Duration = Duration::from_secs(2);
 /// A delivery in which a call hangs gets this much more, and every further one twice as much: the machine may be busy.
 const SHORT: Duration = Duration::from_millis(600);
 const LONG: Duration = Duration::from_secs(62);
-/// How often a message is delivered before it goes to the dead-letter queue.
-const MOST_RECEIVES: u32 = 8;
+/// How often a message is delivered before it goes to the dead-letter queue: often enough for five faults that last, each
+/// met by deliveries that are too short.
+const MOST_RECEIVES: u32 = 16;
 
 /// What came of a schedule.
 #[derive(Debug, Default)]
@@ -132,7 +133,7 @@ impl Worker {
         };
         let hangs = schedule.plan.iter().any(|planned| planned.call >= calls && planned.fault.takes_time());
         let within =
-            if hangs || nth == 0 && schedule.ffmpeg == Some("hang") { KEPT + SHORT * (1 << nth) } else { LONG };
+            if hangs || nth == 0 && schedule.ffmpeg == Some("hang") { KEPT + SHORT * (1 << nth.min(5)) } else { LONG };
         let broken = self.folder.path().join("ffmpeg-fault");
         if let Some(how) = schedule.ffmpeg.filter(|_| nth == 0) {
             std::fs::write(&broken, format!("{how}\n")).expect("written");

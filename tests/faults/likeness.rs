@@ -1,0 +1,111 @@
+//! Whether a clip shows what a full decode of its recording shows, damaged as that may be.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::footage::ffmpeg;
+use crate::hostile::SPAN;
+
+const SIZE: (usize, usize) = (320, 180);
+/// Pictures from one IDR to the next.
+pub const GROUP: usize = 60;
+/// Pictures of the clip are those of the recording: what is copied exactly, what is encoded to within that, in dB.
+const LIKENESS: f64 = 38.0;
+
+/// Compares the clip's pictures with those that a full decode of the recording shows in the span. Where the clip has
+/// gaps it shows fewer of them, from the first on. Tells how many could not be compared.
+///
+/// What a decoder makes of a damaged picture, and of those that refer to it, is its own affair: ffmpeg by one thread and
+/// by two do not agree, nor from the start and from the last IDR picture. Of a group of pictures that differs from its
+/// `original`, what was copied must be the recording's bit for bit; what was encoded can't be judged.
+pub fn compare(clip: &Path, recording: &Path, original: &Path, gaps: bool) -> Result<usize, String> {
+    let (shown, all) = (decoded(clip), decoded(recording));
+    let (copied, held) = (packets(clip), packets(recording));
+    let damaged = damaged_groups(&held, &packets(original));
+    let wanted = wanted(&all);
+    if shown.len() != wanted.len() && !gaps {
+        return Err(format!("{} pictures, of {} that a full decode shows", shown.len(), wanted.len()));
+    }
+    let mut not_judged = 0;
+    for (index, (_, picture)) in shown.iter().enumerate().take(wanted.len()) {
+        let at = wanted.start + index;
+        let likeness = psnr(picture, &all[at].1);
+        let is_copy = copied.get(index).zip(held.get(at)).is_some_and(|(copied, held)| copied.1 == held.1);
+        if likeness < LIKENESS && !is_copy {
+            if !damaged.contains(&(at / GROUP)) {
+                return Err(format!("picture {index} is no copy, and like a full decode's to {likeness:.1} dB only"));
+            }
+            not_judged += 1;
+        }
+    }
+    Ok(not_judged)
+}
+
+/// The groups of pictures in which a recording differs from what it was; none if it has other pictures altogether.
+fn damaged_groups(held: &[(i64, String)], original: &[(i64, String)]) -> BTreeSet<usize> {
+    let differs = |index: &usize| held[*index].1 != original[*index].1;
+    let alike = held.len() == original.len();
+    (0..held.len()).filter(|index| alike && differs(index)).map(|index| index / GROUP).collect()
+}
+
+/// Which of a recording's pictures are in the span.
+fn wanted<T>(all: &[(i64, T)]) -> std::ops::Range<usize> {
+    let first = all.first().map_or(0, |(time, _)| *time);
+    let at = |ms: i64| all.partition_point(|(time, _)| time - first < ms * 1000);
+    at(SPAN.0)..at(SPAN.1)
+}
+
+fn psnr(one: &[u8], other: &[u8]) -> f64 {
+    let squares: f64 = one.iter().zip(other).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum();
+    let mean = squares / f64::from(u32::try_from(one.len()).expect("a small picture"));
+    if one.len() == other.len() { 10.0 * (255.0 * 255.0 / mean).log10() } else { 0.0 }
+}
+
+/// Every picture that ffmpeg shows of a file, damaged as it may be: its time in µs, and its luma.
+fn decoded(file: &Path) -> Vec<(i64, Vec<u8>)> {
+    let raw = tempfile::NamedTempFile::new().expect("a file");
+    let filter = format!("scale={}:{},format=gray", SIZE.0, SIZE.1);
+    let times = framemd5(file, &["-vf", &filter, "-f", "rawvideo", &raw.path().display().to_string()]);
+    let raw = std::fs::read(&raw).unwrap_or_default();
+    let pictures = raw.chunks_exact(SIZE.0 * SIZE.1).map(<[u8]>::to_vec);
+    times.into_iter().map(|(time, _)| time).zip(pictures).collect()
+}
+
+/// The coded pictures of a file, by time: a hash of each.
+fn packets(file: &Path) -> Vec<(i64, String)> {
+    let mut packets = framemd5(file, &["-c", "copy", "-f", "null", "-"]);
+    packets.sort();
+    packets
+}
+
+/// Runs ffmpeg on a file to make an output of `options`, and tells the times of what it wrote, in µs, with hashes.
+fn framemd5(file: &Path, options: &[&str]) -> Vec<(i64, String)> {
+    let times = tempfile::NamedTempFile::new().expect("a file");
+    let copied: &[&str] = if options[0] == "-c" { &["-c", "copy"] } else { &[] };
+    let usual = ["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "1:1000000"];
+    let usual = if copied.is_empty() { &usual[..] } else { &usual[..2] };
+    let _ = Command::new(ffmpeg())
+        .args(["-nostdin", "-y", "-v", "quiet", "-max_pixels", "35389440", "-noautorotate"])
+        .args(["-f", "mov", "-i"])
+        .arg(file)
+        .args(usual)
+        .args(options)
+        .args(usual)
+        .args(copied)
+        .args(["-f", "framemd5"])
+        .arg(times.path())
+        .stdin(Stdio::null())
+        .status()
+        .expect("our ffmpeg runs");
+    let times = std::fs::read_to_string(&times).unwrap_or_default();
+    let base = times.lines().find_map(|line| line.strip_prefix("#tb 0: ")?.split_once('/'));
+    let base: Option<(i64, i64)> = base.and_then(|(one, other)| Some((one.parse().ok()?, other.parse().ok()?)));
+    let (ticks, per) = base.unwrap_or((1, 1));
+    let line = |line: &str| {
+        let mut columns = line.split(',').map(str::trim);
+        let time: i64 = columns.nth(2)?.parse().ok()?;
+        Some((time * ticks * 1_000_000 / per, columns.next_back()?.to_owned()))
+    };
+    times.lines().filter(|line| !line.starts_with('#')).filter_map(line).collect()
+}
