@@ -1,5 +1,6 @@
 """What the stack is made of."""
 
+import json
 import re
 import subprocess
 import sys
@@ -91,6 +92,21 @@ def test_alarms_watch_dead_letters_age_errors_and_fatal_errors_and_the_dashboard
     assert {"Name": "Status", "Value": "FATAL_ERROR"} in fatal["Dimensions"]
     [dashboard] = of_type("AWS::CloudWatch::Dashboard").values()
     assert all(metric in dashboard["DashboardBody"]["Fn::Sub"] for metric in watched)
+
+
+def test_the_dashboard_shows_the_metrics_that_the_function_writes() -> None:
+    [dashboard] = of_type("AWS::CloudWatch::Dashboard").values()
+    body = json.loads(re.sub(r"\$\{[^}]*\}", "x", dashboard["DashboardBody"]["Fn::Sub"]))
+    metrics = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
+    shown = {metric[1] for metric in metrics if metric[0] == "CamerasServiceGenerateClip"}
+    # README's table of metrics: tests/it/telemetry.rs reads them as CloudWatch does
+    rows = re.findall(r"^\| (`.*`) \| (?:Count|Milliseconds|Bytes) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    written = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert shown <= written
+    # of the stages those that take time
+    assert {name for name in written - shown if not name.endswith("Duration")} == set()
+    statuses = {metric[5] for metric in metrics if metric[1] == "Requests" and len(metric) > 5}
+    assert statuses >= set(re.findall(r"=> \"([A-Z_]+)\",", (ROOT / "src/verdict.rs").read_text())) | {"FAILED"}
 
 
 def test_the_role_may_do_what_the_code_does_on_one_thing_each() -> None:
