@@ -59,8 +59,10 @@ def running(options: Options) -> Iterator[Stack]:
         environment = _function_environment(described, scratch / "function")
         if options.function_zip:
             local_aws.create_function(aws_url, options.function_zip, environment, described.queue_arn)
-        for recording in options.recordings:
+        progress = console.Progress(f"putting {len(options.recordings)} recordings into the bucket")
+        for number, recording in enumerate(options.recordings, 1):
             local_aws.put_recording(aws_url, recording)
+            progress.show(number / len(options.recordings))
         # From here on others find the stack; they stop finding it before any part of it goes.
         parts.callback(options.env_file.unlink, missing_ok=True)
         _write_env_file(options.env_file, _function_environment(described, scratch / "invoked"), aws_url)
