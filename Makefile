@@ -100,6 +100,7 @@ lint: installed ## checks form and style of everything
 	shellcheck $(SHELL_SCRIPTS)
 	ruff check scripts tests
 	ruff format --check scripts tests
+	python scripts/readme_test.py --contents
 fixlint: installed ## mends what can be mended by itself
 	cargo fmt
 	cargo clippy --locked --all-targets --fix --allow-dirty --allow-staged
