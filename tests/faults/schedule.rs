@@ -137,3 +137,18 @@ pub async fn run_all(
     assert!(wrong.is_empty(), "{} of {count} schedules:\n{}", wrong.len(), wrong.join("\n"));
     befell
 }
+
+/// What a person types, `make test-faults`, says in the environment what is read here.
+#[test]
+fn make_says_what_is_read_here() {
+    let make = std::process::Command::new("make")
+        .args(["--no-print-directory", "--dry-run", "test-faults", "MINUTES=7"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("MAKEFLAGS")
+        .output()
+        .expect("make");
+    let recipe = String::from_utf8_lossy(&make.stdout).into_owned();
+    for said in ["FUNCTION_BINARY=", "FAULTS_ALL=1", "FAULTS_MINUTES=7", "cargo test --locked --test faults"] {
+        assert!(recipe.contains(said), "{said} is not in {recipe}");
+    }
+}
