@@ -202,7 +202,7 @@ async fn settle(
         };
         for segment in plan.segments.iter().chain([&shown]) {
             let index = segment.recording;
-            tokio::task::block_in_place(|| evidence[index].gather(segment, &fetched[index]))?;
+            evidence[index].gather(segment, &fetched[index])?;
             if attempt + 1 == PATIENCE {
                 evidence[index].entries.trust_only_what_was_seen();
             }
@@ -250,7 +250,7 @@ async fn cut(
         pieces.push(match &segment.how {
             How::Copy { .. } => {
                 let evidence = &evidence[segment.recording];
-                tokio::task::block_in_place(|| assembly::copied(segment, fetched, evidence, &folder.join("samples")))?
+                assembly::copied(segment, fetched, evidence, &folder.join("samples"))?
             }
             How::Encode { decode, .. } => {
                 let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
@@ -273,7 +273,7 @@ async fn cut(
         files.extend(&made);
     }
     let path = folder.join("clip.mp4");
-    let write = async { tokio::task::block_in_place(|| splice::write(&path, &tracks, &files)) };
+    let write = async { splice::write(&path, &tracks, &files) };
     trace.stage(Stage::Splice, write).await?;
     let claim = proof::Claim { path: &path, plan, tracks: &tracks, files: &files, recordings: fetched };
     trace.stage(Stage::Proof, proof::check(ffmpeg, claim, folder, deadline)).await?;

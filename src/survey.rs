@@ -131,7 +131,11 @@ async fn tracks(store: &Store, version: &Version, mut window: Vec<u8>, deadline:
             let missing = wanted.start + bytes.len() as u64;
             let ahead = version.length.min(wanted.end.max(missing + READ_AHEAD));
             bytes.extend(store.read(version, missing..ahead, deadline).await?);
-            (from, window) = (wanted.start, bytes.clone());
+            if length as u64 <= READ_AHEAD {
+                (from, window) = (wanted.start, bytes.clone());
+            } else {
+                (from, window) = (wanted.end, bytes.split_off(length)); // a large box is not kept twice
+            }
         }
         bytes.truncate(length);
         index.take(bytes).map_err(unusable)?;

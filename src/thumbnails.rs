@@ -34,8 +34,7 @@ pub async fn render(
 ) -> Result<Vec<Thumbnail>, Error> {
     let unusable = |reason: String| Error::unusable(&fetched.object, reason);
     let input = folder.join("poster.mp4");
-    let excerpted = || write_excerpt(fetched.video, &fetched.file, excerpt, ANY_RATE, &input);
-    let rank = tokio::task::block_in_place(excerpted)?.start;
+    let rank = write_excerpt(fetched.video, &fetched.file, excerpt, ANY_RATE, &input)?.start;
     let frame = Frame::of(fetched.video).map_err(|reason| unusable(reason.to_owned()))?;
     let orientation = Orientation::of(&fetched.video.matrix);
     let orientation = orientation.ok_or_else(|| unusable("turned by no multiple of 90°".to_owned()))?;

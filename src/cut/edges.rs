@@ -96,8 +96,7 @@ pub async fn encode(
 ) -> Result<Movie, Error> {
     let unusable = |reason: String| Error::unusable(&fetched.object, reason);
     let (input, output) = (folder.join("excerpt.mp4"), folder.join("encoded.mp4"));
-    let ranks =
-        tokio::task::block_in_place(|| write_excerpt(fetched.video, &fetched.file, excerpt, picture.rate, &input))?;
+    let ranks = write_excerpt(fetched.video, &fetched.file, excerpt, picture.rate, &input)?;
     let filters = format!(
         "trim=start_pts={}:end_pts={},settb=1/{},setpts=N{}",
         ranks.start,
@@ -115,7 +114,7 @@ pub async fn encode(
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(url(&output));
     ffmpeg.run(command, &fetched.object, deadline).await?;
-    let encoded = tokio::task::block_in_place(|| reopen(&output)).map_err(unusable)?;
+    let encoded = reopen(&output).map_err(unusable)?;
     let table = &encoded.video.table;
     let in_order = (0..).zip(&table.frames).all(|(index, &frame)| frame == index);
     let one_by_one =

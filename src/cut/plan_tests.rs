@@ -7,7 +7,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::footage::nal::Entry;
-use crate::footage::samples::{Packet, Sample};
+use crate::footage::samples::{Building, Packet, Sample};
 
 const TOLERANCE_US: i64 = 500_000;
 
@@ -80,19 +80,19 @@ prop_compose! {
             times.push(times[frame] + i64::from(step * durations[frame]));
         }
         let mut dts = 0;
-        let packets: Vec<Packet> = decode.iter().enumerate().map(|(sample, &(frame, entry))| {
+        let mut table = Building::default();
+        for (sample, &(frame, entry)) in decode.iter().enumerate() {
             let duration = u32::try_from(times[sample + 1] - times[sample]).expect("short");
             let pts = times[frame] + shift * i64::from(step);
-            let packet = Packet {
+            table.push(Packet {
                 offset: sample as u64 * 100, size: 100, sync: entry != Entry::None || frame % 29 == 3, dts, duration,
                 composition_offset: pts - dts,
-            };
+            });
             dts += i64::from(duration);
-            packet
-        }).collect();
+        }
         let first_shown = times[hidden.min(frames - 1)] + shift * i64::from(step);
         let shown = if hidden > 0 { first_shown..i64::MAX } else { i64::MIN..i64::MAX };
-        let table = SampleTable::of(&packets, timescale, None, &shown).expect("a table");
+        let table = table.finish(timescale, None, &shown).expect("a table");
         let truth = decode.iter().map(|&(_, entry)| entry).collect();
         Recording { table, truth, starts: Timestamp::from_us(starts) }
     }

@@ -55,7 +55,7 @@ struct Decode<'a> {
 /// Unusable, with what differs.
 pub async fn check(ffmpeg: &Ffmpeg, claim: Claim<'_>, folder: &Path, deadline: Deadline) -> Result<(), Error> {
     let Claim { plan, recordings, .. } = claim;
-    let clip = tokio::task::block_in_place(|| on_disk(claim)).map_err(differs)?;
+    let clip = on_disk(claim).map_err(differs)?;
     let segments = placed(&plan.segments);
     let windows = windows(&segments, &clip.video);
     let mut decodes: Vec<Decode<'_>> = Vec::new();
@@ -195,7 +195,7 @@ async fn pictures(
     let (movie, hashes) = (path.with_extension("mp4"), path.with_extension("framehash"));
     let Decode { video, file, samples } = decode;
     let excerpt = Excerpt { frames: 0..1, decode: samples.clone() };
-    tokio::task::block_in_place(|| write_excerpt(video, file, &excerpt, ANY_RATE, &movie))?;
+    write_excerpt(video, file, &excerpt, ANY_RATE, &movie)?;
     let mut command = ffmpeg.reading(&[&movie]);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
     command.args(["-hash", "murmur3"]).output(url(&hashes)); // MD5 would take twice as long as the decoding

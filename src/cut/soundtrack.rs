@@ -159,7 +159,7 @@ impl Workshop<'_> {
         track.end_pts = track.samples.last().map_or(1, |last| last.pts + 1).max(end);
         let path = self.folder.join(format!("sound-{index}.mp4"));
         let spliced = [Spliced { track, places }];
-        tokio::task::block_in_place(|| splice::write(&path, &spliced, &[&fetched.file]))?;
+        splice::write(&path, &spliced, &[&fetched.file])?;
         Ok((path, heard.at - rescaled(first, sound.timescale, rate)))
     }
 
@@ -181,11 +181,8 @@ impl Workshop<'_> {
             .args(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
             .output(url(output));
         self.ffmpeg.run(command, "clip.mp4", self.deadline).await?;
-        let read = || {
-            let (index, file) = indexed(output)?;
-            Ok::<_, String>(Made { sound: index.sound()?, file })
-        };
-        tokio::task::block_in_place(read).map_err(unusable)
+        let (index, file) = indexed(output).map_err(unusable)?;
+        Ok(Made { sound: index.sound().map_err(unusable)?, file })
     }
 }
 

@@ -8,14 +8,19 @@ use crate::footage::samples::{MOST_SAMPLES, Packet};
 /// `tr_flags` that give each sample of a run bytes of its own: duration, size, flags, composition offset (8.8.8).
 const PER_SAMPLE: u32 = 0x0f00;
 
-/// All samples of the track, in decode order.
+/// Gives all samples of the track to `take`, in decode order.
 ///
 /// # Errors
-/// Says what can't be read. Claims are checked before anything is allocated for them.
-pub fn packets(moov: &MoovBox, moofs: &[(u64, Vec<u8>)], track_id: u32) -> Result<Vec<Packet>, String> {
+/// Says what can't be read, or as `take` does. Claims are checked before anything is allocated for them.
+pub fn packets(
+    moov: &MoovBox,
+    moofs: &[(u64, Vec<u8>)],
+    track_id: u32,
+    mut take: impl FnMut(Packet) -> Result<(), String>,
+) -> Result<(), String> {
     let trexes = moov.mvex_box.as_ref().map_or(&[][..], |mvex| &mvex.trex_boxes);
     let trex = trexes.iter().find(|trex| trex.track_id == track_id).ok_or("no trex box for the track")?;
-    let mut packets: Vec<Packet> = Vec::new();
+    let mut count = 0;
     let mut decode_time = 0;
     for (at, bytes) in moofs {
         check_claims(bytes)?;
@@ -31,9 +36,10 @@ pub fn packets(moov: &MoovBox, moofs: &[(u64, Vec<u8>)], track_id: u32) -> Resul
             for trun in &traf.trun_boxes {
                 let read = run.read(trun, &mut data)?;
                 if ours {
-                    packets.extend(read);
+                    count += read.len();
+                    read.into_iter().try_for_each(&mut take)?;
                 }
-                if packets.len() > MOST_SAMPLES as usize {
+                if count > MOST_SAMPLES as usize {
                     return Err(format!("more than {MOST_SAMPLES} samples"));
                 }
             }
@@ -43,7 +49,7 @@ pub fn packets(moov: &MoovBox, moofs: &[(u64, Vec<u8>)], track_id: u32) -> Resul
             }
         }
     }
-    Ok(packets)
+    Ok(())
 }
 
 /// What `data_offset` counts from (8.8.7).

@@ -109,11 +109,11 @@ impl SampleTable {
     }
 }
 
-/// The packets of a track, in decode order, from its sample table.
+/// Gives the packets of a track to `take`, in decode order, from its sample table.
 ///
 /// # Errors
-/// Says what can't be read. Claims are checked before anything is allocated for them.
-pub fn packets(stbl: &StblBox) -> Result<Vec<Packet>, String> {
+/// Says what can't be read, or as `take` does. Claims are checked before anything is allocated for them.
+pub fn packets(stbl: &StblBox, mut take: impl FnMut(Packet) -> Result<(), String>) -> Result<(), String> {
     let claimed = match &stbl.stsz_box {
         StszBox::Fixed { sample_count, .. } => *sample_count,
         StszBox::Variable { entry_sizes } => u32::try_from(entry_sizes.len()).unwrap_or(u32::MAX),
@@ -122,40 +122,39 @@ pub fn packets(stbl: &StblBox) -> Result<Vec<Packet>, String> {
         return Err(format!("stsz: {claimed} samples"));
     }
     if claimed == 0 {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let table = SampleTableAccessor::new(stbl).map_err(|error| format!("stbl: {error}"))?;
     let durations = stbl.stts_box.entries.iter().flat_map(|run| repeat(run.sample_count, run.sample_delta));
     let offsets = stbl.ctts_box.iter().flat_map(|ctts| &ctts.entries);
     let offsets = offsets.flat_map(|run| repeat(run.sample_count, run.sample_offset)).chain(std::iter::repeat(0));
     let mut dts = 0;
-    let mut packets = Vec::with_capacity(claimed as usize);
     for ((sample, duration), composition_offset) in table.samples().zip(durations).zip(offsets) {
         let (offset, size, sync) = (sample.data_offset(), sample.data_size(), sample.is_sync_sample());
-        packets.push(Packet { offset, size, sync, dts, duration, composition_offset });
+        take(Packet { offset, size, sync, dts, duration, composition_offset })?;
         dts += i64::from(duration); // at most 2³² times 2 million
     }
-    Ok(packets)
+    Ok(())
 }
 
-/// Insists that packets lie inside a file of `object_length` bytes and last no longer than a recording can.
-///
-/// # Errors
-/// Names the first that doesn't.
-pub fn check(packets: &[Packet], timescale: u32, object_length: u64) -> Result<(), String> {
-    let longest = i64::try_from(LONGEST_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);
-    for (number, packet) in packets.iter().enumerate() {
-        let Packet { offset, size, dts, composition_offset, .. } = *packet;
+impl Packet {
+    /// Insists that it lies inside a file of `object_length` bytes and comes no later than a recording can last.
+    ///
+    /// # Errors
+    /// Says how it doesn't.
+    pub fn check(&self, timescale: u32, object_length: u64) -> Result<(), String> {
+        let Self { offset, size, dts, composition_offset, .. } = *self;
         let inside = offset.checked_add(u64::from(size)).is_some_and(|end| end <= object_length);
         if size == 0 || !inside {
-            return Err(format!("sample {number} of {size} bytes at {offset} in a file of {object_length}"));
+            return Err(format!("a sample of {size} bytes at {offset} in a file of {object_length}"));
         }
+        let longest = i64::try_from(LONGEST_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);
         let pts = dts.checked_add(composition_offset);
         if !(0..=longest).contains(&dts) || pts.is_none_or(|pts| pts.checked_abs().is_none_or(|pts| pts > longest)) {
-            return Err(format!("sample {number} at a time beyond {LONGEST_DAYS} days"));
+            return Err(format!("the sample at {offset} comes at a time beyond {LONGEST_DAYS} days"));
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// `std::iter::repeat_n` takes a `usize`; `count` has been checked against the number of samples.
@@ -163,18 +162,30 @@ fn repeat<T: Copy>(count: u32, value: T) -> impl Iterator<Item = T> {
     std::iter::repeat_n(value, count as usize)
 }
 
-impl SampleTable {
-    /// The table of a video's packets, which have been checked. `stated_end` is when the last frame's time is over,
-    /// where the file says so; what isn't within `shown` is hidden by an edit list.
+/// A table that is being built of a video's packets.
+#[derive(Clone, Debug, Default)]
+pub struct Building {
+    samples: Vec<Sample>,
+    /// When the first is decoded, and when the last has been.
+    decoded: Option<(i64, i64)>,
+}
+
+impl Building {
+    /// Adds the next packet in decode order, which has been checked.
+    pub fn push(&mut self, packet: Packet) {
+        let Packet { offset, size, sync, dts, duration, composition_offset } = packet;
+        self.samples.push(Sample { offset, size, sync, pts: dts + composition_offset });
+        let first = self.decoded.map_or(dts, |(first, _)| first);
+        self.decoded = Some((first, dts + i64::from(duration)));
+    }
+
+    /// The table. `stated_end` is when the last frame's time is over, where the file says so; what isn't within `shown`
+    /// is hidden by an edit list.
     ///
     /// # Errors
     /// If no frame is shown, or two at the same time.
-    pub fn of(packets: &[Packet], timescale: u32, stated_end: Option<i64>, shown: &Range<i64>) -> Result<Self, String> {
-        let of = |packet: &Packet| {
-            let Packet { offset, size, sync, dts, composition_offset, .. } = *packet;
-            Sample { offset, size, sync, pts: dts + composition_offset }
-        };
-        let samples: Vec<Sample> = packets.iter().map(of).collect();
+    pub fn finish(self, timescale: u32, stated_end: Option<i64>, shown: &Range<i64>) -> Result<SampleTable, String> {
+        let Self { samples, decoded } = self;
         let is_shown = |(_, sample): &(u32, &Sample)| shown.contains(&sample.pts);
         let mut frames: Vec<u32> = (0..).zip(&samples).filter(is_shown).map(|(index, _)| index).collect();
         frames.sort_by_key(|&index| samples[index as usize].pts);
@@ -182,15 +193,15 @@ impl SampleTable {
         if frames.windows(2).any(|pair| pts(pair[0]) == pts(pair[1])) {
             return Err("ctts: two frames at the same time".to_owned());
         }
-        let (Some(first), Some(last), Some(_)) = (packets.first(), packets.last(), frames.first()) else {
+        let (Some((first, end)), Some(_)) = (decoded, frames.first()) else {
             return Err("no frame is shown".to_owned());
         };
         // durations belong to decode times: only their sum says how long the last frame shown lasts, unless `cslg` does
         let (earliest, latest) =
             samples.iter().fold((i64::MAX, i64::MIN), |(a, b), sample| (a.min(sample.pts), b.max(sample.pts)));
-        let natural = (earliest + last.dts - first.dts + i64::from(last.duration)).max(latest + 1);
+        let natural = (earliest + end - first).max(latest + 1);
         let end_pts = stated_end.filter(|&end| end > latest).unwrap_or(natural).min(shown.end);
-        Ok(Self { timescale, samples, frames, end_pts })
+        Ok(SampleTable { timescale, samples, frames, end_pts })
     }
 }
 

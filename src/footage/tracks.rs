@@ -8,7 +8,7 @@ use shiguredo_mp4::{BoxType, Decode};
 
 use crate::footage::fragments;
 use crate::footage::parameter_sets::fill_in;
-use crate::footage::samples::{self, Packet, SampleTable};
+use crate::footage::samples::{self, Building, Packet, SampleTable};
 use crate::footage::sound::{Sound, SoundPacket};
 use crate::time::rescaled;
 
@@ -42,11 +42,12 @@ impl Tracks {
         let file = File { moov, moofs, object_length };
         let track = file.track(*b"vide").ok_or("no video track")?;
         let timescale = track.mdia_box.mdhd_box.timescale.get();
-        let packets = file.packets(track)?;
+        let mut table = Building::default();
+        file.packets(track, |packet| table.push(packet))?;
         let edit = Edit::read(track.edts_box.as_ref(), timescale, moov.mvhd_box.timescale.get())?;
         let cslg = track.mdia_box.minf_box.stbl_box.cslg_box.as_ref().filter(|_| moofs.is_empty());
         let stated_end = cslg.map(|cslg| cslg.composition_end_time);
-        let table = SampleTable::of(&packets, timescale, stated_end, &edit.shown)?;
+        let table = table.finish(timescale, stated_end, &edit.shown)?;
         let starts = edit.movie_time(table.first_pts());
         let sound = file.sound((starts, timescale));
         Ok(Self { video: Video { table, entry: entry(track)?, matrix: track.tkhd_box.matrix }, sound })
@@ -75,31 +76,37 @@ impl File<'_> {
         self.moov.trak_boxes.iter().find(|track| track.mdia_box.hdlr_box.handler_type == handler)
     }
 
-    fn packets(&self, track: &TrakBox) -> Result<Vec<Packet>, String> {
-        let mut packets = samples::packets(&track.mdia_box.minf_box.stbl_box)?;
+    /// Gives the packets of a track to `take`, each checked.
+    fn packets(&self, track: &TrakBox, mut take: impl FnMut(Packet)) -> Result<(), String> {
+        let timescale = track.mdia_box.mdhd_box.timescale.get();
+        let mut checked = |packet: Packet| {
+            packet.check(timescale, self.object_length)?;
+            take(packet);
+            Ok(())
+        };
+        samples::packets(&track.mdia_box.minf_box.stbl_box, &mut checked)?;
         if self.moov.mvex_box.is_some() {
-            packets.extend(fragments::packets(self.moov, self.moofs, track.tkhd_box.track_id)?);
+            fragments::packets(self.moov, self.moofs, track.tkhd_box.track_id, checked)?;
         }
-        samples::check(&packets, track.mdia_box.mdhd_box.timescale.get(), self.object_length)?;
-        Ok(packets)
+        Ok(())
     }
 
     /// The sound, where the first frame is shown at `starts` of the movie, in ticks and ticks a second.
     fn sound(&self, starts: (i64, u32)) -> Result<Sound, String> {
         let track = self.track(*b"soun").ok_or("no sound track")?;
         let timescale = track.mdia_box.mdhd_box.timescale.get();
-        let packets = self.packets(track)?;
         let edit = Edit::read(track.edts_box.as_ref(), timescale, self.moov.mvhd_box.timescale.get())?;
         let starts = rescaled(starts.0, starts.1, timescale);
         let at = |dts: i64| edit.movie_time(dts).saturating_sub(starts);
-        let last = packets.last().ok_or("no packet of sound")?;
-        let packet = |packet: &Packet| SoundPacket { offset: packet.offset, size: packet.size, at: at(packet.dts) };
-        Ok(Sound {
-            timescale,
-            packets: packets.iter().map(packet).collect(),
-            end: at(last.dts).saturating_add(i64::from(last.duration)),
-            entry: entry(track)?,
-        })
+        let (mut packets, mut end) = (Vec::new(), 0);
+        self.packets(track, |Packet { offset, size, dts, duration, .. }| {
+            packets.push(SoundPacket { offset, size, at: at(dts) });
+            end = at(dts).saturating_add(i64::from(duration));
+        })?;
+        if packets.is_empty() {
+            return Err("no packet of sound".to_owned());
+        }
+        Ok(Sound { timescale, packets, end, entry: entry(track)? })
     }
 }
 
