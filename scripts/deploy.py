@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 import console
 import create_test_event
 import package
 import runtime_api
 import target
 from lambda_function import LambdaFunction, Release
-from target import Target
+from target import AWS_ERRORS, Target
 
 # Lambda sets these itself, and refuses them; the region only says where to deploy to.
 RESERVED = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -83,7 +81,7 @@ def deploy(to: Target, options: Options) -> None:
             console.say(f"version {version} is published; a test event goes to it")
             _test(function, version, options.event, variables)
             function.serve(version)
-    except (RuntimeError, BotoCoreError, ClientError) as error:
+    except (RuntimeError, *AWS_ERRORS) as error:
         raise RuntimeError(
             f"{error} -- not deployed: {to.name} serves as before; mend this, then deploy again"
         ) from error

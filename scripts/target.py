@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
@@ -28,6 +29,10 @@ ALIAS = "live"
 ANSWER_SECONDS = 910
 # In the samples these are made up; everything else there may be meant.
 ADDRESSES = ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL", "AWS_SNS_TOPIC", "AWS_SQS_QUEUE", "AWS_SQS_QUEUE_URL")
+
+
+# Whatever AWS refuses, or what keeps one from asking it.
+AWS_ERRORS = (Boto3Error, BotoCoreError, ClientError)
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def one_line_errors() -> Iterator[None]:
             yield
         except (NoCredentialsError, PartialCredentialsError):
             raise RuntimeError("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its like") from None
-        except (BotoCoreError, ClientError) as error:
+        except AWS_ERRORS as error:
             raise RuntimeError(re.sub(r"\s+", " ", str(error))) from None
 
 

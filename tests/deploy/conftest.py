@@ -1,8 +1,10 @@
 """What these tests run against: the packages as built, a ministack of their own, and a camera API that can be held."""
 
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import local_aws
 import package
@@ -49,3 +51,14 @@ def cloud(packages: None, tmp_path: Path) -> Iterator[Cloud]:
 @pytest.fixture
 def system(cloud: Cloud, camera_api: CameraApi, recording: bytes) -> System:
     return System(cloud, camera_api, recording)
+
+
+@pytest.fixture
+def other_function(packages: None, tmp_path: Path) -> SimpleNamespace:
+    """A package with other code: the same, but for a few bytes behind its end."""
+    with zipfile.ZipFile(package.FUNCTION_ZIP) as zipped:
+        (tmp_path / "bootstrap").write_bytes(zipped.read("bootstrap") + b"another")
+    (tmp_path / "bootstrap").chmod(0o755)
+    other = tmp_path / package.FUNCTION_ZIP.name
+    package.pack(other, {"bootstrap": tmp_path / "bootstrap"}, 1 << 30)
+    return SimpleNamespace(zip=other, sha256=package.sha256(other))

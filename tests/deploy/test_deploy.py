@@ -6,22 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import package
-import pytest
 from stack import REGION
 
 from held_camera import CAMERA, START_MS
 from system import NAME, System, body
-
-
-@pytest.fixture
-def other_function(packages: None, tmp_path: Path) -> SimpleNamespace:
-    """A package with other code: the same, but for a few bytes behind its end."""
-    with zipfile.ZipFile(package.FUNCTION_ZIP) as zipped:
-        (tmp_path / "bootstrap").write_bytes(zipped.read("bootstrap") + b"another")
-    (tmp_path / "bootstrap").chmod(0o755)
-    other = tmp_path / package.FUNCTION_ZIP.name
-    package.pack(other, {"bootstrap": tmp_path / "bootstrap"}, 1 << 30)
-    return SimpleNamespace(zip=other, sha256=package.sha256(other))
 
 
 def test_a_message_to_the_stacks_queue_becomes_a_clip(system: System) -> None:
@@ -131,6 +119,7 @@ def test_the_function_that_is_there_already_serves_until_the_new_one_does_and_ca
         Handler="main.handle",
         Role=system.outputs["RoleArn"],
         Code={"ZipFile": old.read_bytes()},
+        Timeout=60,
         Environment={"Variables": {"CAM_SERVICES_URL": system.camera_api.url}},
     )
     trigger = functions.create_event_source_mapping(

@@ -1,0 +1,66 @@
+"""Whatever fails while a function is deployed, the old version serves on."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import deploy
+import pytest
+import stack
+import target
+from stack import REGION
+
+from system import System
+
+# All that a deployment asks of AWS once it has begun to change something, in the order in which it does.
+CALLS = [
+    "s3.PutObject",
+    "lambda.ListLayerVersions",
+    "lambda.GetLayerVersion",
+    "lambda.GetAlias",
+    "lambda.UpdateFunctionCode",
+    "lambda.GetFunction",
+    "lambda.UpdateFunctionConfiguration",
+    "lambda.PublishVersion",
+    "lambda.Invoke",
+    "lambda.UpdateAlias",
+]
+
+
+def refuse(**_: object) -> tuple[SimpleNamespace, dict]:
+    """What a person gets who lacks a permission, in place of the call."""
+    return SimpleNamespace(status_code=403), {"Error": {"Code": "AccessDeniedException", "Message": "not you"}}
+
+
+def test_whichever_call_is_refused_the_old_version_serves(
+    system: System, other_function: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.deploy(THUMBNAIL_SIZES="64")
+    before = system.live()
+    variables = Path(system.cloud.write_env_file(system.variables | {"THUMBNAIL_SIZES": "64 32"}))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", system.cloud.url)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(stack.ACCESS_KEY, stack.ACCESS_KEY, region_name=REGION))
+    events = boto3.DEFAULT_SESSION.events
+    to = target.find(SimpleNamespace(env="sandbox", function_name=""))
+    options = deploy.Options("x86_64", variables, None, "", other_function.zip, build=False, yes=False)
+
+    calls: list[str] = []
+
+    def note(model: Any, **_: object) -> None:  # noqa: ANN401
+        calls.append(f"{model.service_model.service_name}.{model.name}")
+
+    events.register("before-call", note)
+    for call in CALLS:
+        events.register(f"before-call.{call}", refuse)
+        with pytest.raises(RuntimeError, match=r"AccessDenied.*not you -- not deployed: .* serves as before"):
+            deploy.deploy(to, options)
+        events.unregister(f"before-call.{call}", refuse)
+        assert system.live() == before, f"{call} was refused"
+    system.ask("meanwhile")
+    assert system.served("meanwhile")["thumbnail"]["sizes"] == [64]
+
+    deploy.deploy(to, options)
+    assert system.live()["CodeSha256"] == other_function.sha256
+    looks = {"lambda.GetFunctionConfiguration", "cloudformation.DescribeStacks", "lambda.ListEventSourceMappings"}
+    assert set(calls) - looks == set(CALLS), "each of them was refused once"
