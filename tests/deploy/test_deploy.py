@@ -120,6 +120,7 @@ def test_the_function_that_is_there_already_serves_until_the_new_one_does_and_ca
         Role=system.outputs["RoleArn"],
         Code={"ZipFile": old.read_bytes()},
         Timeout=60,
+        MemorySize=1024,
         Environment={"Variables": {"CAM_SERVICES_URL": system.camera_api.url}},
     )
     trigger = functions.create_event_source_mapping(
