@@ -10,10 +10,10 @@ hush=(--quiet)
 [[ $quiet || ! -t 1 ]] || hush=()
 
 # ffmpeg and the font only draw footage; the function runs its own ffmpeg, which nasm to pkg-config build. Chromium plays
-# the tests' clips.
+# the tests' clips; util-linux-extra has fincore, which tells what is in the page cache.
 packages=(
   ca-certificates chromium chromium-driver ffmpeg fonts-dejavu-core python3-venv shellcheck strace unzip
-  dpkg-dev gcc libc6-dev make nasm pkg-config
+  binutils dpkg-dev gcc libc6-dev make nasm pkg-config util-linux-extra
 )
 
 say() { printf '%s\n' "$*"; }
