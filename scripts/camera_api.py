@@ -94,6 +94,9 @@ def serving(server: CameraApi) -> Iterator[CameraApi]:
 class _Handler(BaseHTTPRequestHandler):
     server: CameraApi
     protocol_version = "HTTP/1.1"
+    # An answer leaves at once and whole: in two parts the second would wait 40 ms for the first's acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
