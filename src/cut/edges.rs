@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::fetch::Fetched;
 use crate::ffmpeg::{Ffmpeg, url};
 use crate::footage::index::Index;
-use crate::footage::samples::Sample as Source;
 use crate::footage::sound::Sound;
 use crate::footage::tracks::{Tracks, Video};
 
@@ -42,9 +41,18 @@ pub struct Movie {
     pub file: File,
 }
 
-/// Writes the samples of `excerpt` into a movie at `path`, where each frame's time is its rank: rank r is shown at tick r
-/// of `rate` a second. So a frame is known to ffmpeg by its number, exactly, whatever the recording's times are. Returns
-/// the ranks of the wanted frames.
+/// Some samples of a movie, in decode order.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The movie's frames.
+    pub video: &'a Video,
+    /// Its file.
+    pub file: &'a File,
+    /// The samples.
+    pub samples: Range<usize>,
+}
+
+/// Writes the samples of `excerpt` into a movie at `path`, as [`write_runs`] does. Returns the ranks of the wanted frames.
 ///
 /// # Errors
 /// As [`splice::write`].
@@ -55,31 +63,46 @@ pub fn write_excerpt(
     rate: u32,
     path: &Path,
 ) -> Result<Range<usize>, Error> {
-    let table = &video.table;
-    let samples = &table.samples[excerpt.decode.clone()];
-    let mut by_time: Vec<usize> = (0..samples.len()).collect();
-    by_time.sort_by_key(|&index| samples[index].pts);
-    let mut ranks = vec![0; samples.len()];
-    for (rank, &index) in (0..).zip(&by_time) {
-        ranks[index] = rank;
+    let run = Run { video, file, samples: excerpt.decode.clone() };
+    write_runs(std::slice::from_ref(&run), rate, path)?;
+    let first_pts = video.table.frame(excerpt.frames.start).pts;
+    let first = video.table.samples[run.samples].iter().filter(|sample| sample.pts < first_pts).count();
+    Ok(first..first + excerpt.frames.len())
+}
+
+/// Writes `runs`, which have one sample entry, into a movie at `path`, one behind the other. Each frame's time is its rank:
+/// rank r is shown at tick r of `rate` a second. So a frame is known to ffmpeg by its number, exactly, whatever its own
+/// movie's times are.
+///
+/// # Errors
+/// As [`splice::write`].
+pub fn write_runs(runs: &[Run<'_>], rate: u32, path: &Path) -> Result<(), Error> {
+    let Some(Run { video, .. }) = runs.first() else { return Ok(()) };
+    let (mut samples, mut places) = (Vec::new(), Vec::new());
+    let mut before = 0;
+    for (file, run) in runs.iter().enumerate() {
+        let source = &run.video.table.samples[run.samples.clone()];
+        let mut by_time: Vec<usize> = (0..source.len()).collect();
+        by_time.sort_by_key(|&index| source[index].pts);
+        let mut ranks = vec![0; source.len()];
+        for (rank, &index) in (before..).zip(&by_time) {
+            ranks[index] = rank;
+        }
+        for (index, (sample, &rank)) in source.iter().zip(&ranks).enumerate() {
+            samples.push(Sample { size: sample.size, pts: rank, sync: sample.sync || index == 0 });
+            places.push(Place { file, offset: sample.offset });
+        }
+        before += i64::try_from(source.len()).unwrap_or(i64::MAX);
     }
-    let first_pts = table.frame(excerpt.frames.start).pts;
-    let first = samples.iter().filter(|sample| sample.pts < first_pts).count();
-    let sample = |(index, sample): (usize, &Source)| Sample {
-        size: sample.size,
-        pts: ranks[index],
-        sync: sample.sync || index == 0,
-    };
     let track = Track {
         entry: video.entry.clone(),
         matrix: video.matrix,
         timescale: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
-        samples: samples.iter().enumerate().map(sample).collect(),
-        end_pts: i64::try_from(samples.len()).unwrap_or(i64::MAX),
+        samples,
+        end_pts: before,
     };
-    let places = samples.iter().map(|sample| Place { file: 0, offset: sample.offset }).collect();
-    splice::write(path, &[Spliced { track, places }], &[file])?;
-    Ok(first..first + excerpt.frames.len())
+    let files: Vec<&File> = runs.iter().map(|run| run.file).collect();
+    splice::write(path, &[Spliced { track, places }], &files)
 }
 
 /// Encodes the frames of `excerpt` as `picture`. Visually lossless, no B-frames, the same bytes on every machine.

@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join3;
 use shiguredo_mp4::boxes::SampleEntry;
 
-use crate::cut::edges::{ANY_RATE, Excerpt, Movie, reopen, write_excerpt};
+use crate::cut::edges::{ANY_RATE, Movie, Run, reopen, write_runs};
 use crate::cut::plan::Plan;
 use crate::cut::segments::{How, Segment};
 use crate::cut::splice::Spliced;
@@ -24,8 +24,6 @@ use crate::footage::tracks::Video;
 /// Pictures of a copied run that are decoded after a joint. The first is an IDR picture: if it and those after it come
 /// out right, its parameter sets were found and what came before was let go.
 const AFTER_JOINT: usize = 8;
-/// Decoders at once: one a core.
-const PARALLEL: usize = 2;
 
 /// A clip that is to be proven, and what it was made of.
 #[derive(Clone, Copy, Debug)]
@@ -42,27 +40,19 @@ pub struct Claim<'a> {
     pub recordings: &'a [Fetched<'a>],
 }
 
-/// Samples of a movie that are decoded, and the file they come from.
-struct Decode<'a> {
-    video: &'a Video,
-    file: &'a File,
-    samples: Range<usize>,
-}
-
 /// Proves `claim`, with scratch files in `folder`.
 ///
 /// # Errors
 /// Unusable, with what differs.
 pub async fn check(ffmpeg: &Ffmpeg, claim: Claim<'_>, folder: &Path, deadline: Deadline) -> Result<(), Error> {
     let Claim { plan, recordings, .. } = claim;
-    let clip = on_disk(claim).map_err(differs)?;
+    let clip = frames_on_disk(claim).map_err(differs)?;
     let segments = placed(&plan.segments);
-    let windows = windows(&segments, &clip.video);
-    let mut decodes: Vec<Decode<'_>> = Vec::new();
-    let mut pairs: Vec<(usize, Range<usize>, usize)> = Vec::new(); // clip decode, pictures of it, recording decode
-    for window in windows {
-        let whole = decodes.len();
-        decodes.push(Decode { video: &clip.video, file: &clip.file, samples: window.clone() });
+    // of the clip, and what of it is copied as it is in the recordings: one sample entry, or it were not copied
+    let (mut of_clip, mut of_recordings) = (Vec::new(), Vec::new());
+    let mut copied: Vec<Range<usize>> = Vec::new(); // pictures of the former that are those of the latter
+    let mut before = 0;
+    for window in windows(&segments, &clip.video) {
         for (segment, at) in &segments {
             let How::Copy { samples } = &segment.how else { continue };
             let shared = at.start.max(window.start)..at.end.min(window.end);
@@ -71,23 +61,22 @@ pub async fn check(ffmpeg: &Ffmpeg, claim: Claim<'_>, folder: &Path, deadline: D
             }
             let fetched = &recordings[segment.recording];
             let from = samples.start + shared.start - at.start;
-            pairs.push((whole, shared.start - window.start..shared.end - window.start, decodes.len()));
-            decodes.push(Decode { video: fetched.video, file: &fetched.file, samples: from..from + shared.len() });
+            copied.push(before + shared.start - window.start..before + shared.end - window.start);
+            of_recordings.push(Run { video: fetched.video, file: &fetched.file, samples: from..from + shared.len() });
         }
+        before += window.len();
+        of_clip.push(Run { video: &clip.video, file: &clip.file, samples: window });
     }
-    let mut decoding = Vec::with_capacity(decodes.len());
-    for (index, decode) in decodes.iter().enumerate() {
-        decoding.push(pictures(ffmpeg, decode, folder.join(format!("proof-{index}")), deadline));
-    }
-    let decoded: Vec<Vec<String>> = stream::iter(decoding).buffered(PARALLEL).try_collect().await?;
-    for (decode, pictures) in decodes.iter().zip(&decoded) {
-        if pictures.len() != decode.samples.len() {
-            return Err(differs(format!("{} of {} pictures at a joint decode", pictures.len(), decode.samples.len())));
-        }
-    }
-    match pairs.into_iter().find(|(clip, part, recording)| decoded[*clip][part.clone()] != decoded[*recording]) {
-        None => Ok(()),
-        Some(_) => Err(differs("copied pictures decode to others than in their recording".to_owned())),
+    let (shown, original, ()) = try_join3(
+        pictures(ffmpeg, &of_clip, folder.join("proof-clip"), deadline),
+        pictures(ffmpeg, &of_recordings, folder.join("proof-recordings"), deadline),
+        async { tracks_on_disk(claim, &clip).map_err(differs) },
+    )
+    .await?;
+    if copied.into_iter().flat_map(|part| &shown[part]).eq(&original) {
+        Ok(())
+    } else {
+        Err(differs("copied pictures decode to others than in their recording".to_owned()))
     }
 }
 
@@ -95,16 +84,22 @@ fn differs(reason: String) -> Error {
     Error::unusable("clip.mp4", reason)
 }
 
-/// Reopens the clip and compares its tables with the plan and its bytes with their sources.
-fn on_disk(claim: Claim<'_>) -> Result<Movie, String> {
-    let Claim { path, plan, tracks, files, .. } = claim;
+/// Reopens the clip and compares the times of its frames with the plan.
+fn frames_on_disk(claim: Claim<'_>) -> Result<Movie, String> {
+    let Claim { path, plan, .. } = claim;
     let clip = reopen(path)?;
     let table = &clip.video.table;
     let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();
     if times != plan.times || table.end_pts != plan.end || table.timescale != plan.timescale {
         return Err(format!("{} frames, not at the times of the {} planned", times.len(), plan.times.len()));
     }
-    let samples = table.samples.iter().map(|sample| (sample.offset, sample.size));
+    Ok(clip)
+}
+
+/// Compares the tracks of the reopened clip with what was spliced.
+fn tracks_on_disk(claim: Claim<'_>, clip: &Movie) -> Result<(), String> {
+    let Claim { tracks, files, .. } = claim;
+    let samples = clip.video.table.samples.iter().map(|sample| (sample.offset, sample.size));
     let mut there: Vec<(&SampleEntry, Vec<(u64, u32)>)> = vec![(&clip.video.entry, samples.collect())];
     if let Ok(sound) = &clip.sound {
         let in_time = (0..).step_by(PACKET as usize).zip(&sound.packets).all(|(at, packet)| packet.at == at);
@@ -122,7 +117,7 @@ fn on_disk(claim: Claim<'_>) -> Result<Movie, String> {
         }
         same_bytes(&clip.file, &samples, spliced, files)?;
     }
-    Ok(clip)
+    Ok(())
 }
 
 /// Compares samples, given by place and size, with those that they were copied from.
@@ -185,22 +180,24 @@ fn windows(segments: &[(&Segment, Range<usize>)], clip: &Video) -> Vec<Range<usi
     joined
 }
 
-/// A hash of each picture, in the order in which they are shown.
-async fn pictures(
-    ffmpeg: &Ffmpeg,
-    decode: &Decode<'_>,
-    path: PathBuf,
-    deadline: Deadline,
-) -> Result<Vec<String>, Error> {
+/// A hash of each picture of all `runs`, in the order in which they are shown.
+async fn pictures(ffmpeg: &Ffmpeg, runs: &[Run<'_>], path: PathBuf, deadline: Deadline) -> Result<Vec<String>, Error> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
     let (movie, hashes) = (path.with_extension("mp4"), path.with_extension("framehash"));
-    let Decode { video, file, samples } = decode;
-    let excerpt = Excerpt { frames: 0..1, decode: samples.clone() };
-    write_excerpt(video, file, &excerpt, ANY_RATE, &movie)?;
+    write_runs(runs, ANY_RATE, &movie)?;
     let mut command = ffmpeg.reading(&[&movie]);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
     command.args(["-hash", "murmur3"]).output(url(&hashes)); // MD5 would take twice as long as the decoding
     ffmpeg.run(command, "clip.mp4", deadline).await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    Ok(lines.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect())
+    let pictures: Vec<String> =
+        lines.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect();
+    let samples: usize = runs.iter().map(|run| run.samples.len()).sum();
+    if pictures.len() != samples {
+        return Err(differs(format!("{} of {samples} pictures at its joints decode", pictures.len())));
+    }
+    Ok(pictures)
 }
