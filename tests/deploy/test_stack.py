@@ -49,6 +49,7 @@ def test_addresses_of_a_sample_are_refused_but_on_this_machine(system: System) -
 def test_a_stack_is_updated_where_it_differs_and_leaves_alone_what_serves(system: System) -> None:
     system.deploy(THUMBNAIL_SIZES="64 48")
     before = system.live()
+    assert "nothing to change" in system.cloud.run("create_stack.py")
     topic = system.outputs["TopicArn"]
     said = system.cloud.run("create_stack.py", "--alarm-topic", topic)
     assert "update complete" in said
