@@ -32,9 +32,14 @@ pub enum Ended {
 
 struct Invocation {
     event: String,
-    deadline_ms: u128,
+    within: Duration,
+    /// Told once the function has taken it: its time begins then, however long the start took.
+    begun: oneshot::Sender<Instant>,
     ended: oneshot::Sender<Ended>,
 }
+
+/// No start takes longer.
+const LONGEST_START: Duration = Duration::from_mins(1);
 
 /// A process of the function. Killed when dropped.
 pub struct Function {
@@ -92,14 +97,17 @@ impl Function {
 
     /// Invokes it with `event`; what it has to answer within is told to it, and kept to.
     pub async fn invoke(&mut self, event: &Value, within: Duration) -> Ended {
+        let (begun, begins) = oneshot::channel();
         let (ended, answer) = oneshot::channel();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        let deadline_ms = (now + within).as_millis();
-        let until = Instant::now() + within;
-        let invocation = Invocation { event: event.to_string(), deadline_ms, ended };
+        let invocation = Invocation { event: event.to_string(), within, begun, ended };
         if self.events.send(invocation).await.is_err() {
             return Ended::Died;
         }
+        let begun = tokio::select! {
+            begun = tokio::time::timeout(LONGEST_START, begins) => begun.expect("it starts"),
+            _ = self.child.wait() => return Ended::Died,
+        };
+        let Ok(until) = begun.map(|begun| begun + within) else { return Ended::Died };
         tokio::select! {
             biased;
             answer = answer => answer.unwrap_or(Ended::Died),
@@ -139,9 +147,12 @@ async fn runtime_api(connection: TcpStream, invocations: Arc<Invocations>) {
         let answer = if request.path().ends_with("/invocation/next") {
             let Some(invocation) = events.lock().await.recv().await else { return };
             *under_way.lock().await = Some(invocation.ended);
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+            let deadline_ms = (now + invocation.within).as_millis();
+            let _ = invocation.begun.send(Instant::now());
             let mut next = Message::answer(200, invocation.event);
             next.set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
-            next.set("Lambda-Runtime-Deadline-Ms", &invocation.deadline_ms.to_string());
+            next.set("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string());
             next.set(
                 "Lambda-Runtime-Invoked-Function-Arn",
                 "arn:aws:lambda:us-west-1:000000000000:function:under-test",
