@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ import frame_number
 import instants
 import local
 import local_aws
+import package
 import runtime_api
 from bench_cases import EXTENSIONS, Case, Part, Recording
 from following import Request
@@ -70,7 +70,8 @@ class Stand:
         self._scratch = scratch
         self._pairs = pairs
         self._s3 = stack.client("s3")
-        self._bootstrap = _unpacked(local.FUNCTION_ZIP, scratch)
+        package.unpack(local.FUNCTION_ZIP, scratch)
+        self._bootstrap = scratch / "bootstrap"
         self._functions: dict[str, Function] = {}
         self._clips = 0
 
@@ -210,13 +211,6 @@ def _answered(function: Function, request: Request) -> Answer:
     if not answer.ok or answer.body["batchItemFailures"]:
         raise RuntimeError(f"the function failed: {answer.body}; its log: {answer.log}")
     return answer
-
-
-def _unpacked(package: Path, folder: Path) -> Path:
-    with zipfile.ZipFile(package) as archive:
-        bootstrap = Path(archive.extract("bootstrap", folder))
-    bootstrap.chmod(0o755)
-    return bootstrap
 
 
 def _own_cpu_ms() -> float:
