@@ -3,7 +3,6 @@
 Clip and thumbnails are in it as well, as data: one file can be opened, kept and sent, and works without a network.
 """
 
-import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +11,12 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-import instants
+import report_pieces as pieces
 import report_timeline
 
 PAGE = Path(__file__).with_name("report.html")
 # A request is over before its document is there.
 PATIENCE_SECONDS = 15
-TYPES = {".mp4": "video/mp4", ".png": "image/png", ".jpg": "image/jpeg"}
 TONES = {"CLIP_AVAILABLE": ("good", "✓"), "CLIP_PENDING": ("wait", "…")}
 MEANINGS = {
     "CLIP_PENDING": "Footage may still come: the message has been sent round again.",
@@ -30,6 +28,15 @@ MEANINGS = {
     "FAILED": "The record failed before anything could be said. The queue brings it back.",
 }
 
+# What a failure's kind means for the request: src/error.rs.
+KINDS = {
+    "IllFormed": "the message can't be understood and never will be",
+    "Refused": "the other side said no for good",
+    "Passing": "worth another try, so the queue brings it back",
+    "Absent": "it is not there yet",
+    "Changed": "it was replaced while it was read",
+    "Unusable": "no clip can be made of it",
+}
 LEGEND = (
     ("recordings", "recordings", "var(--recording)"),
     ("wanted", "wanted", "var(--wanted);outline:1px solid var(--copy)"),
@@ -103,19 +110,21 @@ def _told(tries: Sequence[dict], shown: Shown) -> dict[str, str]:
 def _summary(document: dict) -> str:
     clip, read = document["clip"], document["bytes"]
     if document["mode"] == "stored":
-        return f"The clip was stored already: announced again in {_ms(document['ms'])}, nothing rendered."
+        return f"The clip was stored already: announced again in {pieces.ms(document['ms'])}, nothing rendered."
     if document["status"] != "CLIP_AVAILABLE" or not clip:
         return MEANINGS.get(document["status"], "")
     share = (
-        f" of {_size(read['recordings'])} ({read['fetched'] / read['recordings']:.1%})" if read["recordings"] else ""
+        f" of {pieces.size(read['recordings'])} ({read['fetched'] / read['recordings']:.1%})"
+        if read["recordings"]
+        else ""
     )
     sound = {"copy": ", sound copied", "encode": ", sound encoded"}.get(document["sound"] or "", "")
-    gaps = f" {_count(len(document['gaps']), 'gap')} in the footage." if document["gaps"] else ""
+    gaps = f" {pieces.count(len(document['gaps']), 'gap')} in the footage." if document["gaps"] else ""
     return (
-        f"<strong>{clip['lengthUs'] / 1e6:.3f} s, {_count(clip['frames'], 'frame')}</strong>:"
+        f"<strong>{clip['lengthUs'] / 1e6:.3f} s, {pieces.count(clip['frames'], 'frame')}</strong>:"
         f" {clip['copied']:,} copied, {clip['encoded']:,} encoded{sound}."
-        f" Made in <strong>{_ms(document['ms'])}</strong>;"
-        f" read <strong>{_size(read['fetched'])}</strong>{share}.{gaps}"
+        f" Made in <strong>{pieces.ms(document['ms'])}</strong>;"
+        f" read <strong>{pieces.size(read['fetched'])}</strong>{share}.{gaps}"
     )
 
 
@@ -126,7 +135,7 @@ def _failure(failure: dict | None) -> str:
         ("Stage", failure["stage"]),
         ("Object", failure["object"]),
         ("Error", failure["error"]),
-        ("Kind", failure["kind"]),
+        ("Kind", f"{failure['kind']}: {KINDS.get(failure['kind'], '')}"),
     ]
     told = "".join(f"<dt>{name}</dt><dd><code>{escape(value)}</code></dd>" for name, value in rows)
     return (
@@ -139,17 +148,17 @@ def _look(shown: Shown, document: dict) -> str:
     if not shown.clip:
         return ""
     smallest = min(shown.thumbnails, default=None)
-    poster = f' poster="{_data(shown.thumbnails[smallest])}"' if smallest else ""
+    poster = f' poster="{pieces.data(shown.thumbnails[smallest])}"' if smallest else ""
     asked = document["request"]
     what = f"Clip {asked['clipId']} of camera {asked['cameraId']}"
     video = (
-        f'<video controls playsinline preload="auto" aria-label="{escape(what)}"{poster} src="{_data(shown.clip)}">'
-        "</video>"
+        f'<video controls playsinline preload="auto" aria-label="{escape(what)}"{poster}'
+        f' src="{pieces.data(shown.clip)}"></video>'
         f'<p class="quiet">{shown.clip.stat().st_size:,} bytes</p>'
     )
     pictures = "".join(
-        f'<li><img src="{_data(file)}" alt="Thumbnail {size} pixels wide: the frame at 25 % of the clip">'
-        f'<span class="quiet">{size} px · {_size(file.stat().st_size)}</span></li>'
+        f'<li><img src="{pieces.data(file)}" alt="Thumbnail {size} pixels wide: the frame at 25 % of the clip">'
+        f'<span class="quiet">{size} px · {pieces.size(file.stat().st_size)}</span></li>'
         for size, file in sorted(shown.thumbnails.items())
     )
     return (
@@ -162,10 +171,10 @@ def _request(asked: dict) -> str:
     length = asked["endTimestampInMs"] - asked["startTimestampInMs"]
     rows = [
         ("Camera", escape(asked["cameraId"])),
-        ("From", _instant(asked["startTimestampInMs"])),
-        ("To", _instant(asked["endTimestampInMs"])),
+        ("From", pieces.instant(asked["startTimestampInMs"])),
+        ("To", pieces.instant(asked["endTimestampInMs"])),
         ("Length", f"{length / 1000:.3f} s"),
-        ("Message sent", _instant(asked["sentTimestamp"])),
+        ("Message sent", pieces.instant(asked["sentTimestamp"])),
         ("Try", str(len(asked["retryTimestamps"]) + 1)),
     ]
     return "<dl>" + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
@@ -183,7 +192,7 @@ def _timeline(document: dict) -> str:
         f'{report_timeline.draw(document)}</div><ul class="legend">{legend}</ul>'
     )
     if segments:
-        drawn += _table(
+        drawn += pieces.table(
             "Segments of the clip, in order",
             ("In the clip", "Part", "Frames", "From", "To", "Recording", "Why encoded"),
             [_segment_row(document, index) for index in range(len(segments))],
@@ -202,8 +211,8 @@ def _segment_row(document: dict, index: int) -> list[str]:
         f'<button type="button" data-seek="{at:.6f}" title="Show the clip at this time">{at:.3f} s</button>',
         report_timeline.role(document["segments"], index),
         f"{segment['frames']:,}",
-        _clock(segment["startUs"]),
-        _clock(segment["endUs"]),
+        pieces.clock(segment["startUs"]),
+        pieces.clock(segment["endUs"]),
         escape(document["recordings"][segment["recording"]]["name"]),
         escape(segment["why"] or ""),
     ]
@@ -211,7 +220,7 @@ def _segment_row(document: dict, index: int) -> list[str]:
 
 def _bytes(read: dict) -> str:
     if not read["recordings"]:
-        return f"<p>{_count(read['fetched'], 'byte')}. No recording was opened.</p>"
+        return f"<p>{pieces.count(read['fetched'], 'byte')}. No recording was opened.</p>"
     whole = max(read["recordings"], read["fetched"])
     rows = [
         ("recordings", read["recordings"], "recordings", "the files' whole size"),
@@ -219,10 +228,17 @@ def _bytes(read: dict) -> str:
         ("needed", read["needed"], "", "footage in clip and thumbnails"),
     ]
     cells = [
-        (name, 0, 100 * size / whole, kind, f"{_size(size)} ({size / whole:.1%})", f"{name}: {size:,} bytes, {meaning}")
+        (
+            name,
+            0,
+            100 * size / whole,
+            kind,
+            f"{pieces.size(size)} ({size / whole:.1%})",
+            f"{name}: {size:,} bytes, {meaning}",
+        )
         for name, size, kind, meaning in rows
     ]
-    return _bars("Of the recordings, to scale", cells)
+    return pieces.bars("Of the recordings, to scale", cells)
 
 
 def _stages(document: dict) -> str:
@@ -233,40 +249,25 @@ def _stages(document: dict) -> str:
             100 * run["startMs"] / whole,
             100 * run["ms"] / whole,
             "" if run["ok"] else "failed",
-            _ms(run["ms"]) + ("" if run["ok"] else " failed"),
-            f"{run['stage']}: from {_ms(run['startMs'])} on, for {_ms(run['ms'])}",
+            pieces.ms(run["ms"]) + ("" if run["ok"] else " failed"),
+            f"{run['stage']}: from {pieces.ms(run['startMs'])} on, for {pieces.ms(run['ms'])}",
         )
         for run in sorted(document["stages"], key=lambda run: run["startMs"])
     ]
-    return _bars(f"{_ms(document['ms'])} in all; from left to right as time went by", cells)
-
-
-def _bars(caption: str, cells: Sequence[tuple[str, float, float, str, str, str]]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td title="{escape(told)}"><span class="track" aria-hidden="true">'
-        f'<i class="{kind}" style="margin-left:{left:.3f}%;width:{width:.3f}%"></i></span></td>'
-        f'<td class="number">{figure}</td></tr>'
-        for name, left, width, kind, figure, told in cells
-    )
-    return f'<table class="bars"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
+    return pieces.bars(f"{pieces.ms(document['ms'])} in all; from left to right as time went by", cells)
 
 
 def _messages(tries: Sequence[dict]) -> str:
     told = []
     for number, document in enumerate(tries, 1):
         of_try = f", try {number}" if len(tries) > 1 else ""
-        told.append(_details(f"in · SQS · the request{of_try}", document["request"]))
+        told.append(pieces.details(f"in · SQS · the request{of_try}", document["request"]))
         for said in document["messages"]:
             what = said["content"].get("status", "the request, once more")
-            what = f"out · {said['to']}{of_try} · {what} · after {_ms(said['ms'])}"
+            what = f"out · {said['to']}{of_try} · {what} · after {pieces.ms(said['ms'])}"
             refused = f"<p class=bad>Refused: {escape(said['refused'])}</p>" if said["refused"] else ""
-            told.append(_details(what, said["content"], refused))
+            told.append(pieces.details(what, said["content"], refused))
     return "".join(told)
-
-
-def _details(summary: str, content: dict, more: str = "") -> str:
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    return f"<details><summary>{escape(summary)}</summary>{more}<pre tabindex=0>{escape(text)}</pre></details>"
 
 
 def _history(tries: Sequence[dict]) -> str:
@@ -275,49 +276,7 @@ def _history(tries: Sequence[dict]) -> str:
         failure = document["failure"]
         why = f": {escape(failure['stage'])}, {escape(failure['error'])}" if failure else ""
         lines.append(
-            f"<li>{_instant(document['startedMs'])}: <strong>{escape(document['status'])}</strong>"
-            f" after {_ms(document['ms'])}{why}</li>"
+            f"<li>{pieces.instant(document['startedMs'])}: <strong>{escape(document['status'])}</strong>"
+            f" after {pieces.ms(document['ms'])}{why}</li>"
         )
     return f'<ol class="history">{"".join(lines)}</ol>'
-
-
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[int]) -> str:
-    def kind(column: int) -> str:
-        return ' class="number"' if column in numbers else ""
-
-    head = "".join(f'<th scope="col"{kind(column)}>{name}</th>' for column, name in enumerate(heads))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind(column)}>{cell}</td>" for column, cell in enumerate(row)) + "</tr>" for row in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}"><table>'
-        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _instant(at_ms: int) -> str:
-    text = instants.rfc_3339(at_ms)
-    return f'<time datetime="{text}" data-local><span class="figure">{text[:10]} {text[11:-1]}</span> UTC</time>'
-
-
-def _clock(at_us: int) -> str:
-    return f'<span class="figure">{instants.rfc_3339(at_us // 1000)[11:-1]}</span>'
-
-
-def _data(file: Path) -> str:
-    return f"data:{TYPES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _ms(duration: float) -> str:
-    return f"{duration / 1000:.2f} s" if duration >= 1000 else f"{duration:.1f} ms"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} bytes"
