@@ -5,7 +5,7 @@
 #   layers/ffmpeg/build.sh [-q]     -q: one line at the start, one at the end
 #
 # A build is kept in the user's cache, so another clone of the project takes it from there.
-# ARCH=x86_64|arm64 must be the machine's own; DEBIAN_MIRROR is the mirror's base (default http://deb.debian.org).
+# ARCH=x86_64|arm64 must be the machine's own; DEBIAN_MIRROR is the mirror's base (default: the machine's own).
 set -euo pipefail
 export LC_ALL=C TZ=UTC
 unset CFLAGS CPPFLAGS LDFLAGS MAKEFLAGS # the result must not depend on the caller's
@@ -85,9 +85,13 @@ apt() {
     -o Dir::State="$sources/apt" -o Dir::State::status=/dev/null -o Dir::Cache="$sources/apt" "$@"
 }
 
+# The base of the mirror that this machine's own packages come from.
+# shellcheck disable=SC2016 # apt's own variables
+own_mirror() { apt-get indextargets --format '$(REPO_URI)' | sed -n 's,/debian/*$,,p' | head -n 1; }
+
 deb_src() { # suite, archive
   printf 'Types: deb-src\nURIs: %s/%s\nSuites: %s\nComponents: main\nSigned-By: %s\n\n' \
-    "${DEBIAN_MIRROR:-http://deb.debian.org}" "$2" "$1" "$keyring"
+    "${DEBIAN_MIRROR:-$(own_mirror)}" "$2" "$1" "$keyring"
 }
 
 # Brings the source packages up to date (apt skips what is there already) and lists them in `manifest`, with the
