@@ -146,7 +146,8 @@ class Stand:
                     clip_id = self._next_clip()
                     request = self._request(case, clip_id)
                     _answered(functions[case.extension], request)
-                    self._check_clip(case, request)
+                    if case.extension == "png":  # the thumbnails' format makes no other clip
+                        self._check_clip(case, request)
                     self._remove_clips()
                     peaks = [int(line) / 1024 for line in record.read_text().split()]
                     return Counted(
