@@ -56,7 +56,7 @@ impl Drop for Function {
 
 /// The binary under test: the one that `make` names, else the one that cargo has built for the tests.
 pub fn binary() -> PathBuf {
-    std::env::var_os("FUNCTION")
+    std::env::var_os("FUNCTION_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_cameras-service-generate-clip").into(), PathBuf::from)
 }
 
