@@ -302,3 +302,21 @@ proptest! {
         prop_assert!(fetched.windows(2).all(|pair| pair[0].end + hole < pair[1].start));
     }
 }
+
+#[test]
+fn a_plans_frames_are_found_counted_and_one_of_them_is_the_poster() {
+    let copy = Segment { recording: 3, frames: 5..12, how: How::Copy { samples: 5..12 } };
+    let encode = |why| Segment { recording: 1, frames: 2..6, how: How::Encode { decode: 0..6, why } };
+    let segments = vec![encode("for one reason"), copy, encode("for one reason")];
+    let times: Vec<i64> = (0..15).map(|frame| frame * 7).collect();
+    let plan = Plan { segments, timescale: 600, times, end: 112, sound: None };
+    let located: Vec<_> = (0..16).map(|frame| plan.locate(frame)).collect();
+    let expected = (2..6).map(|frame| Some((1, frame))).chain((5..12).map(|frame| Some((3, frame))));
+    let expected = expected.chain((2..6).map(|frame| Some((1, frame)))).chain([None]);
+    assert_eq!(located, expected.collect::<Vec<_>>());
+    assert_eq!(plan.counts(), (7, 8));
+    assert_eq!(plan.reasons(), "for one reason");
+    // a quarter of 112 is 28, when frame 4 begins; a tick earlier it is still frame 3
+    assert_eq!(plan.poster(), 4);
+    assert_eq!(Plan { end: 111, ..plan }.poster(), 3);
+}
