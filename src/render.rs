@@ -143,6 +143,7 @@ fn evidence(order: Order<'_>, main: usize) -> Vec<Evidence> {
         let copy = match &sets {
             _ if order.trim_mode == TrimMode::Encode => Err("TRIM_MODE=encode"),
             Err(why) => Err(*why),
+            Ok(_) if !opened.video.table.shifts.is_empty() => Err("an edit list of several edits"),
             Ok(_) if !alike => Err("other parameter sets, size or rotation than the main recording"),
             Ok(sets) if sets.free_id().is_none() => Err("no parameter set id is free"),
             Ok(_) => Ok(()),

@@ -61,7 +61,7 @@ impl Plan {
         let mut times: Vec<i64> = Vec::new();
         for segment in &segments {
             let table = sources[segment.recording].table;
-            times.extend(segment.frames.clone().map(|frame| clock.ticks(wall(segment, table.frame(frame).pts))));
+            times.extend(segment.frames.clone().map(|frame| clock.ticks(wall(segment, table.shown_at(frame)))));
         }
         let held_from_start = coverage.parts[0].span.start() > span.start()
             && coverage.gaps.first().is_none_or(|gap| gap.start() > span.start());
@@ -81,7 +81,7 @@ impl Plan {
         let held_to_end = !coverage.tail_gap(span) && shown_until < span.end();
         let end = if held_to_end { whole } else { natural.min(whole) };
         let end = end.max(times.last()? + 1);
-        let first = wall(&segments[0], sources[segments[0].recording].table.frame(segments[0].frames.start).pts);
+        let first = wall(&segments[0], sources[segments[0].recording].table.shown_at(segments[0].frames.start));
         let pictures = Pictures {
             clock,
             origin: if held_from_start { Wall::at(span.start()) } else { first },
@@ -164,7 +164,7 @@ fn segments(coverage: &Coverage, sources: &[Source<'_>]) -> Option<Vec<Segment>>
         let Source { starts, table, .. } = sources[part.recording];
         let frames = table.first_frame_at(part.span.start(), starts)..table.first_frame_at(part.span.end(), starts);
         if !frames.is_empty() {
-            segments.extend(of(part.recording, frames));
+            segments.extend(table.stretches(frames).flat_map(|frames| of(part.recording, frames)));
         }
     }
     if segments.is_empty() {

@@ -92,7 +92,7 @@ prop_compose! {
         }
         let first_shown = times[hidden.min(frames - 1)] + shift * i64::from(step);
         let shown = if hidden > 0 { first_shown..i64::MAX } else { i64::MIN..i64::MAX };
-        let table = table.finish(timescale, None, &shown).expect("a table");
+        let table = table.finish(timescale, None, &[(shown, 0)]).expect("a table");
         let truth = decode.iter().map(|&(_, entry)| entry).collect();
         Recording { table, truth, starts: Timestamp::from_us(starts) }
     }

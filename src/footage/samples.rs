@@ -55,6 +55,9 @@ pub struct SampleTable {
     pub frames: Vec<u32>,
     /// When the last frame's time is over.
     pub end_pts: i64,
+    /// Where an edit list puts stretches of the track one behind the other: from that frame on, how many ticks later than
+    /// its composition time a frame is shown. Empty for all but a few files.
+    pub shifts: Vec<(usize, i64)>,
 }
 
 impl SampleTable {
@@ -67,6 +70,21 @@ impl SampleTable {
         &self.samples[self.frames[frame] as usize]
     }
 
+    /// When frame number `frame` is shown, in the track's timescale.
+    #[must_use]
+    pub fn shown_at(&self, frame: usize) -> i64 {
+        let shift = self.shifts.iter().rev().find(|(from, _)| *from <= frame);
+        self.frame(frame).pts + shift.map_or(0, |(_, shift)| *shift)
+    }
+
+    /// Frames in stretches within which all that is shown between two of them lies between them in the track, too.
+    pub fn stretches(&self, frames: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let cuts = self.shifts.iter().map(|(from, _)| *from).filter(|cut| (frames.start + 1..frames.end).contains(cut));
+        let ends: Vec<usize> = cuts.chain([frames.end]).collect();
+        let starts: Vec<usize> = [frames.start].into_iter().chain(ends[..ends.len() - 1].iter().copied()).collect();
+        starts.into_iter().zip(ends).map(|(start, end)| start..end)
+    }
+
     /// When the first frame is shown: the instant that stands in the recording's name. A table has a frame at least.
     #[must_use]
     pub fn first_pts(&self) -> i64 {
@@ -76,13 +94,13 @@ impl SampleTable {
     /// When frame number `frame` stops being shown.
     #[must_use]
     pub fn frame_end(&self, frame: usize) -> i64 {
-        if frame + 1 < self.frames.len() { self.frame(frame + 1).pts } else { self.end_pts }
+        if frame + 1 < self.frames.len() { self.shown_at(frame + 1) } else { self.end_pts }
     }
 
     /// Frames a second, roughly: from the median distance of two, 1 to 240.
     #[must_use]
     pub fn rate(&self) -> u32 {
-        let mut distances: Vec<i64> = (0..self.frames.len()).map(|n| self.frame_end(n) - self.frame(n).pts).collect();
+        let mut distances: Vec<i64> = (0..self.frames.len()).map(|n| self.frame_end(n) - self.shown_at(n)).collect();
         let middle = distances.len() / 2;
         let (_, &mut median, _) = distances.select_nth_unstable(middle);
         let per_second = (i64::from(self.timescale) + median / 2) / median.max(1);
@@ -102,10 +120,17 @@ impl SampleTable {
     pub fn first_frame_at(&self, at: Timestamp, starts: Timestamp) -> usize {
         let first_pts = self.first_pts();
         let us = i128::from(at.as_us()) - i128::from(starts.as_us());
-        self.frames.partition_point(|&sample| {
-            let ticks = i128::from(self.samples[sample as usize].pts) - i128::from(first_pts);
+        let before = |frame: usize| {
+            let ticks = i128::from(self.shown_at(frame)) - i128::from(first_pts);
             ticks * 1_000_000 < us * i128::from(self.timescale)
-        })
+        };
+        // frames are numbered in the order in which they are shown
+        let (mut low, mut high) = (0, self.frames.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if before(middle) { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 }
 
@@ -179,29 +204,48 @@ impl Building {
         self.decoded = Some((first, dts + i64::from(duration)));
     }
 
-    /// The table. `stated_end` is when the last frame's time is over, where the file says so; what isn't within `shown`
-    /// is hidden by an edit list.
+    /// The table. `stated_end` is when the last frame's time is over, where the file says so. What isn't within one of
+    /// `shown` is hidden by an edit list; each comes with how much later it is shown than the first.
     ///
     /// # Errors
     /// If no frame is shown, or two at the same time.
-    pub fn finish(self, timescale: u32, stated_end: Option<i64>, shown: &Range<i64>) -> Result<SampleTable, String> {
+    pub fn finish(
+        self,
+        timescale: u32,
+        stated_end: Option<i64>,
+        shown: &[(Range<i64>, i64)],
+    ) -> Result<SampleTable, String> {
         let Self { samples, decoded } = self;
-        let is_shown = |(_, sample): &(u32, &Sample)| shown.contains(&sample.pts);
-        let mut frames: Vec<u32> = (0..).zip(&samples).filter(is_shown).map(|(index, _)| index).collect();
-        frames.sort_by_key(|&index| samples[index as usize].pts);
         let pts = |index: u32| samples[index as usize].pts;
-        if frames.windows(2).any(|pair| pts(pair[0]) == pts(pair[1])) {
-            return Err("ctts: two frames at the same time".to_owned());
+        let (mut frames, mut shifts) = (Vec::new(), Vec::new());
+        for (range, shift) in shown {
+            let from = frames.len();
+            let is_shown = |(_, sample): &(u32, &Sample)| range.contains(&sample.pts);
+            frames.extend((0_u32..).zip(&samples).filter(is_shown).map(|(index, _)| index));
+            frames[from..].sort_by_key(|&index| pts(index));
+            if frames[from..].windows(2).any(|pair| pts(pair[0]) == pts(pair[1])) {
+                return Err("ctts: two frames at the same time".to_owned());
+            }
+            if *shift != 0 {
+                shifts.push((from, *shift));
+            }
         }
-        let (Some((first, end)), Some(_)) = (decoded, frames.first()) else {
+        let (Some((first, end)), Some(_), Some((last, shift))) = (decoded, frames.first(), shown.last()) else {
             return Err("no frame is shown".to_owned());
         };
         // durations belong to decode times: only their sum says how long the last frame shown lasts, unless `cslg` does
         let (earliest, latest) =
             samples.iter().fold((i64::MAX, i64::MIN), |(a, b), sample| (a.min(sample.pts), b.max(sample.pts)));
         let natural = (earliest + end - first).max(latest + 1);
-        let end_pts = stated_end.filter(|&end| end > latest).unwrap_or(natural).min(shown.end);
-        Ok(SampleTable { timescale, samples, frames, end_pts })
+        let end_pts = stated_end.filter(|&end| end > latest).unwrap_or(natural).min(last.end).saturating_add(*shift);
+        let table = SampleTable { timescale, samples, frames, end_pts, shifts };
+        let count = table.frames.len();
+        if (1..count).any(|frame| table.shown_at(frame) <= table.shown_at(frame - 1))
+            || end_pts <= table.shown_at(count - 1)
+        {
+            return Err("elst: edits that overlap".to_owned());
+        }
+        Ok(table)
     }
 }
 
@@ -213,7 +257,7 @@ mod tests {
     fn table(timescale: u32, pts: &[i64], end_pts: i64) -> SampleTable {
         let samples = pts.iter().map(|&pts| Sample { offset: 0, size: 1, sync: true, pts }).collect::<Vec<_>>();
         let frames = (0..u32::try_from(pts.len()).expect("few")).collect();
-        SampleTable { timescale, samples, frames, end_pts }
+        SampleTable { timescale, samples, frames, end_pts, shifts: Vec::new() }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::footage::samples::{self, Building, Packet, SampleTable};
 use crate::footage::sound::{Sound, SoundPacket};
 use crate::time::rescaled;
 
+/// The most stretches that an edit list may put one behind the other: each takes a look at all samples.
+const MOST_EDITS: usize = 64;
+
 /// A video track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Video {
@@ -96,6 +99,9 @@ impl File<'_> {
         let track = self.track(*b"soun").ok_or("no sound track")?;
         let timescale = track.mdia_box.mdhd_box.timescale.get();
         let edit = Edit::read(track.edts_box.as_ref(), timescale, self.moov.mvhd_box.timescale.get())?;
+        if edit.shown.len() > 1 {
+            return Err("its edit list has several edits".to_owned());
+        }
         let starts = rescaled(starts.0, starts.1, timescale);
         let at = |dts: i64| edit.movie_time(dts).saturating_sub(starts);
         let (mut packets, mut end) = (Vec::new(), 0);
@@ -142,32 +148,46 @@ fn avc1(avc3: &UnknownBox) -> Result<SampleEntry, String> {
 
 /// What an edit list makes of a track (`elst`, section 8.6.6).
 struct Edit {
-    /// The composition times that are shown.
-    shown: Range<i64>,
-    /// By how much the track begins later in the movie.
-    delay: i64,
+    /// The composition times that are shown, one stretch behind the other, and how much later than the first stretch each
+    /// is shown; at least one.
+    shown: Vec<(Range<i64>, i64)>,
+    /// When composition time 0 would come in the movie, were all of it shown as the first stretch is.
+    offset: i64,
 }
 
 impl Edit {
     fn read(edts: Option<&EdtsBox>, timescale: u32, movie_timescale: u32) -> Result<Self, String> {
         let entries = edts.and_then(|edts| edts.elst_box.as_ref()).map_or(&[][..], |elst| &elst.entries);
         let ticks = |duration: u64| rescaled(i64::try_from(duration).unwrap_or(i64::MAX), movie_timescale, timescale);
-        let mut edits = entries.iter().skip_while(|entry| entry.media_time == -1);
-        let empty = entries.iter().take_while(|entry| entry.media_time == -1);
-        let delay = empty.fold(0, |delay: i64, entry| delay.saturating_add(ticks(entry.edit_duration)));
-        let Some(edit) = edits.next() else { return Ok(Self { shown: i64::MIN..i64::MAX, delay: 0 }) };
-        let plain = edit.media_rate.integer == 1 && edit.media_rate.fraction == 0 && edit.media_time >= 0;
-        if edits.next().is_some() || !plain {
-            return Err("elst: more than one plain edit".to_owned());
+        let (mut shown, mut offset, mut movie_time): (Vec<(Range<i64>, i64)>, i64, i64) = (Vec::new(), 0, 0);
+        for entry in entries {
+            let length = ticks(entry.edit_duration);
+            let media_time = entry.media_time;
+            if media_time != -1 {
+                if entry.media_rate.integer != 1 || entry.media_rate.fraction != 0 || media_time < 0 {
+                    return Err("elst: an edit of another rate".to_owned());
+                }
+                let later = movie_time.saturating_sub(media_time);
+                if shown.is_empty() {
+                    offset = later;
+                }
+                // 0 is "as long as there is", which is what fragmented files say
+                let until = Some(length).filter(|&length| length > 0).and_then(|length| media_time.checked_add(length));
+                shown.push((media_time..until.unwrap_or(i64::MAX), later.saturating_sub(offset)));
+            }
+            movie_time = movie_time.saturating_add(length);
         }
-        // 0 is "as long as there is", which is what fragmented files say
-        let length = Some(ticks(edit.edit_duration)).filter(|&length| length > 0);
-        let until = length.and_then(|length| edit.media_time.checked_add(length)).unwrap_or(i64::MAX);
-        Ok(Self { shown: edit.media_time..until, delay })
+        if shown.is_empty() {
+            shown.push((i64::MIN..i64::MAX, 0));
+        }
+        if shown.len() > MOST_EDITS {
+            return Err(format!("elst: {} edits", shown.len()));
+        }
+        Ok(Self { shown, offset })
     }
 
-    /// When a composition time comes in the movie. Without an edit the two are the same.
+    /// When a composition time of the first stretch comes in the movie. Without an edit the two are the same.
     fn movie_time(&self, time: i64) -> i64 {
-        time.saturating_sub(self.shown.start.max(0)).saturating_add(self.delay)
+        time.saturating_add(self.offset)
     }
 }

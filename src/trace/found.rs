@@ -81,7 +81,7 @@ fn piece(plan: &Plan, opened: &[Opened], segment: &Segment, before: &mut usize) 
         how,
         why,
         frames: frames.len(),
-        shows: Stretch { start_us: wall(table.frame(frames.start).pts), end_us: wall(table.frame_end(frames.end - 1)) },
+        shows: Stretch { start_us: wall(table.shown_at(frames.start)), end_us: wall(table.frame_end(frames.end - 1)) },
         in_clip: Stretch {
             start_us: clip_us(plan, plan.times[first]),
             end_us: clip_us(plan, plan.times.get(*before).copied().unwrap_or(plan.end)),

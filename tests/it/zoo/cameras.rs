@@ -295,7 +295,17 @@ fn arrangements() -> Vec<Camera> {
         let footage = numbered(&pyramid, n);
         Recording { make: Box::new(move || hiding(&footage.file())), at: i64::from(n) * 4333 }
     };
+    // 0.3 s left out at the start, 0.9 s in the middle; with B-frames ffmpeg itself would leave a hole between the two
+    let edited = |n: u32| {
+        let footage = numbered(&plain, n);
+        let make = move || surgery::edited(&footage.file(), [9..60, 87..150]);
+        Recording { make: Box::new(make), at: i64::from(n) * 3800 }
+    };
     vec![
+        Camera {
+            copies: Copies::None,
+            ..camera("edit-list-of-two-edits", (0..2).map(edited).collect(), &[(300, 3300), (1117, 1500), (3117, 6703)])
+        },
         two("overlap-of-0.7-s", 4300, &[(3117, 6703)]),
         two("hole-of-0.4-s", 5400, &[(3117, 6703)]),
         two("gap-of-7-s", 12_000, &[(3117, 13_703)]),

@@ -1,5 +1,6 @@
 //! Makes of an ordinary file what no muxer at hand writes. All files here end with their `moov` box, so it may grow.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use shiguredo_mp4::aux::SampleTableAccessor;
@@ -66,6 +67,24 @@ pub fn hiding(path: &Path, ticks: i64) -> PathBuf {
         };
         file.video().edts_box =
             Some(EdtsBox { elst_box: Some(ElstBox { entries: vec![entry] }), unknown_boxes: Vec::new() });
+        file.bytes()
+    })
+}
+
+/// With an edit list that shows two stretches, given in frames of 512 ticks, one behind the other.
+pub fn edited(path: &Path, stretches: [Range<u64>; 2]) -> PathBuf {
+    operated(path, "edited", |mut file| {
+        let composed_from =
+            file.video().edts_box.as_ref().and_then(|edts| Some(edts.elst_box.as_ref()?.entries[0].media_time));
+        let media_timescale = u64::from(file.video().mdia_box.mdhd_box.timescale.get());
+        let movie_timescale = u64::from(file.moov.mvhd_box.timescale.get());
+        let entry = |stretch: Range<u64>| ElstEntry {
+            edit_duration: (stretch.end - stretch.start) * 512 * movie_timescale / media_timescale,
+            media_time: composed_from.unwrap_or(0) + i64::try_from(stretch.start * 512).expect("small"),
+            media_rate: FixedPointNumber::new(1, 0),
+        };
+        let elst_box = Some(ElstBox { entries: stretches.map(entry).to_vec() });
+        file.video().edts_box = Some(EdtsBox { elst_box, unknown_boxes: Vec::new() });
         file.bytes()
     })
 }
