@@ -1,5 +1,6 @@
 //! Several faults in one schedule, by seed; kills at any instant; the same message twice.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,10 @@ async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
         seed += count;
         if began.elapsed() >= time {
             break;
+        }
+        if std::io::stdout().is_terminal() {
+            let (passed, minutes) = (began.elapsed().as_secs() / 60, time.as_secs() / 60);
+            println!("with {test}: {} schedules, {faults} faults, {passed} of {minutes} minutes", seed - first);
         }
         std::fs::write(&kept, (seed - 1).to_string()).expect("written");
     }
