@@ -22,9 +22,6 @@ const TAIL: usize = 2000;
 /// The largest picture that is decoded: 8192 by 4320.
 const MAX_PIXELS: &str = "35389440";
 
-/// What ffmpeg exits with where the machine has no thread or no space left for it: the negated `EAGAIN` and `ENOSPC`.
-const NOTHING_LEFT: [i32; 2] = [256 - 11, 256 - 28];
-
 /// Decoders' threads: what they make of damaged pictures depends on it, and must not depend on the machine.
 const THREADS: &str = "2";
 
@@ -70,8 +67,7 @@ impl Ffmpeg {
     /// ours: an empty environment, a process group of its own, killed and reaped when time is up or nobody waits any more.
     ///
     /// # Errors
-    /// Passing if it can't be started, is killed, finds no thread or no space, or time is up; unusable, about `object`, if it
-    /// fails otherwise.
+    /// Passing if it can't be started, is killed or time is up; unusable, about `object`, if it fails.
     pub async fn run(&self, command: FfmpegCommand, object: &str, deadline: Deadline) -> Result<(), Error> {
         let name = || self.path.display().to_string();
         let mut command: std::process::Command = command.into();
@@ -108,7 +104,6 @@ impl Ffmpeg {
             _ if status.success() => Ok(()),
             // by the kernel for want of memory, or by a person: the footage has no part in it
             Some(signal) if signal == Signal::KILL.as_raw() => Err(Error::passing(object, failed)),
-            _ if status.code().is_some_and(|code| NOTHING_LEFT.contains(&code)) => Err(Error::passing(object, failed)),
             _ => Err(Error::unusable(object, failed)),
         }
     }
