@@ -6,7 +6,7 @@ use std::ops::Range;
 use shiguredo_mp4::aux::SampleTableAccessor;
 use shiguredo_mp4::boxes::{StblBox, StszBox};
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, rescaled};
 
 /// The most samples of one track. One 8-byte `stts` entry can claim 2³² of them, so the claim is checked first.
 pub const MOST_SAMPLES: u32 = 2_000_000;
@@ -110,9 +110,7 @@ impl SampleTable {
     /// From the first frame's start to the last one's end, in microseconds, rounded.
     #[must_use]
     pub fn length_us(&self) -> i64 {
-        let ticks = i128::from(self.end_pts - self.first_pts());
-        let timescale = i128::from(self.timescale);
-        i64::try_from((ticks * 1_000_000 + timescale / 2) / timescale).unwrap_or(i64::MAX)
+        rescaled(self.end_pts - self.first_pts(), self.timescale, 1_000_000)
     }
 
     /// The number of the first frame that is shown at `at` or later, where the first one is shown at `starts`.

@@ -99,17 +99,22 @@ pub fn numbers(video: &Path, (width, height): (usize, usize)) -> Vec<u32> {
 
 /// All pictures of a video, 8 bits of luma a pixel, decoded without a complaint.
 pub fn gray(video: &Path) -> Vec<u8> {
+    decoded(video, &["-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo"])
+}
+
+/// What our ffmpeg makes of a file, without a complaint, by these options of the output.
+pub fn decoded(file: &Path, options: &[&str]) -> Vec<u8> {
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let output = Command::new(ffmpeg())
         .args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate", "-i"])
-        .arg(video)
-        .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo"])
+        .arg(file)
+        .args(options)
         .arg(raw.path())
         .stdin(Stdio::null())
         .output()
         .expect("our ffmpeg runs");
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{}: {complaints}", video.display());
+    assert!(output.status.success() && complaints.is_empty(), "{}, {options:?}: {complaints}", file.display());
     std::fs::read(raw.path()).expect("readable")
 }
 

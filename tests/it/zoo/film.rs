@@ -1,11 +1,11 @@
 //! What a video shows, as ffmpeg decodes all of it: independent of what the function makes of its tables.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::footage::{ffmpeg, number};
+use crate::footage::{decoded, number};
 
 /// All frames of a video, in the order in which they are shown.
 pub struct Film {
@@ -60,19 +60,9 @@ impl Film {
 
 /// Decodes a video without a complaint.
 fn pictures(file: &Path, full_range: bool, (width, height): (usize, usize), filter: &str) -> Vec<Vec<u8>> {
-    let raw = tempfile::NamedTempFile::new().expect("a file");
-    let output = Command::new(ffmpeg())
-        .args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate", "-i"])
-        .arg(file)
-        .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", filter])
-        .args(["-pix_fmt", if full_range { "yuvj420p" } else { "yuv420p" }, "-f", "rawvideo"])
-        .arg(raw.path())
-        .stdin(Stdio::null())
-        .output()
-        .expect("our ffmpeg runs");
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{}: {complaints}", file.display());
-    let bytes = std::fs::read(raw.path()).expect("readable");
+    let format = if full_range { "yuvj420p" } else { "yuv420p" };
+    let options = ["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", filter, "-pix_fmt", format, "-f", "rawvideo"];
+    let bytes = decoded(file, &options);
     let chroma = 2 * width.div_ceil(2) * height.div_ceil(2);
     bytes.chunks_exact(width * height + chroma).map(<[u8]>::to_vec).collect()
 }
@@ -90,18 +80,8 @@ fn probe(file: &Path, streams: &str, entries: &str) -> Value {
 
 /// When beeps begin in a file's sound, in microseconds, and how long the sound is.
 pub fn beeps_us(file: &Path, rate: u32) -> (Vec<f64>, f64) {
-    let raw = tempfile::NamedTempFile::new().expect("a file");
-    let output = Command::new(ffmpeg())
-        .args(["-nostdin", "-y", "-v", "error", "-xerror", "-i"])
-        .arg(file)
-        .args(["-map", "0:a:0", "-ac", "1", "-ar", &rate.to_string(), "-c:a", "pcm_s16le", "-f", "s16le"])
-        .arg(raw.path())
-        .stdin(Stdio::null())
-        .output()
-        .expect("our ffmpeg runs");
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "sound of {}: {complaints}", file.display());
-    let bytes = std::fs::read(raw.path()).expect("readable");
+    let (one_channel, rate_named) = (["-map", "0:a:0", "-ac", "1", "-ar"], rate.to_string());
+    let bytes = decoded(file, &[&one_channel[..], &[&rate_named, "-c:a", "pcm_s16le", "-f", "s16le"]].concat());
     let samples: Vec<i16> = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
     #[allow(clippy::cast_precision_loss)]
     let us = |sample: usize| sample as f64 * 1e6 / f64::from(rate);
