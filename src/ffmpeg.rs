@@ -22,8 +22,9 @@ const TAIL: usize = 2000;
 /// The largest picture that is decoded: 8192 by 4320.
 const MAX_PIXELS: &str = "35389440";
 
-/// Decoders' threads: what they make of damaged pictures depends on it, and must not depend on the machine.
-const THREADS: &str = "2";
+/// Decoders' threads: with two, what becomes of a damaged picture differs from one run to the next. Nor is one slower:
+/// the proof runs two of them at once.
+const THREADS: &str = "1";
 
 /// The ffmpeg to run.
 #[derive(Clone, Debug)]

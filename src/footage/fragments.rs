@@ -1,8 +1,9 @@
 //! The samples that a fragmented file tells of in its `moof` boxes (ISO/IEC 14496-12, section 8.8).
 
 use shiguredo_mp4::boxes::{MoofBox, MoovBox, TrafBox, TrexBox, TrunBox};
-use shiguredo_mp4::{BoxHeader, BoxType, Decode};
+use shiguredo_mp4::{BoxType, Decode};
 
+use crate::footage::boxes::children;
 use crate::footage::samples::{MOST_SAMPLES, Packet};
 
 /// `tr_flags` that give each sample of a run bytes of its own: duration, size, flags, composition offset (8.8.8).
@@ -111,18 +112,6 @@ fn check_claims(moof: &[u8]) -> Result<(), String> {
         claimed if claimed > u64::from(MOST_SAMPLES) => Err(format!("trun: {claimed} samples")),
         _ => Ok(()),
     }
-}
-
-/// The boxes in a box, whole. Ends where one doesn't fit.
-fn children(outer: &[u8]) -> impl Iterator<Item = (BoxType, &[u8])> {
-    let mut rest = BoxHeader::decode(outer).ok().and_then(|(_, header)| outer.get(header..)).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let (header, header_size) = BoxHeader::decode(rest).ok()?;
-        let size = usize::try_from(header.box_size.get()).ok().filter(|&size| size >= header_size)?;
-        let (inner, behind) = rest.split_at_checked(size)?;
-        rest = behind;
-        Some((header.box_type, inner))
-    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use shiguredo_mp4::boxes::MoovBox;
 use shiguredo_mp4::{BoxHeader, BoxType, Decode};
 
+use crate::footage::boxes::check_versions;
 use crate::footage::sound::Sound;
 use crate::footage::tracks::Tracks;
 
@@ -55,6 +56,7 @@ impl Index {
         match self.until.take() {
             None => self.header(&bytes),
             Some(end) => {
+                check_versions(&bytes)?;
                 if self.moov.is_none() {
                     let (moov, _) = MoovBox::decode(&bytes).map_err(|error| format!("moov: {error}"))?;
                     self.moov = Some(moov);

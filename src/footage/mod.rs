@@ -1,5 +1,6 @@
 //! What there is: the names of recordings, which of them shows which part of a span, and what one MP4 holds.
 
+mod boxes;
 pub mod coverage;
 pub mod entry;
 pub mod fragments;

@@ -95,10 +95,12 @@ fn placed(name: &str, recordings: &[(&Footage, i64)], spans: &[(i64, i64)]) -> C
     camera(name, (0..).zip(recordings).map(recording).collect(), spans)
 }
 
-/// Cameras that between them make use of every part of ffmpeg that writes into a clip.
+/// Cameras that between them make use of every part of ffmpeg that writes into a clip; and one whose recordings are
+/// damaged, of which two threads of a decoder would not make the same twice.
 pub fn various() -> Vec<Camera> {
     let various = ["b-pyramid", "size-changed", "hevc", "10-bit", "sound-over-a-hole", "sound-that-differs"];
-    all().into_iter().filter(|camera| various.contains(&camera.name.as_str())).collect()
+    let damaged = three("damaged", &footage(PLAIN), 5000, surgery::damaged);
+    all().into_iter().filter(|camera| various.contains(&camera.name.as_str())).chain([damaged]).collect()
 }
 
 /// All of them.

@@ -163,3 +163,18 @@ pub fn wide_mdat(path: &Path) -> PathBuf {
         file.bytes()
     })
 }
+
+/// With every tenth picture damaged, in so many ways that a decoder must make some of them up.
+pub fn damaged(path: &Path) -> PathBuf {
+    operated(path, "damaged", |mut file| {
+        let source = file.video().clone();
+        let table = SampleTableAccessor::new(&source.mdia_box.minf_box.stbl_box).expect("readable");
+        for sample in table.samples().skip(5).step_by(10) {
+            let middle = usize::try_from(sample.data_offset()).expect("small") + sample.data_size() as usize / 2;
+            for byte in &mut file.media[middle..middle + 16] {
+                *byte ^= 0x55;
+            }
+        }
+        file.bytes()
+    })
+}
