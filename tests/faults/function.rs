@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -38,6 +39,8 @@ struct Invocation {
     ended: oneshot::Sender<Ended>,
 }
 
+/// The function's memory, unless a test says otherwise: what `make stack` gives it.
+pub const MEMORY_MIB: u64 = 2048;
 /// No start takes longer.
 const LONGEST_START: Duration = Duration::from_mins(1);
 
@@ -79,7 +82,7 @@ impl Function {
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", address)
             .envs([("AWS_LAMBDA_FUNCTION_NAME", "under-test"), ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")])
-            .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048"), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
+            .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &*MEMORY_MIB.to_string()), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
             .envs([("AWS_LAMBDA_LOG_GROUP_NAME", "log"), ("AWS_LAMBDA_LOG_STREAM_NAME", "log")])
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -135,6 +138,28 @@ pub fn children(id: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// What of a process's memory is resident, in KiB; nothing once it has ended.
+pub fn resident(id: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().expect("a number"))
+}
+
+/// The most that a process and its children have resident together, in KiB, looked at every few milliseconds until this is
+/// aborted or the process has ended.
+pub async fn watch_memory(id: u32, most: Arc<AtomicU64>) {
+    let mut moments = tokio::time::interval(Duration::from_millis(5));
+    loop {
+        moments.tick().await;
+        let own = resident(&id.to_string());
+        let all = own + children(id).iter().map(|child| resident(child)).sum::<u64>();
+        most.fetch_max(all, Ordering::Relaxed);
+        if own == 0 {
+            return;
+        }
+    }
 }
 
 /// What is to come, and who waits for the end of what is under way.

@@ -4,12 +4,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
 use crate::course::Course;
 use crate::fixture::Fixture;
 use crate::footage::{Footage, X264, ffmpeg};
+use crate::function::{MEMORY_MIB, watch_memory};
 use crate::likeness::{GROUP, compare};
 use crate::schedule::{Dice, Schedule, number, unique};
 use crate::worker::Worker;
@@ -22,18 +25,24 @@ struct Case {
     bytes: Vec<u8>,
 }
 
-/// Serves each case, and looks at what came of it. Tells how many there were, and how many became a clip.
-async fn serve(cases: Vec<Case>) -> (usize, usize) {
+/// Serves each case, and looks at what came of it. Says how many `what` there were, and how many became a clip.
+async fn serve(what: &str, cases: Vec<Case>) {
     let fixture = Fixture::get().await;
-    let cases = std::sync::Arc::new(std::sync::Mutex::new(cases));
+    let memory = Arc::new(AtomicU64::new(0));
+    let cases = Arc::new(std::sync::Mutex::new(cases));
     let all = cases.lock().expect("not poisoned").len();
     let workers = (0..4).map(|_| {
-        let (fixture, cases) = (fixture.clone(), cases.clone());
+        let (fixture, cases, memory) = (fixture.clone(), cases.clone(), memory.clone());
         tokio::spawn(async move {
             let mut worker = Worker::start(fixture).await;
+            let mut watched = None;
             let (mut clips, mut wrong) = (0, Vec::new());
             loop {
                 let Some(case) = cases.lock().expect("not poisoned").pop() else { return (clips, wrong) };
+                let id = worker.function().await.id();
+                if watched.replace(id) != Some(id) {
+                    tokio::spawn(watch_memory(id, memory.clone()));
+                }
                 match one(&mut worker, &case).await {
                     Ok(is_clip) => clips += usize::from(is_clip),
                     Err(violation) => wrong.push(format!("{}: {violation}", case.what)),
@@ -48,7 +57,9 @@ async fn serve(cases: Vec<Case>) -> (usize, usize) {
         wrong.extend(bad);
     }
     assert!(wrong.is_empty(), "{} of {all}:\n{}", wrong.len(), wrong.join("\n"));
-    (all, clips)
+    let mib = memory.load(Ordering::Relaxed) >> 10;
+    println!("{all} {what}: {clips} clips, the others FATAL_ERROR; at most {mib} of {MEMORY_MIB} MiB in use");
+    assert!(mib > 0 && mib < MEMORY_MIB, "{mib} MiB in use by function and ffmpeg");
 }
 
 /// Whether a clip came of it.
@@ -101,8 +112,7 @@ async fn cut_at_any_hundredth() {
         bytes: original[..original.len() * percent / 100].to_vec(),
     };
     let cases = (0..100).step_by(every).flat_map(|percent| originals().map(|original| of(original, percent)));
-    let (all, clips) = serve(cases.collect()).await;
-    println!("{all} cut recordings: {clips} clips, the others FATAL_ERROR");
+    serve("cut recordings", cases.collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,8 +133,8 @@ async fn bytes_flipped() {
             format!("{burst} bytes from {at} on; again: FAULTS_SEED={seed} cargo test --locked --test faults flipped");
         Case { what, bytes }
     };
-    let (all, clips) = serve((first..first + count).map(case).collect()).await;
-    println!("{all} recordings with flipped bytes, seeds {first} to {}: {clips} clips", first + count - 1);
+    let what = format!("recordings with flipped bytes, seeds {first} to {}", first + count - 1);
+    serve(&what, (first..first + count).map(case).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,8 +168,22 @@ async fn something_else_named_like_a_recording() {
         ("a Matroska file", std::fs::read(matroska()).expect("drawn")),
     ];
     let case = |(what, bytes): (&str, Vec<u8>)| Case { what: what.to_owned(), bytes };
-    let (all, clips) = serve(cases.into_iter().map(case).collect()).await;
-    println!("{all} other things: {clips} clips, the others FATAL_ERROR");
+    serve("other things", cases.into_iter().map(case).collect()).await;
+}
+
+/// The largest pictures that are decoded, copied and encoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_pictures_fit_into_memory() {
+    if number("FAULTS_ALL", 0) == 0 {
+        println!("not tried: only with FAULTS_ALL=1, they take a minute");
+        return;
+    }
+    for (what, options) in [("largest pictures", ""), ("largest pictures of 10 bits", " -pix_fmt yuv420p10le")] {
+        let options = format!("-c:v libx264 -preset ultrafast -qp 30 -g 8{options}");
+        let filters = ",scale=8192:4320:flags=neighbor";
+        let drawn = Footage { frames: 25, rate: "5", filters, options, ..Footage::default() }.file();
+        serve(what, vec![Case { what: what.to_owned(), bytes: std::fs::read(drawn).expect("drawn") }]).await;
+    }
 }
 
 /// What ffmpeg opens is watched: files of its own folder, what the system tells of itself, and no socket ever.

@@ -2,15 +2,14 @@
 
 use crate::course::WAITING;
 use crate::fixture::Fixture;
+use crate::function::resident;
 use crate::schedule::{Schedule, number, unique};
 use crate::worker::Worker;
 
 /// Open files, and resident memory in KiB.
 fn held(id: u32) -> (usize, u64) {
     let files = std::fs::read_dir(format!("/proc/{id}/fd")).expect("it runs").count();
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
-    (files, line.trim().trim_end_matches(" kB").parse().expect("a number"))
+    (files, resident(&id.to_string()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
