@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use tracing::{error, info};
-use tracing_subscriber::filter::Targets;
+use tracing::{Level, Metadata, error, info};
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -27,13 +27,19 @@ pub fn start(filter: Targets, json: bool, function: String) {
         let reason = Error::passing("panic", panic).reason; // on one line
         error!(error = reason, stage = "panic", object = "process", "this should not have happened");
     }));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged));
     if json {
         registry.with(fmt::layer().json().flatten_event(true).with_current_span(false)).init();
         measure(function);
     } else {
         registry.with(fmt::layer().compact().with_target(false).with_ansi(std::io::stdout().is_terminal())).init();
     }
+}
+
+/// Whatever `LOG_LEVEL` says, libraries stay silent below INFO: `lambda_runtime` would log whole events, the SDK access keys
+/// and signed requests.
+fn may_be_logged(of: &Metadata<'_>) -> bool {
+    *of.level() <= Level::INFO || of.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 /// One line about a request that is over, and its metrics.
