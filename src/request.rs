@@ -216,6 +216,8 @@ pub(crate) mod tests {
         for body in ["[]", "7", "\"text\"", "null", "", "['a']", "'text'", &"rubbish ".repeat(25_000)] {
             Request::parse(body, Some("1")).expect_err("no object");
         }
+        let error = Request::parse("[null]", Some("1")).expect_err("JSON, if nothing that Python writes");
+        assert_eq!(error, "the body is no object");
         let body = body_with("extra", json!(1)).to_string();
         for sent in [None, Some(""), Some("x"), Some("-1"), Some("1.5")] {
             let error = Request::parse(&body, sent).expect_err("a bad SentTimestamp");

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::footage::coverage::Part;
 use crate::footage::nal::Entry;
 use crate::footage::samples::{Building, Packet, Sample};
 
@@ -158,36 +159,49 @@ fn planned(recordings: &[Recording], span: Span) -> Option<(Coverage, Plan)> {
         Source { starts: *starts, table, entries, copy: Ok(()), sound: None }
     };
     let sources: Vec<Source<'_>> = recordings.iter().zip(&entries).map(source).collect();
-    let plan = Plan::of(span, &coverage, &sources)?;
-    Some((coverage, plan))
+    let plan = Plan::of(span, &coverage, &sources);
+    assert_eq!(plan.is_none(), coverage.parts.is_empty(), "there is a plan where there is footage");
+    Some((coverage, plan?))
 }
 
-/// A frame belongs to the instant at which it is first shown, told without a division.
-fn is_wanted(recording: &Recording, frame: usize, part: Span) -> bool {
-    let table = &recording.table;
-    let ticks = i128::from(table.frame(frame).pts - table.first_pts()) * 1_000_000;
-    let scaled = |at: Timestamp| i128::from(at.as_us() - recording.starts.as_us()) * i128::from(table.timescale);
-    scaled(part.start()) <= ticks && ticks < scaled(part.end())
+/// A number as a real one: those here are small enough for it.
+fn real(number: i64) -> f64 {
+    i32::try_from(number).map_or_else(|_| panic!("{number} is large"), f64::from)
+}
+
+/// The frames of the clip, part by part: a frame belongs to the instant at which it is first shown, told without a
+/// division. Where no frame is first shown, it is the one on screen.
+fn wanted<'a>(recordings: &[Recording], coverage: &'a Coverage) -> Vec<(&'a Part, Range<usize>)> {
+    let first_at = |part: &Part, at: Timestamp| {
+        let Recording { table, starts, .. } = &recordings[part.recording];
+        let is_before = |frame: &usize| {
+            let ticks = i128::from(table.frame(*frame).pts - table.first_pts()) * 1_000_000;
+            ticks < i128::from(at.as_us() - starts.as_us()) * i128::from(table.timescale)
+        };
+        (0..table.frames.len()).take_while(is_before).count()
+    };
+    let frames = |part| (part, first_at(part, part.span.start())..first_at(part, part.span.end()));
+    let wanted: Vec<_> = coverage.parts.iter().map(frames).filter(|(_, frames)| !frames.is_empty()).collect();
+    if wanted.is_empty() {
+        let part = &coverage.parts[0];
+        let on_screen = first_at(part, part.span.start()) - 1;
+        return vec![(part, on_screen..on_screen + 1)];
+    }
+    wanted
 }
 
 proptest! {
     #[test]
     fn every_wanted_frame_comes_exactly_once_and_in_order((recordings, span) in request()) {
         let Some((coverage, plan)) = planned(&recordings, span) else { return Ok(()) };
-        let mut wanted = Vec::new();
-        for part in &coverage.parts {
-            let recording = &recordings[part.recording];
-            let frames = (0..recording.table.frames.len()).filter(|&frame| is_wanted(recording, frame, part.span));
-            wanted.extend(frames.map(|frame| (part.recording, frame)));
-        }
+        let wanted: Vec<_> = wanted(&recordings, &coverage)
+            .into_iter()
+            .flat_map(|(part, frames)| frames.map(|frame| (part.recording, frame)))
+            .collect();
         let planned: Vec<_> = plan.segments.iter()
             .flat_map(|segment| segment.frames.clone().map(|frame| (segment.recording, frame)))
             .collect();
-        if wanted.is_empty() {
-            prop_assert_eq!(planned.len(), 1, "the one on screen");
-        } else {
-            prop_assert_eq!(planned, wanted);
-        }
+        prop_assert_eq!(planned, wanted);
     }
 
     #[test]
@@ -205,6 +219,32 @@ proptest! {
             prop_assert!(pts(0..samples.start).max() < first, "what is decoded before is shown before");
             prop_assert!(pts(samples.end..table.samples.len()).min().is_none_or(|after| Some(after) > last));
         }
+    }
+
+    /// By trying all runs there are, from the first IDR picture on, the longest first.
+    #[test]
+    fn no_longer_run_could_be_copied_from_the_first_place_where_one_can((recordings, span) in request()) {
+        let Some((coverage, plan)) = planned(&recordings, span) else { return Ok(()) };
+        let mut expected = Vec::new();
+        for (part, frames) in wanted(&recordings, &coverage) {
+            let Recording { table, truth, .. } = &recordings[part.recording];
+            let wanted: BTreeSet<usize> = frames.map(|frame| table.frames[frame] as usize).collect();
+            let pts = |samples: Range<usize>| table.samples[samples].iter().map(|sample| sample.pts);
+            let count = truth.len();
+            let parts_in_time = |at: usize| pts(0..at).max() < pts(at..count).min() || at == count;
+            let can_be_copied = |(start, end): &(usize, usize)| {
+                pts(*start..count).min() == Some(table.samples[*start].pts)
+                    && parts_in_time(*start)
+                    && parts_in_time(*end)
+                    && (*start..*end).all(|sample| wanted.contains(&sample))
+            };
+            let starts = wanted.iter().copied().filter(|&sample| truth[sample] == Entry::Idr);
+            let runs = starts.flat_map(|start| (start + 1..=count).rev().map(move |end| (start, end)));
+            expected.extend({ runs }.find(can_be_copied).map(|(start, end)| (part.recording, start..end)));
+        }
+        let copied = plan.segments.iter().filter(|segment| matches!(segment.how, How::Copy { .. }));
+        let copied: Vec<_> = copied.map(|segment| (segment.recording, segment.samples())).collect();
+        prop_assert_eq!(copied, expected);
     }
 
     #[test]
@@ -229,27 +269,44 @@ proptest! {
         }
     }
 
+    /// Told by real numbers, part by part, where the plan reckons with integers, frame by frame.
     #[test]
-    fn times_rise_from_0_and_are_those_of_the_world((recordings, span) in request()) {
+    fn times_are_those_of_the_world_but_for_gaps_and_what_is_held((recordings, span) in request()) {
         let Some((coverage, plan)) = planned(&recordings, span) else { return Ok(()) };
-        prop_assert_eq!(plan.times[0], 0);
-        prop_assert!(plan.times.windows(2).all(|pair| pair[0] < pair[1]));
-        prop_assert!(plan.end > plan.times[plan.times.len() - 1]);
-        // within a part, distances are the recording's own, to a tick (and one more where frames of two recordings meet)
-        let mut at = 0;
-        for segment in &plan.segments {
-            let table = &recordings[segment.recording].table;
-            let times = &plan.times[at..at + segment.frames.len()];
-            at += times.len();
-            for (frame, pair) in segment.frames.clone().skip(1).zip(times.windows(2)).skip(1) {
-                let ticks = i128::from(table.frame(frame).pts - table.frame(frame - 1).pts) * i128::from(plan.timescale);
-                let off = ticks - i128::from(pair[1] - pair[0]) * i128::from(table.timescale);
-                prop_assert!(off.abs() <= 2 * i128::from(table.timescale), "frame {frame} is {off} off");
-            }
+        let ticks = |us: f64| us * f64::from(plan.timescale) / 1e6;
+        let us = |from: Timestamp, to: Timestamp| real(to.as_us() - from.as_us());
+        // microseconds that are cut out before an instant
+        let cut_out = |until: Timestamp| -> f64 {
+            coverage.gaps.iter().filter(|gap| gap.end() <= until).map(|gap| real(gap.length_us())).sum()
+        };
+        let at = |part: &Part, pts: i64| {
+            let Recording { table, starts, .. } = &recordings[part.recording];
+            let in_recording = real(pts - table.first_pts()) * 1e6 / f64::from(table.timescale);
+            ticks(us(span.start(), *starts) + in_recording - cut_out(part.span.start()))
+        };
+        let wanted = wanted(&recordings, &coverage);
+        let wanted: Vec<_> =
+            wanted.into_iter().flat_map(|(part, frames)| frames.map(move |frame| (part, frame))).collect();
+        let (first_part, last_part) = (coverage.parts[0], coverage.parts[coverage.parts.len() - 1]);
+        let time = |&(part, frame): &(&Part, usize)| at(part, recordings[part.recording].table.frame(frame).pts);
+        let hole = us(span.start(), first_part.span.start());
+        let origin = if hole > 0.0 && hole <= real(TOLERANCE_US) { 0.0 } else { time(&wanted[0]) };
+        prop_assert_eq!((plan.times[0], plan.times.len()), (0, wanted.len()));
+        for (frame, pair) in wanted.iter().skip(1).zip(plan.times.windows(2)) {
+            let least = real(pair[0]) + 1.0; // where two recordings' frames would fall on one tick
+            let expected = (time(frame) - origin).max(least);
+            prop_assert!(real(pair[1]) >= least && (real(pair[1]) - expected).abs() <= 1.0, "{} for {expected}", pair[1]);
         }
-        let longest = i128::from(span.length_us() - coverage.gaps.iter().map(|gap| gap.length_us()).sum::<i64>());
-        let end = i128::from(plan.end - 1) * 1_000_000;
-        prop_assert!(end <= longest.max(1) * i128::from(plan.timescale) + 1_000_000 * i128::try_from(plan.times.len()).expect("few"));
+        let (part, frame) = wanted[wanted.len() - 1];
+        let natural = at(part, recordings[part.recording].table.frame_end(frame)) - origin;
+        let whole = |end: Timestamp| ticks(us(span.start(), end) - cut_out(end));
+        let expected = match us(last_part.span.end(), span.end()) {
+            hole if hole > real(TOLERANCE_US) => natural.min(whole(last_part.span.end())),
+            hole if hole > 0.0 => whole(span.end()), // held
+            _ => natural.min(whole(span.end())),
+        };
+        let expected = expected.max(real(plan.times[plan.times.len() - 1]) + 1.0);
+        prop_assert!((real(plan.end) - expected).abs() <= 1.0, "end {} for {expected}", plan.end);
     }
 
     /// What the plan is made with at first, that sync samples are IDR pictures, leads to the same plan as the truth once
@@ -319,4 +376,28 @@ fn a_plans_frames_are_found_counted_and_one_of_them_is_the_poster() {
     // a quarter of 112 is 28, when frame 4 begins; a tick earlier it is still frame 3
     assert_eq!(plan.poster(), 4);
     assert_eq!(Plan { end: 111, ..plan }.poster(), 3);
+}
+
+/// A recording that starts at `starts_us` and shows a frame at each of these milliseconds, the last one for one.
+fn plain(starts_us: i64, shown_at_ms: &[u32]) -> Recording {
+    let mut table = Building::default();
+    for (sample, &at) in shown_at_ms.iter().enumerate() {
+        let duration = shown_at_ms.get(sample + 1).map_or(1, |next| next - at);
+        let (offset, dts) = (sample as u64, i64::from(at));
+        table.push(Packet { offset, size: 1, sync: sample == 0, dts, duration, composition_offset: 0 });
+    }
+    let table = table.finish(1000, None, &[(i64::MIN..i64::MAX, 0)]).expect("a table");
+    let truth = (0..shown_at_ms.len()).map(|sample| if sample == 0 { Entry::Idr } else { Entry::None }).collect();
+    Recording { table, truth, starts: Timestamp::from_us(starts_us) }
+}
+
+#[test]
+fn no_two_frames_fall_on_one_tick_and_none_lasts_for_none() {
+    let span = |to| Span::new(Timestamp::from_us(0), Timestamp::from_us(to)).expect("in order");
+    // a second and 0.3 ms after the first recording's start the next one takes over, where ticks are of 1 ms
+    let recordings = [plain(0, &[0, 500, 1000, 2000]), plain(1_000_300, &[0, 1, 2, 900])];
+    let (_, plan) = planned(&recordings, span(1_003_000)).expect("a plan");
+    assert_eq!((plan.times, plan.end), (vec![0, 500, 1000, 1001, 1002, 1003], 1004));
+    let (_, plan) = planned(&recordings[..1], span(1_000_200)).expect("a plan");
+    assert_eq!((plan.times, plan.end), (vec![0, 500, 1000], 1001));
 }

@@ -164,3 +164,27 @@ fn run(table: &SampleTable, entries: &Entries, frames: &Range<usize>) -> Option<
     let copied = number(table.samples[start].pts)..number(latest_before[end]) + 1;
     (copied.len() == end - start).then_some(Run { samples: start..end, frames: copied })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::footage::samples::Sample;
+
+    #[test]
+    fn a_nomination_counts_until_the_bytes_say_otherwise_or_none_is_trusted() {
+        let sample = |n: usize| Sample { offset: 0, size: 1, sync: n % 2 == 0, pts: i64::try_from(n).expect("small") };
+        let samples: Vec<Sample> = (0..6).map(sample).collect();
+        let table = SampleTable { timescale: 1, samples, frames: (0..6).collect(), end_pts: 6, shifts: Vec::new() };
+        let mut entries = Entries::default();
+        let last = |entries: &Entries| entries.decode_window(&table, 5..6);
+        assert_eq!(last(&entries), 4..6);
+        assert!(!entries.has_seen(4) && !entries.is_idr(4));
+        entries.saw(4, Entry::None);
+        assert_eq!(last(&entries), 2..6);
+        assert!(entries.has_seen(4) && !entries.is_idr(4));
+        entries.saw(0, Entry::Idr);
+        assert!(entries.is_idr(0));
+        entries.trust_only_what_was_seen();
+        assert_eq!(last(&entries), 0..6);
+    }
+}
