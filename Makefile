@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ARCH = x86_64
 ENV = sandbox
 DOCTOC := doctoc@2.2.1
+CARGO_MUTANTS := cargo-mutants@27.1.0
 # `make -s` makes long commands quiet as well.
 QUIET := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),-q)
 SHELL_SCRIPTS = $(shell find scripts layers .ci -name '*.sh' -not -path '*/opt/*') .ci/run
@@ -61,6 +62,13 @@ SHIPPED = FUNCTION_BINARY="$(CURDIR)/target/lambda/cameras-service-generate-clip
 .PHONY: test-faults
 test-faults: build ## goes on injecting faults, from where the last run ended [MINUTES=10]
 	$(SHIPPED) FAULTS_ALL=1 FAULTS_MINUTES=$(or $(MINUTES),10) cargo test --locked --test faults -- --nocapture
+
+# What decides. A change there that no test notices is a rule that nobody holds it to.
+RULES = verdict request footage/coverage cut/plan cut/segments cut/clock
+.PHONY: mutants
+mutants: installed ## changes the rules one place at a time, and tells which changes no test notices
+	@[[ -x .venv/bin/cargo-mutants ]] || cargo install --quiet --locked --root .venv $(CARGO_MUTANTS)
+	cargo mutants --no-default-features -C=--lib $(RULES:%=-f src/%.rs) --output target
 
 # What these are given, said once: ENV=sandbox|staging|prod FUNCTION_NAME=name YES=1
 TARGET = --env "$(ENV)" --function-name "$(FUNCTION_NAME)" --yes "$(YES)"

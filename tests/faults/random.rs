@@ -10,13 +10,13 @@ use crate::schedule::{Dice, Schedule, number, run_all, unique};
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
 
-/// `count` schedules from seed 1 on, always the same. With `FAULTS_MINUTES` it goes on for so long, from where the last
-/// such run ended; `FAULTS_SEED` and `FAULTS_SCHEDULES` repeat what is wanted.
+/// `count` schedules from seed 1 on, always the same. With `FAULTS_MINUTES` it goes on for so long, from where the runs
+/// before ended; `FAULTS_SEED` and `FAULTS_SCHEDULES` repeat what is wanted.
 async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
     let (began, time) = (Instant::now(), Duration::from_secs(60 * number("FAULTS_MINUTES", 0)));
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{test}"));
-    let before = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let first = number("FAULTS_SEED", if time.is_zero() { 1 } else { before + 1 });
+    let mut passed = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let first = number("FAULTS_SEED", if time.is_zero() { 1 } else { passed + 1 });
     let (mut seed, mut faults) = (first, 0);
     loop {
         let count = number("FAULTS_SCHEDULES", count);
@@ -32,16 +32,22 @@ async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
         let befell = run_all(ffmpeg, usize::try_from(count).expect("a count"), schedule, again).await;
         faults += befell.values().sum::<usize>();
         seed += count;
+        if first <= passed + 1 {
+            passed = passed.max(seed - 1);
+            std::fs::write(&kept, passed.to_string()).expect("written");
+        }
         if began.elapsed() >= time {
             break;
         }
         if std::io::stdout().is_terminal() {
-            let (passed, minutes) = (began.elapsed().as_secs() / 60, time.as_secs() / 60);
-            println!("with {test}: {} schedules, {faults} faults, {passed} of {minutes} minutes", seed - first);
+            let (since, minutes) = (began.elapsed().as_secs() / 60, time.as_secs() / 60);
+            println!("with {test}: {} schedules, {faults} faults, {since} of {minutes} minutes", seed - first);
         }
-        std::fs::write(&kept, (seed - 1).to_string()).expect("written");
     }
-    println!("{} schedules with {test}, seeds {first} to {}: {faults} faults befell", seed - first, seed - 1);
+    let (count, last) = (seed - first, seed - 1);
+    println!(
+        "{count} schedules with {test}, seeds {first} to {last}: {faults} faults befell; {passed} in all runs so far"
+    );
 }
 
 const STUB: &str = "a_stub";
