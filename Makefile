@@ -38,21 +38,21 @@ prod: ## takes the production settings
 event: ## writes events/event.json, a request that the local stack can answer
 	@python3 scripts/create_test_event.py
 invoke: ffmpeg ## runs the function on events/event.json, against the local stack while that runs, else with .env
-	@python scripts/invoke.py
+	@python -m scripts.local.invoke
 plan: installed ## tells what the function would do for events/event.json, without doing it
-	@python scripts/plan.py
+	@python -m scripts.local.plan
 
 .PHONY: local clip demo
 local: build ## runs the whole system on this machine [RECORDINGS=folder]
-	@python scripts/local.py $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
+	@python -m scripts.local.local $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
 clip: installed ## asks the local stack for a clip: FROM=time TO=time [CLIP=id] [CAMERA=id]
-	@python scripts/clip.py --from "$(FROM)" --to "$(TO)" --clip "$(CLIP)" --camera "$(CAMERA)"
+	@python -m scripts.local.clip --from "$(FROM)" --to "$(TO)" --clip "$(CLIP)" --camera "$(CAMERA)"
 demo: build ## shows the whole system at work, from nothing, and proves it
-	@python scripts/demo.py $(QUIET)
+	@python -m scripts.demo $(QUIET)
 
 .PHONY: build test
 build: installed ## builds the function and packs it and its layer into dist [ARCH=arm64]
-	@python scripts/package.py --arch $(ARCH) $(QUIET)
+	@python -m scripts.function.package --arch $(ARCH) $(QUIET)
 test: build ## runs all tests
 	$(SHIPPED) cargo test --locked
 	python -m pytest tests/deploy
@@ -74,28 +74,28 @@ mutants: installed ## changes the rules one place at a time, and tells which cha
 TARGET = --env "$(ENV)" --function-name "$(FUNCTION_NAME)" --yes "$(YES)"
 .PHONY: stack deploy rollback redrive
 stack: installed ## creates or updates the stack in AWS: ENV=sandbox|staging|prod [ENV_FILE=.env]
-	@python scripts/create_stack.py $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
+	@python -m scripts.deploy.create_stack $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
 		--alarm-topic "$(ALARM_TOPIC)" --cdn-distribution "$(CDN_DISTRIBUTION)"
 deploy: installed ## builds and deploys the function: ENV=sandbox|staging|prod [FUNCTION_NAME=name] [ENV_FILE=.env]
-	@python scripts/deploy.py $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
+	@python -m scripts.deploy.deploy $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
 		--event "$(EVENT)" --code-bucket "$(CODE_BUCKET)"
 rollback: installed ## goes back to the version before: ENV=sandbox|staging|prod [VERSION=number]
-	@python scripts/rollback.py $(TARGET) --version "$(VERSION)"
+	@python -m scripts.deploy.rollback $(TARGET) --version "$(VERSION)"
 redrive: installed ## lists dead letters and sends them back: ENV=sandbox|staging|prod [CLIPS=ids|MESSAGES=ids|ALL=1]
-	@python scripts/redrive.py $(TARGET) --clips "$(CLIPS)" --messages "$(MESSAGES)" --all "$(ALL)"
+	@python -m scripts.deploy.redrive $(TARGET) --clips "$(CLIPS)" --messages "$(MESSAGES)" --all "$(ALL)"
 
 .PHONY: test-browser
 test-browser: ffmpeg ## plays the clips of the camera zoo, which make test leaves in dist/zoo, in a real browser
 	@[[ -e dist/zoo/table.md ]] || cargo test --locked --test it every_clip_of_every_camera
-	@python scripts/browser_test.py
+	@python -m scripts.browser.clips
 
 .PHONY: test-readme
 test-readme: ffmpeg build ## runs the commands that stand in README
-	@python scripts/readme_test.py $(QUIET)
+	@python -m scripts.readme_test $(QUIET)
 
 .PHONY: bench
 bench: build ## measures the function beside what it replaces; QUICK=1 only shows that this works
-	@python scripts/bench.py $(QUIET) $(if $(QUICK),--quick)
+	@python -m scripts.bench.bench $(QUIET) $(if $(QUICK),--quick)
 
 .PHONY: lint fixlint doctoc
 lint: installed ## checks form and style of everything
@@ -108,7 +108,7 @@ lint: installed ## checks form and style of everything
 	shellcheck $(SHELL_SCRIPTS)
 	ruff check scripts tests
 	ruff format --check scripts tests
-	python scripts/readme_test.py --contents
+	python -m scripts.readme_test --contents
 fixlint: installed ## mends what can be mended by itself
 	cargo fmt
 	cargo clippy --locked --all-targets --fix --allow-dirty --allow-staged

@@ -12,20 +12,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import console
-import footage
-import frame_number
-import instants
-import local
-import local_aws
-import processes
-import report
-import report_test
-from following import AVAILABLE, FATAL, PENDING, Following, Request, fetch
-from footage import RATE, Recording
-from report import Shown
-from report_test import Page
-from stack import ROOT, UP_CAMERA, Stack
+from scripts import ROOT
+from scripts.browser import reports
+from scripts.browser.reports import Page
+from scripts.footage import footage, frame_number
+from scripts.footage.footage import RATE, Recording
+from scripts.local import local, ministack
+from scripts.local.following import AVAILABLE, FATAL, PENDING, Following, Request, fetch
+from scripts.local.stack import UP_CAMERA, Stack
+from scripts.report import report
+from scripts.report.report import Shown
+from scripts.shared import console, instants, processes
 
 FOLDER = ROOT / "dist" / "demo"
 SIZES = [300, 640, 1500, 3000]
@@ -52,7 +49,7 @@ def _show(function_zip: Path) -> None:
         console.say(f"the local stack is up, with {len(recordings)} recordings of ten minutes (log: {stack.log_file})")
         pages = [footage_there(stack), footage_awaited(stack, Path(scratch)), footage_broken(stack, Path(scratch))]
     console.say("\n4 of 4: the reports are opened in Chromium")
-    report_test.check(pages, lambda what: console.say(f"     right  {what}"))
+    reports.check(pages, lambda what: console.say(f"     right  {what}"))
 
 
 def footage_there(stack: Stack) -> Page:
@@ -90,7 +87,7 @@ def footage_awaited(stack: Stack, scratch: Path) -> Page:
     following.until(lambda status: status == PENDING, PATIENCE_SECONDS, _tell)
     console.say(f"          now {recording.name} is drawn and put into the bucket")
     footage.draw([recording], scratch)
-    local_aws.put_recording(stack.aws_url, scratch / recording.name)
+    ministack.put_recording(stack.aws_url, scratch / recording.name)
     following.until(lambda status: status != PENDING, PATIENCE_SECONDS, _tell)
     statuses = _statuses(following)
     _check("order of statuses", statuses == [PENDING] * (len(statuses) - 1) + [AVAILABLE], statuses)
@@ -107,7 +104,7 @@ def footage_broken(stack: Stack, scratch: Path) -> Page:
     start_ms = footage.DEMO[0].start_ms - 3_600_000
     broken = scratch / f"test.{instants.compact(start_ms)}.mp4"
     broken.write_text("This is no recording.\n")
-    local_aws.put_recording(stack.aws_url, broken)
+    ministack.put_recording(stack.aws_url, broken)
     request = Request("demo-broken", UP_CAMERA, start_ms + 5_000, start_ms + 15_000)
     following = _send(3, stack, request)
     following.until(lambda status: status == FATAL, PATIENCE_SECONDS, _tell)

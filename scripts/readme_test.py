@@ -1,6 +1,6 @@
 """Runs what README says one can type, and insists that nothing it says is left out.
 
-A command counts as run if `.ci/run` runs it, by itself or as what another needs, if a test names the script behind it,
+A command counts as run if `.ci/run` runs it, by itself or as what another needs, if a test runs the script behind it,
 or if it is run here: what changes files in a copy of the tree, what needs the local stack with that.
 """
 
@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import console
-import footage
-import processes
-import stack
-from stack import ROOT
+from scripts import ROOT
+from scripts.footage import footage
+from scripts.local import stack
+from scripts.shared import console, processes
 
 START_SECONDS = 300
 PROGRAMS = ("make", "python", "python3", "cargo", "unzip", "saw")
@@ -108,13 +107,13 @@ def _targets_of_ci() -> set[str]:
 
 
 def _tested(command: str) -> bool:
-    """Whether a test names the command, or the script behind a target."""
+    """Whether a test names the command, or runs the script behind a target."""
     program, what = shlex.split(command)[:2]
     behind = [command]
     if program == "make":
         rule = rf"^{re.escape(what)}:.*\n((?:\t.*\n)*)"
         recipe = re.search(rule, (ROOT / "Makefile").read_text(), re.MULTILINE)
-        behind += re.findall(r"scripts/(\w+\.py)", recipe[1] if recipe else "")
+        behind += [f'run("{script}"' for script in re.findall(r"python -m [\w.]+\.(\w+)", recipe[1] if recipe else "")]
     tests = [file for file in (ROOT / "tests").rglob("*") if file.suffix in (".rs", ".py")]
     return any(name in file.read_text() for file in tests for name in behind)
 

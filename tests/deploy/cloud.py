@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import stack
-from stack import ROOT
+from scripts import ROOT
+from scripts.local import stack
 
 
 @dataclass
@@ -35,9 +35,9 @@ class Cloud:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         done = subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / script), *arguments],
+            [sys.executable, "-m", f"scripts.deploy.{script}", *arguments],
             env=environment | variables,
-            cwd=self.folder,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

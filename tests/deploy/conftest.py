@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import local_aws
-import package
 import pytest
 
 import held_camera
 from cloud import Cloud
 from held_camera import RECORDING, CameraApi
+from scripts.function import package
+from scripts.local import ministack
 from system import System
 
 
@@ -44,7 +44,7 @@ def cloud(packages: None, tmp_path: Path) -> Iterator[Cloud]:
     log_file = tmp_path / "ministack.log"
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with local_aws.ministack(local_aws.free_port(0), scratch, log_file) as url:
+    with ministack.running(ministack.free_port(0), scratch, log_file) as url:
         yield Cloud(url, tmp_path, log_file)
 
 

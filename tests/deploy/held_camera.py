@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-import instants
+from scripts.shared import instants
 
 CAMERA = "1111111111111"
 RECORDING = "test.20180916T173017000.mp4"

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Sequence
 
-from stack import ROOT
-
 from cloud import Cloud
 from held_camera import CAMERA, RECORDING, START_MS, CameraApi
+from scripts import ROOT
 
 FFMPEG = ROOT / "layers/ffmpeg/opt/bin/ffmpeg"
 NAME = "cameras-service-generate-clip-sandbox"
@@ -38,7 +37,7 @@ class System:
             "S3_BUCKET_ORIGIN_DIR": "/live/",
             "S3_BUCKET_DESTINATION": "clips",
         }
-        self.said = cloud.run("create_stack.py", "--no-build", "--env-file", cloud.write_env_file(variables))
+        self.said = cloud.run("create_stack", "--no-build", "--env-file", cloud.write_env_file(variables))
         [described] = cloud.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
         cloud.client("s3").put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
@@ -60,7 +59,7 @@ class System:
         if changes:
             self.variables |= changes
         env_file = ["--env-file", self.cloud.write_env_file(self.variables)] if changes else []
-        return self.cloud.run("deploy.py", "--no-build", *env_file, *arguments, succeeds=succeeds)
+        return self.cloud.run("deploy", "--no-build", *env_file, *arguments, succeeds=succeeds)
 
     def ask(self, clip: str, camera: str = CAMERA, earlier: list[str] | None = None) -> None:
         sqs = self.cloud.client("sqs")

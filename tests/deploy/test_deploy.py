@@ -5,10 +5,9 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
-import package
-from stack import REGION
-
 from held_camera import CAMERA, START_MS
+from scripts.function import package
+from scripts.local.stack import REGION
 from system import NAME, System, body
 
 
@@ -58,17 +57,17 @@ def test_a_deployment_lets_what_is_in_flight_end_and_can_be_taken_back(
     system.ask("next")
     assert system.served("next")["thumbnail"]["sizes"] == [64, 32], "by the new version"
 
-    assert "serves version 2, in place of 3" in system.cloud.run("rollback.py")
+    assert "serves version 2, in place of 3" in system.cloud.run("rollback")
     assert system.live()["CodeSha256"] == first["CodeSha256"]
     system.ask("last")
     assert system.served("last")["thumbnail"]["sizes"] == [64]
     told = [put["clipId"] for put in system.camera_api.puts]
     assert [clip for clip in told if not clip.startswith("deploy_test-")] == ["in-flight", "next", "last"], "once each"
     # Any version may serve again, and is the next to be gone back from.
-    assert "serves version 3, in place of 2" in system.cloud.run("rollback.py", "--version", "3")
+    assert "serves version 3, in place of 2" in system.cloud.run("rollback", "--version", "3")
     for version in (2, 1):
-        assert f"serves version {version}, in place of" in system.cloud.run("rollback.py")
-    assert "nothing served before version 1" in system.cloud.run("rollback.py", succeeds=False)
+        assert f"serves version {version}, in place of" in system.cloud.run("rollback")
+    assert "nothing served before version 1" in system.cloud.run("rollback", succeeds=False)
 
 
 def test_a_version_that_fails_the_test_event_never_serves(system: System) -> None:
@@ -80,7 +79,7 @@ def test_a_version_that_fails_the_test_event_never_serves(system: System) -> Non
     assert system.live() == before
     said = system.deploy(AWS_SNS_TOPIC=system.outputs["TopicArn"])
     assert "serves version 4, after 2" in said
-    assert "serves version 2, in place of 4" in system.cloud.run("rollback.py")
+    assert "serves version 2, in place of 4" in system.cloud.run("rollback")
 
 
 def test_variables_stay_unless_a_file_is_given_and_bad_ones_change_nothing(system: System) -> None:
@@ -146,7 +145,7 @@ def test_the_function_that_is_there_already_serves_until_the_new_one_does_and_ca
     assert "the layer is there already: " in system.deploy(*to_old), "and now it has"
     system.ask("two")
     system.served("two")
-    assert "serves version 1, in place of 2" in system.cloud.run("rollback.py", "--function-name", "old")
+    assert "serves version 1, in place of 2" in system.cloud.run("rollback", "--function-name", "old")
     system.ask("three")
     system.camera_api.until("three", lambda status: status == "OLD")
     attributes = sqs.get_queue_attributes(QueueUrl=system.outputs["DeadLettersUrl"], AttributeNames=["All"])

@@ -5,12 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-import deploy
 import pytest
-import stack
-import target
-from stack import REGION
 
+from scripts.deploy import deploy, target
+from scripts.local import stack
+from scripts.local.stack import REGION
 from system import System
 
 # All that a deployment asks of AWS once it has begun to change something, in the order in which it does.

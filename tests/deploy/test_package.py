@@ -7,9 +7,10 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-import package
 import pytest
-from stack import ROOT
+
+from scripts import ROOT
+from scripts.function import package
 
 pytestmark = pytest.mark.usefixtures("packages")
 

@@ -17,20 +17,20 @@ def test_a_message_that_fails_is_retried_and_ends_as_a_dead_letter_that_can_be_s
         QueueUrl=system.outputs["DeadLettersUrl"], ReceiptHandle=dead["ReceiptHandle"], VisibilityTimeout=0
     )
 
-    listed = system.cloud.run("redrive.py")
+    listed = system.cloud.run("redrive")
     assert f"{dead['MessageId']}  lost  sent " in listed
     assert "/cameras/9: no such camera" in listed, "the reason"
     assert "none sent back" in listed
-    assert "left" not in system.cloud.run("redrive.py", "--clips", "another"), "not chosen"
+    assert "left" not in system.cloud.run("redrive", "--clips", "another"), "not chosen"
 
     # Now nothing takes it, so that it can be seen.
     [trigger] = system.cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     system.cloud.client("lambda").update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
-    assert f"sent back: {dead['MessageId']}" in system.cloud.run("redrive.py", "--clips", "lost")
+    assert f"sent back: {dead['MessageId']}" in system.cloud.run("redrive", "--clips", "lost")
     [again] = _receive(sqs, system.outputs["QueueUrl"])
     sent = dead["Attributes"]["SentTimestamp"]
     assert json.loads(again["Body"]) == json.loads(dead["Body"]) | {"retryTimestamps": ["1537119020000", sent]}
-    assert "no dead letters" in system.cloud.run("redrive.py")
+    assert "no dead letters" in system.cloud.run("redrive")
 
 
 def test_redrive_leaves_what_is_no_request_and_reads_what_python_wrote(system: System) -> None:
@@ -39,7 +39,7 @@ def test_redrive_leaves_what_is_no_request_and_reads_what_python_wrote(system: S
         sqs.send_message(QueueUrl=system.outputs["DeadLettersUrl"], MessageBody=body)
     [trigger] = system.cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     system.cloud.client("lambda").update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
-    said = system.cloud.run("redrive.py", "--all", "1")
+    said = system.cloud.run("redrive", "--all", "1")
     assert "left where it is, for it is no request" in said
     [again] = _receive(sqs, system.outputs["QueueUrl"])
     body = json.loads(again["Body"])

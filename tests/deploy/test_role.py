@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import local_aws
-import package
-import processes
 import pytest
-import runtime_api
-from create_stack import TEMPLATE
-from create_test_event import CLIP_MS, OUT_OF_RANGE_LIMIT_MS, RETRY_LIMIT_MS
-from stack import REGION, ROOT
 
 from held_camera import CAMERA, RECORDING, START_MS, CameraApi
+from scripts import ROOT
+from scripts.create_test_event import CLIP_MS, OUT_OF_RANGE_LIMIT_MS, RETRY_LIMIT_MS
+from scripts.deploy.create_stack import TEMPLATE
+from scripts.function import package, runtime_api
+from scripts.local import ministack
+from scripts.local.stack import REGION
+from scripts.shared import processes
 from system import FFMPEG, NAME
 
 ABSENT, DOWN, BROKEN = "2", "3", "4"
@@ -194,12 +194,12 @@ def aws(packages: None, tmp_path: Path, camera_api: CameraApi, recording: bytes)
         DOWN: [],
         BROKEN: [("broken.20180916T173017000.mp4", START_MS, START_MS + 5000)],
     }
-    port = local_aws.free_port(0)
+    port = ministack.free_port(0)
     log_file = tmp_path / "moto.log"
     command = [sys.executable, str(ROOT / "tests/deploy/strict_moto.py"), "-H", "127.0.0.1", "-p", str(port)]
     environment = {"PATH": "/usr/bin:/bin", "INITIAL_NO_AUTH_ACTION_COUNT": "1000000"}
     with log_file.open("wb") as log, processes.running(command, environment, log) as process:
-        local_aws.wait_for(f"http://127.0.0.1:{port}/moto-api/", process, log_file)
+        ministack.wait_for(f"http://127.0.0.1:{port}/moto-api/", process, log_file)
         yield Aws(f"http://127.0.0.1:{port}", camera_api, recording)
 
 

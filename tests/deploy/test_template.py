@@ -9,8 +9,9 @@ from typing import Any
 
 import cfnlint.decode
 import pytest
-from create_stack import TEMPLATE
-from stack import ROOT
+
+from scripts import ROOT
+from scripts.deploy.create_stack import TEMPLATE
 
 RESOURCES: dict[str, dict[str, Any]] = cfnlint.decode.decode(str(TEMPLATE))[0]["Resources"]
 

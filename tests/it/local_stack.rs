@@ -29,10 +29,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn python(script: &str) -> Command {
+fn python(script: &[&str]) -> Command {
     let mut command = Command::new(root().join(".venv/bin/python"));
     let path = std::env::var("PATH").unwrap_or_default();
-    command.arg(root().join("scripts").join(script)).current_dir(root());
+    command.args(script).current_dir(root());
     command.env("PATH", format!("{}:{path}", root().join(".venv/bin").display()));
     command
 }
@@ -45,7 +45,7 @@ impl Local {
         for (name, file) in recordings {
             std::fs::copy(file, shown.join(name)).expect("copied");
         }
-        let python = python("local.py");
+        let python = python(&["-m", "scripts.local.local"]);
         let guard = Command::new("sh")
             .args(["-c", "\"$@\" < /dev/null & stack=$!; cat > /dev/null; kill $stack; wait $stack", "sh"])
             .arg(python.get_program())
@@ -53,6 +53,7 @@ impl Local {
             .args(["--any-port", "--no-function", "--recordings"])
             .args([&shown, Path::new("--folder"), folder.path(), Path::new("--env-file")])
             .arg(folder.path().join("env"))
+            .current_dir(root())
             .envs(python.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -71,7 +72,7 @@ impl Local {
 
     /// Runs the function on `event`, and returns all that was PUT of its clip.
     async fn invoke(&self, event: &Path) -> Vec<String> {
-        let mut invoke = python("invoke.py");
+        let mut invoke = python(&["-m", "scripts.local.invoke"]);
         invoke.arg("--event").arg(event).arg("--env-file").arg(self.folder.path().join("env"));
         let output = invoke.stdin(Stdio::null()).output().expect("python");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -103,7 +104,8 @@ async fn every_event_leads_to_the_status_it_is_named_after() {
         ("-o", "CLIP_OUT_OF_RANGE"),
         ("-t", "CLIP_TOO_LONG"),
     ] {
-        let created = python("create_test_event.py").arg(option).arg("--output").arg(&event).status().expect("python");
+        let mut create = python(&["scripts/create_test_event.py", option]);
+        let created = create.arg("--output").arg(&event).status().expect("python");
         assert!(created.success(), "create_test_event.py {option}");
         assert_eq!(local.invoke(&event).await, [status], "{option}");
     }

@@ -1,0 +1,1 @@
+"""Measures the function beside what it replaces."""

@@ -1,0 +1,1 @@
+"""Stack, deployment, rollback and dead letters on AWS."""

@@ -1,0 +1,1 @@
+"""Draws recordings with numbered frames, and reads the numbers back."""

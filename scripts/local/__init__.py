@@ -1,0 +1,1 @@
+"""The whole system on this machine, and ways to ask it for clips."""

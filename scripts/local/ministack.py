@@ -1,0 +1,159 @@
+"""AWS on this machine: ministack, and in it the buckets, queues, topic and function of our system."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from scripts import ROOT
+from scripts.footage import footage
+from scripts.local import camera_api
+from scripts.local.stack import ACCESS_KEY, REGION, client
+from scripts.shared import processes
+
+RECORDINGS_BUCKET = "camera-recordings-local"
+RECORDINGS_PREFIX = "recordings"
+CLIPS_BUCKET = "cameras-service-clips-cdn-local"
+QUEUE = "cameras-service-generate-clip-local"
+FUNCTION = "cameras-service-generate-clip-local"
+TOPIC = "cameras-service-clips-local"
+
+# The longest clip, encoded whole, fits; a message that failed comes back after the same time, three times in all.
+FUNCTION_SECONDS = 300
+TRIES = 3
+MEMORY_MB = 2048
+START_SECONDS = 20
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or any free one if that is taken or 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port(0)
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(port: int, scratch: Path, log_file: Path) -> Iterator[str]:
+    """Runs ministack and tells its URL; ends it and the functions it started at the close."""
+    url = f"http://127.0.0.1:{port}"
+    # Functions inherit what isn't set here, so nothing of a person's own settings gets through.
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_REGION": REGION,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        # It would look for containers of its own to remove.
+        "DOCKER_HOST": f"unix://{scratch}/no-docker",
+    }
+    command = [str(ROOT / ".venv/bin/ministack")]
+    with log_file.open("wb") as log, processes.running(command, env, log) as process:
+        wait_for(f"{url}/_ministack/health", process, log_file)
+        yield url
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log_file: Path) -> None:
+    """Until the server that was just started answers there."""
+    give_up = time.monotonic() + START_SECONDS
+    while not _healthy(url):
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise RuntimeError(f"{process.args[-1]} did not start: see {log_file}")
+        time.sleep(0.05)
+
+
+def create_buckets(aws_url: str) -> None:
+    """The one that recordings come from, and the one that clips go to."""
+    s3 = client(aws_url, "s3")
+    for bucket in (RECORDINGS_BUCKET, CLIPS_BUCKET):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+
+def create_queue(aws_url: str) -> tuple[str, str, str]:
+    """The queue that triggers the function: its URL, its ARN, and the URL of its dead-letter queue."""
+    sqs = client(aws_url, "sqs")
+    dead_letter_url, dead_letter_arn = _queue(sqs, f"{QUEUE}-dead-letter", {})
+    redrive = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": TRIES}
+    attributes = {"VisibilityTimeout": str(FUNCTION_SECONDS), "RedrivePolicy": json.dumps(redrive)}
+    return *_queue(sqs, QUEUE, attributes), dead_letter_url
+
+
+def create_topic(aws_url: str) -> tuple[str, str]:
+    """The topic that clips are announced to, and the URL of a queue that is subscribed to it."""
+    sns = client(aws_url, "sns")
+    topic_arn = sns.create_topic(Name=TOPIC)["TopicArn"]
+    subscriber_url, subscriber_arn = _queue(client(aws_url, "sqs"), f"{TOPIC}-subscriber", {})
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=subscriber_arn)
+    return topic_arn, subscriber_url
+
+
+def create_function(aws_url: str, code: Path, environment: Mapping[str, str], queue_arn: str) -> None:
+    """The function, run by every message in the queue."""
+    functions = client(aws_url, "lambda")
+    functions.create_function(
+        FunctionName=FUNCTION,
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Role="arn:aws:iam::000000000000:role/local",
+        Code={"ZipFile": code.read_bytes()},
+        Timeout=FUNCTION_SECONDS,
+        MemorySize=MEMORY_MB,
+        Environment={"Variables": dict(environment)},
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName=FUNCTION, WaiterConfig={"Delay": 0.1})
+    # One at a time: here functions are plain processes, which share their scratch folder as they never do on AWS.
+    functions.put_function_concurrency(FunctionName=FUNCTION, ReservedConcurrentExecutions=1)
+    functions.create_event_source_mapping(
+        FunctionName=FUNCTION,
+        EventSourceArn=queue_arn,
+        BatchSize=10,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )
+
+
+def put_recording(aws_url: str, recording: Path) -> None:
+    """Stores a recording, and beside it what the camera API tells of its length.
+
+    Sent as it is, for an SDK would first read hundreds of megabytes to sign them.
+    """
+    duration = footage.duration_ms(recording)
+    with recording.open("rb") as file:
+        connection = HTTPConnection(urlsplit(aws_url).netloc, blocksize=1 << 20)
+        headers = {"Content-Type": "video/mp4", "Content-Length": str(recording.stat().st_size)}
+        if duration:
+            headers[f"x-amz-meta-{camera_api.DURATION_METADATA}"] = str(duration)
+        path = f"/{RECORDINGS_BUCKET}/{RECORDINGS_PREFIX}/{quote(recording.name)}"
+        connection.request("PUT", path, file, headers)
+        status = connection.getresponse().status
+        connection.close()
+    if status != 200:
+        raise RuntimeError(f"S3 did not take {recording.name}: status {status}")
+
+
+def _queue(sqs: object, name: str, attributes: Mapping[str, str]) -> tuple[str, str]:
+    url = sqs.create_queue(QueueName=name, Attributes=dict(attributes))["QueueUrl"]
+    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
