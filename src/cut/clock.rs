@@ -72,3 +72,28 @@ impl Clock<'_> {
         i64::try_from(ticks).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timescale_has_ticks_for_every_frame_unless_they_were_too_fine() {
+        let of = |timescales: &[u32]| timescale(timescales.iter().copied());
+        assert_eq!(of(&[15_360]), 15_360);
+        assert_eq!(of(&[600, 600]), 600);
+        assert_eq!(of(&[25, 30, 12]), 300);
+        assert_eq!(of(&[8, 1_000_000]), 1_000_000);
+        assert_eq!(of(&[90_000, 1_000_000]), 90_000, "9 million ticks a second");
+    }
+
+    #[test]
+    fn an_instant_is_the_nearest_tick_and_the_later_of_two() {
+        let at = Timestamp::from_us;
+        let span = |from, to| Span::new(at(from), at(to)).expect("in order");
+        let gaps = [span(2_000_000, 3_000_000)];
+        let clock = Clock { span: span(1_000_000, 9_000_000), gaps: &gaps, timescale: 10 };
+        let ticks = [949_999, 950_000, 1_049_999, 1_050_000, 1_999_999, 3_000_000, 3_100_000];
+        assert_eq!(ticks.map(|us| clock.ticks(Wall::at(at(us)))), [-1, 0, 0, 1, 10, 10, 11]);
+    }
+}

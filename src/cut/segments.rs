@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_nomination_counts_until_the_bytes_say_otherwise_or_none_is_trusted() {
-        let sample = |n: usize| Sample { offset: 0, size: 1, sync: n.is_multiple_of(2), pts: i64::try_from(n).expect("small") };
+        let sample =
+            |n: usize| Sample { offset: 0, size: 1, sync: n.is_multiple_of(2), pts: i64::try_from(n).expect("small") };
         let samples: Vec<Sample> = (0..6).map(sample).collect();
         let table = SampleTable { timescale: 1, samples, frames: (0..6).collect(), end_pts: 6, shifts: Vec::new() };
         let mut entries = Entries::default();
