@@ -63,8 +63,8 @@ impl Plan {
             let table = sources[segment.recording].table;
             times.extend(segment.frames.clone().map(|frame| clock.ticks(wall(segment, table.shown_at(frame)))));
         }
-        let held_from_start = coverage.parts[0].span.start() > span.start()
-            && coverage.gaps.first().is_none_or(|gap| gap.start() > span.start());
+        // after a gap too, which takes no time: the recording behind it begins with its first frame
+        let held_from_start = coverage.parts[0].span.start() > span.start();
         let origin = if held_from_start { 0 } else { times[0] };
         times[0] = origin;
         for time in &mut times {

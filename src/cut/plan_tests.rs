@@ -21,6 +21,8 @@ enum Order {
     BFrames(usize),
     /// Of three between two others, the middle one is decoded first.
     Pyramid,
+    /// Of four, the second and the fourth are decoded before the first.
+    Late,
 }
 
 /// What begins a group.
@@ -47,7 +49,7 @@ prop_compose! {
         timescale in prop_oneof![Just(600_u32), Just(11_456), Just(15_360), Just(90_000), Just(200_000), 600_u32..200_000],
         frames in 1_usize..120,
         length in 1_usize..40,
-        order in prop_oneof![Just(Order::Plain), (1_usize..4).prop_map(Order::BFrames), Just(Order::Pyramid)],
+        order in prop_oneof![Just(Order::Plain), (1_usize..4).prop_map(Order::BFrames), Just(Order::Pyramid), Just(Order::Late)],
         group in prop_oneof![3 => Just(Group::Closed), 2 => Just(Group::Open), 1 => Just(Group::Refresh)],
         durations in prop::collection::vec(1_u32..7, 120),
         rate in 5_u32..60,
@@ -104,16 +106,16 @@ fn places(order: Order, size: usize) -> Vec<usize> {
     let run = match order {
         Order::Plain => return (0..size).collect(),
         Order::BFrames(count) => count + 1,
-        Order::Pyramid => 4,
+        Order::Pyramid | Order::Late => 4,
     };
     let mut places = vec![0];
     let rest: Vec<usize> = (1..size).collect();
     for run in rest.chunks(run) {
         let (last, between) = run.split_last().expect("not empty");
-        places.push(*last);
         match (order, between) {
-            (Order::Pyramid, [a, b, c]) => places.extend([b, a, c]),
-            _ => places.extend(between),
+            (Order::Pyramid, [a, b, c]) => places.extend([*last, *b, *a, *c]),
+            (Order::Late, [a, b, c]) => places.extend([*b, *last, *a, *c]),
+            _ => places.extend([last].into_iter().chain(between)),
         }
     }
     places
