@@ -25,8 +25,9 @@ from scripts.shared import console, processes
 
 START_SECONDS = 300
 PROGRAMS = ("make", "python", "python3", "cargo", "unzip", "saw")
-# What can't be run without an AWS account. The lines that `saw` looks for are tested in tests/it/telemetry.rs.
-ELSEWHERE = {"saw get"}
+# What can't be run without an AWS account, and what takes half an hour. The lines that `saw` looks for are tested in
+# tests/it/telemetry.rs.
+ELSEWHERE = {"saw get", "make mutants"}
 # In a copy of the tree, in this order. `doctoc` is a program for Node.js, which not everybody has.
 IN_A_COPY = [
     "make help",
