@@ -43,15 +43,17 @@ fn check(outer: &[u8], deeper: usize) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// A box of that name around `content`.
+    pub fn boxed(name: &str, content: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(content.len() + 8).expect("small");
+        [&size.to_be_bytes()[..], name.as_bytes(), content].concat()
+    }
 
     #[test]
     fn a_version_that_nobody_knows_is_refused_wherever_it_is() {
-        let boxed = |name: &str, content: &[u8]| {
-            let size = u32::try_from(content.len() + 8).expect("small");
-            [&size.to_be_bytes()[..], name.as_bytes(), content].concat()
-        };
         let moov = |name: &str, version: u8| {
             let inner = boxed(name, &[version, 0, 0, 0]);
             boxed("moov", &[boxed("free", &[9]), boxed("trak", &boxed("mdia", &inner))].concat())

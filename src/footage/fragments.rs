@@ -117,13 +117,10 @@ fn check_claims(moof: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::footage::boxes::tests::boxed;
 
     #[test]
     fn a_run_that_claims_samples_without_bytes_is_refused_before_it_is_read() {
-        let boxed = |name: &str, content: &[u8]| {
-            let size = u32::try_from(content.len() + 8).expect("small");
-            [&size.to_be_bytes()[..], name.as_bytes(), content].concat()
-        };
         let moof = |count: u32| {
             let trun = boxed("trun", &[&[0; 4][..], &count.to_be_bytes()].concat());
             boxed("moof", &[boxed("mfhd", &[0; 8]), boxed("traf", &trun)].concat())
