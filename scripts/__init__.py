@@ -1,4 +1,4 @@
-"""What the Makefile runs, and what that is made of: a folder for each topic."""
+"""The programs that the Makefile runs, one folder for each topic."""
 
 from pathlib import Path
 

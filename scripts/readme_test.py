@@ -1,7 +1,7 @@
-"""Runs what README says one can type, and insists that nothing it says is left out.
+"""Runs the commands that stand in the documentation, and says of every other one why it does not run here.
 
-A command counts as run if `.ci/run` runs it, by itself or as what another needs, if a test runs the script behind it,
-or if it is run here: what changes files in a copy of the tree, what needs the local stack with that.
+The commands come from the code blocks and the lines of README.md, CONTRIBUTING.md and docs/operations.md, and from the
+targets that `make help` lists. A command that is neither run nor listed in `NOT_RUN` fails the test.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,113 +23,158 @@ from scripts.footage import footage
 from scripts.local import stack
 from scripts.shared import console, processes
 
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/operations.md")
+# What a command begins with. In blocks marked as shell every line is one.
+PROGRAMS = ("make", "cargo", "python", "python3", "unzip", "saw")
+SHELL = ("sh", "bash", "shell", "console")
+# In a sentence these are names of tools.
+NAMES = ("cargo lambda", "cargo deny", "cargo mutants")
 START_SECONDS = 300
-PROGRAMS = ("make", "python", "python3", "cargo", "unzip", "saw")
-# What can't be run without an AWS account, and what takes half an hour. The lines that `saw` looks for are tested in
-# tests/it/telemetry.rs.
-ELSEWHERE = {"saw get", "make mutants"}
-# In a copy of the tree, in this order. `doctoc` is a program for Node.js, which not everybody has.
-IN_A_COPY = [
+CLIP = ROOT / "dist" / "readme-test" / "clip.mp4"
+LEFT_BY_CLIP = ["clip.mp4", "message.json", "report.html", "thumbnail_300.png"]
+
+# Why a command does not run here, by the words it begins with. The longest match counts.
+BY_CI = ".ci/run runs it"
+AWS = "needs an AWS account; tests/deploy runs its script against a local AWS"
+NOT_RUN = {
+    **dict.fromkeys(
+        ("make check", "make lint", "make test", "make test-browser", "make demo", "make test-readme"), BY_CI
+    ),
+    "make bench": "takes ten minutes; .ci/run runs it with QUICK=1",
+    **dict.fromkeys(("make stack", "make deploy", "make rollback", "make redrive"), AWS),
+    "make test-faults": "takes ten minutes; make test runs the same tests",
+    "make mutants": "takes half an hour",
+    "saw": "reads logs in AWS",
+} | ({} if shutil.which("npm") else {"make doctoc": "needs npm"})
+
+# What runs in any case, in this order. Commands of the documents that begin with the same two words run after each.
+SPAN = "FROM=2018-09-16T17:39:44.500Z TO=2018-09-16T17:40:44.500Z"
+HERE = (
     "make help",
+    "make install",
+    "make build",
+    "unzip -l dist/cameras-service-generate-clip.zip",
+    "unzip -l dist/ffmpeg-layer.zip",
+    "cargo test --locked --workspace --lib",
+    f'make cut {SPAN} FILES="a.mp4 b.mp4"',
+)
+# These change files, so they run in a copy of the tree.
+IN_A_COPY = (
     "make sbox",
     "make stag",
     "make prod",
     "make event",
     *(f"python3 scripts/create_test_event.py -{letter}" for letter in "apnot"),
     "make fixlint",
-    *(["make doctoc"] if shutil.which("npm") else []),
-    "cargo test --no-default-features --lib",
+    "make doctoc",
     "make clean",
-]
-# Here, while `make local RECORDINGS=folder` runs.
-WITH_THE_STACK = [
-    "unzip -l dist/cameras-service-generate-clip.zip",
-    "unzip -l dist/ffmpeg-layer.zip",
-    "make clip FROM=2018-09-16T17:39:44.500Z TO=2018-09-16T17:40:44.500Z CLIP=first",
-    "make plan",
-    "make invoke",
-]
-LEFT_BY_CLIP = ["clip.mp4", "message.json", "report.html", "thumbnail_300.png"]
+)
+# These need the local system, which `LOCAL` runs.
+LOCAL = "make local RECORDINGS=folder"
+WITH_THE_STACK = (f"make clip {SPAN} CLIP=first", "make plan", "make invoke")
 
 
 def main() -> None:
     """What `make test-readme` does."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--contents", action="store_true", help="only look whether its contents are its headings")
-    given = console.parse(arguments)
+    console.parse(argparse.ArgumentParser(description=__doc__))
     processes.end_on_signals()
     with console.one_line_errors():
-        _check_contents((ROOT / "README.md").read_text())
-        if given.contents:
-            return
-        commands = sorted(set(_commands((ROOT / "README.md").read_text())))
-        run = _targets_of_ci() | {"make local", *map(_shape, IN_A_COPY), *map(_shape, WITH_THE_STACK)}
-        run |= {"make doctoc"}  # see above
-        left_out = [command for command in commands if _shape(command) not in run | ELSEWHERE and not _tested(command)]
-        if left_out:
-            raise RuntimeError(f"README's commands that nothing runs: {', '.join(left_out)}")
-        console.say(f"{len(commands)} commands stand in README; these are run here:")
-        _in_a_copy()
+        documented = set(_targets())
+        for name in DOCUMENTS:
+            documented |= set(_commands((ROOT / name).read_text()))
+        _account_for(documented)
+        CLIP.parent.mkdir(parents=True, exist_ok=True)
+        CLIP.unlink(missing_ok=True)
+        for command in _to_run(HERE, documented):
+            _run(command, ROOT)
+        if not CLIP.is_file():
+            raise RuntimeError(f"make cut did not write {CLIP}")
+        _in_a_copy(_to_run(IN_A_COPY, documented))
         with _local_stack():
-            for command in WITH_THE_STACK:
+            for command in _to_run(WITH_THE_STACK, documented):
                 _run(command, ROOT)
         missing = [name for name in LEFT_BY_CLIP if not (ROOT / "dist/clips/first" / name).is_file()]
         if missing:
-            raise RuntimeError(f"make clip left no {', '.join(missing)}")
-    console.say("All of README's commands are run.")
+            raise RuntimeError(f"make clip did not write {', '.join(missing)}")
+    console.say("All other commands of the documentation ran.")
+
+
+def _targets() -> Iterator[str]:
+    for target in re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE):
+        yield f"make {target}"
 
 
 def _commands(text: str) -> Iterator[str]:
-    """Whatever looks like a command, in blocks and in lines, without its comment."""
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", re.sub(r"^```\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    for line in lines:
-        command = re.sub(r"\s+#.*", "", line).strip()
-        # `cargo lambda` alone is the name of a tool
-        if command.split(" ")[0] in PROGRAMS and " " in command and command != "cargo lambda":
+    """Finds what looks like a command, in code blocks and in lines, and drops its comment."""
+    fence = r"^```(\w*)\n(.*?)^```"
+    lines = [("", line) for line in re.findall(r"`([^`\n]+)`", re.sub(fence, "", text, flags=re.M | re.S))]
+    for language, block in re.findall(fence, text, re.M | re.S):
+        lines += [(language, line) for line in re.sub(r"\\\n\s*", "", block).splitlines()]
+    for language, line in lines:
+        command = re.sub(r"(^|\s+)#.*", "", line).strip().removeprefix("$ ")
+        is_output = language == "console" and not line.startswith("$ ")
+        words = command.split()
+        if len(words) < 2 or command in NAMES or is_output:
+            continue
+        if language in SHELL or words[0] in PROGRAMS:
             yield command
 
 
 def _shape(command: str) -> str:
-    """The command without what it is given: program and target, or program and script."""
+    """Returns the first two words, program and target or program and script, without the environment before them."""
+    return " ".join(re.sub(r"^([A-Z_]+=\S* )+", "", command).split()[:2])
+
+
+def _account_for(documented: set[str]) -> None:
+    """Prints why commands do not run, and fails if a command has no reason for it."""
+    ran = {_shape(command) for command in (*HERE, *IN_A_COPY, *WITH_THE_STACK, LOCAL)}
+    unknown = []
+    for command in sorted(documented):
+        reason = _reason(command)
+        if reason:
+            console.say(f"  not run: {command} ({reason})")
+        elif _shape(command) not in ran:
+            unknown.append(command)
+    if unknown:
+        raise RuntimeError(f"the documentation has commands that nothing runs: {', '.join(unknown)}")
+    by_ci = {_shape(line) for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make ")}
+    if false := [command for command, reason in NOT_RUN.items() if reason == BY_CI and command not in by_ci]:
+        raise RuntimeError(f".ci/run does not run {', '.join(false)}")
+
+
+def _reason(command: str) -> str:
     words = shlex.split(command)
-    return " ".join(words[:2] if words[0] != "cargo" else words)
+    beginnings = (" ".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((NOT_RUN[beginning] for beginning in beginnings if beginning in NOT_RUN), "")
 
 
-def _targets_of_ci() -> set[str]:
-    """The targets that CI makes, with those that they need."""
-    rules = dict(re.findall(r"^([a-z-]+):([^#=\n]*)", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    wanted = set(re.findall(r"^make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE))
-    while more := {need for target in wanted for need in rules.get(target, "").split()} - wanted:
-        wanted |= more
-    # `installed` is `install` without its last word
-    return {f"make {target}" for target in wanted | ({"install"} if "installed" in wanted else set())}
+def _to_run(table: Sequence[str], documented: set[str]) -> list[str]:
+    """Lists the table's commands, each followed by the documented ones of its shape.
+
+    A documented command that is only its shape, or that has "…" in place of an argument, counts as the table's.
+    """
+    commands = []
+    for command in table:
+        shape = _shape(command)
+        alike = sorted(other for other in documented if _shape(other) == shape and other != shape and "…" not in other)
+        commands += [each for each in (command, *alike) if not _reason(each)]
+    return list(dict.fromkeys(commands))
 
 
-def _tested(command: str) -> bool:
-    """Whether a test names the command, or runs the script behind a target."""
-    program, what = shlex.split(command)[:2]
-    behind = [command]
-    if program == "make":
-        rule = rf"^{re.escape(what)}:.*\n((?:\t.*\n)*)"
-        recipe = re.search(rule, (ROOT / "Makefile").read_text(), re.MULTILINE)
-        behind += [f'run("{script}"' for script in re.findall(r"python -m [\w.]+\.(\w+)", recipe[1] if recipe else "")]
-    tests = [file for file in (ROOT / "tests").rglob("*") if file.suffix in (".rs", ".py")]
-    return any(name in file.read_text() for file in tests for name in behind)
+def _filled_in(command: str) -> list[str]:
+    """Splits a command, with the demo's recordings in place of made-up names."""
+    words = shlex.split(command)
+    for position, word in enumerate(words):
+        if word.startswith("RECORDINGS="):
+            words[position] = f"RECORDINGS={footage.demo_folder()}"
+        elif word.startswith("FILES="):
+            words[position] = f"FILES={shlex.join(map(str, sorted(footage.demo_folder().glob('*.mp4'))))}"
+    if words[:2] == ["make", "cut"]:
+        words = [*(word for word in words if not word.startswith("OUT=")), f"OUT={CLIP}"]
+    return words
 
 
-def _check_contents(text: str) -> None:
-    """The table of contents names the headings, in order."""
-    headings = re.findall(
-        r"^## (.+)$", re.sub(r"^```\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
-    )
-    listed = re.findall(r"^ *- \[(.+)\]\(#.+\)$", text, re.MULTILINE)
-    if listed != headings:
-        raise RuntimeError(f"README's contents are not its headings: make doctoc ({listed} in place of {headings})")
-
-
-def _in_a_copy() -> None:
+def _in_a_copy(commands: Sequence[str]) -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     files = [Path(name) for name in tracked.split("\0") if name and (ROOT / name).exists()]
     with tempfile.TemporaryDirectory(prefix="readme-") as folder:
@@ -137,10 +182,10 @@ def _in_a_copy() -> None:
         for file in files:
             (copy / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, copy / file)
-        subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)  # without, cargo mends nothing
+        subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)  # cargo fixes nothing outside a repository
         for made in (".venv", "target"):
             (copy / made).symlink_to(ROOT / made)
-        for command in IN_A_COPY:
+        for command in commands:
             _run(command, copy)
             if command in ("make sbox", "make stag", "make prod"):
                 name = {"sbox": "sandbox", "stag": "staging", "prod": "prod"}[command.split()[1]]
@@ -148,16 +193,16 @@ def _in_a_copy() -> None:
                     raise RuntimeError(f"{command} did not copy its sample to .env")
         changed = [file for file in files if not filecmp.cmp(ROOT / file, copy / file, shallow=False)]
         if changed != [Path("events/event.json")]:
-            raise RuntimeError(f"fixlint or doctoc found something to mend: {', '.join(map(str, changed))}")
+            raise RuntimeError(f"fixlint or doctoc changed files: {', '.join(map(str, changed))}")
         if (copy / "target").exists():
             raise RuntimeError("make clean left target")
 
 
 @contextmanager
 def _local_stack() -> Iterator[None]:
-    """`make local RECORDINGS=folder`, as in another terminal."""
-    command = ["make", "local", f"RECORDINGS={footage.demo_folder()}"]
-    console.say(f"  {shlex.join(command)}")
+    """Runs the local system, as a person does in another terminal."""
+    command = _filled_in(LOCAL)
+    console.say(f"  {LOCAL}")
     with tempfile.TemporaryFile() as output, processes.running(command, os.environ, output) as local:
         give_up = time.monotonic() + START_SECONDS
         while not stack.find():
@@ -172,9 +217,10 @@ def _local_stack() -> Iterator[None]:
 
 def _run(command: str, folder: Path) -> None:
     started = time.monotonic()
-    done = subprocess.run(
-        shlex.split(command), cwd=folder, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    words = _filled_in(command)
+    if "=" in words[0]:
+        words.insert(0, "env")
+    done = subprocess.run(words, cwd=folder, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{command}: exit code {done.returncode}: {(done.stderr + done.stdout)[-2000:]}")
     console.say(f"  {command} ({time.monotonic() - started:.1f} s)")

@@ -1,27 +1,28 @@
-//! Tells what would be done for an event: recordings, coverage, holes, cut plan and bytes, as text. Nothing is rendered,
-//! stored or said.
+//! The dry run: prints what would be done for an event (recordings, coverage, holes, cut plan, bytes). It renders, stores and
+//! announces nothing.
 
 use std::fmt::{self, Write};
 use std::path::Path;
 
+use exact_cut::deadline::Deadline;
+use exact_cut::time::Timestamp;
 use serde_json::Value;
 
-use crate::deadline::Deadline;
+use crate::contract::message_body::Request;
 use crate::handler::requests;
-use crate::pipeline::{Job, Pipeline};
-use crate::request::Request;
-use crate::time::Timestamp;
-use crate::trace::Trace;
-use crate::trace::document::{Document, Stretch};
+use crate::pipeline::{Pipeline, RequestContext};
+use crate::telemetry::document::{Document, Part, TimeRange};
+use crate::telemetry::stages::Mode;
+use crate::telemetry::trace::Trace;
 
-/// How many characters the timeline is wide.
+/// Width of the timeline, in characters.
 const WIDTH: i64 = 72;
 
 /// Prints what would be done for each record of the event in the file `event`.
 ///
 /// # Errors
-/// If the event can't be read, or one of its records would fail.
-pub async fn tell(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtime::Error> {
+/// If the event cannot be read, or one of its records would fail.
+pub async fn print_plan(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtime::Error> {
     let event: Value = serde_json::from_slice(&std::fs::read(event)?)?;
     let mut failures = 0;
     for request in requests(event)? {
@@ -43,29 +44,29 @@ pub async fn tell(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtim
 
 async fn plan(pipeline: &Pipeline, request: &Request) -> Document {
     let trace = Trace::new(request, None);
-    let planned = pipeline.plan(Job { request, deadline: Deadline::unknown(), trace: &trace }).await;
+    let planned = pipeline.plan(RequestContext { request, deadline: Deadline::unknown(), trace: &trace }).await;
     trace.finish(&planned)
 }
 
-/// What a document says, for a terminal.
+/// Returns the content of a document as text for a terminal.
 #[must_use]
 pub fn text(document: &Document) -> String {
     let mut text = String::new();
-    write(document, &mut text).expect("a text can be written to");
+    write(document, &mut text).expect("writing to a string succeeds");
     text
 }
 
 fn write(document: &Document, out: &mut String) -> fmt::Result {
     let asked = &document.request;
     let ms = |ms: i64| ms.saturating_mul(1000);
-    let span = Stretch { start_us: ms(asked.start_timestamp_in_ms), end_us: ms(asked.end_timestamp_in_ms) };
+    let span = TimeRange { start_us: ms(asked.start_timestamp_in_ms), end_us: ms(asked.end_timestamp_in_ms) };
     writeln!(out, "Clip {} of camera {}", asked.clip_id, asked.camera_id)?;
     writeln!(out, "  wanted    {}", range(span))?;
     match (&document.failure, document.mode) {
         (Some(failure), _) => {
             writeln!(out, "  would fail at stage {}: {}: {}", failure.stage, failure.object, failure.error)?;
         }
-        (None, Some("stored")) => writeln!(out, "  would be  announced again: it is stored already")?,
+        (None, Some(Mode::Stored)) => writeln!(out, "  would be  announced again: it is stored already")?,
         (None, mode) => {
             let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
             writeln!(out, "  would be  {}{mode}", document.status)?;
@@ -88,16 +89,16 @@ fn write(document: &Document, out: &mut String) -> fmt::Result {
         timeline(document, span, out)?;
     }
     for (number, segment) in document.segments.iter().enumerate() {
-        let why = segment.why.map(|why| format!(": {why}")).unwrap_or_default();
+        let why = segment.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let frames = format!("{} {} frames", segment.how, segment.frames);
         writeln!(out, "  segment {number} {frames} of recording {}, {}{why}", segment.recording, range(segment.shows))?;
     }
     if let Some(clip) = document.clip {
-        let sound = document.sound.map(|how| format!(", sound: {how}")).unwrap_or_default();
+        let audio = document.audio.map(|how| format!(", audio: {how}")).unwrap_or_default();
         let (frames, seconds) = (clip.frames, seconds(clip.length_us));
         writeln!(
             out,
-            "  clip      {frames} frames, {seconds}: {} copied, {} encoded{sound}",
+            "  clip      {frames} frames, {seconds}: {} copied, {} encoded{audio}",
             clip.copied, clip.encoded
         )?;
         let (needed, whole) = (document.bytes.needed, document.bytes.recordings);
@@ -106,19 +107,20 @@ fn write(document: &Document, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-/// The span in columns of equal length. Each shows the rarest thing in it, so that nothing is too small to be seen.
-fn timeline(document: &Document, span: Stretch, out: &mut String) -> fmt::Result {
+/// Writes the span in columns of equal length. Each column shows the rarest thing in it, so that nothing is too small to be
+/// seen.
+fn timeline(document: &Document, span: TimeRange, out: &mut String) -> fmt::Result {
     let length = span.end_us - span.start_us;
-    let column = |n: i64| Stretch {
+    let column = |n: i64| TimeRange {
         start_us: span.start_us + length * n / WIDTH,
         end_us: span.start_us + length * (n + 1) / WIDTH,
     };
-    let row = |pick: &dyn Fn(Stretch) -> char| -> String { (0..WIDTH).map(|n| pick(column(n))).collect() };
-    let meets = |a: Stretch, b: Stretch| a.start_us < b.end_us && b.start_us < a.end_us;
-    let any = |stretches: &[Stretch], column| stretches.iter().any(|&one| meets(one, column));
+    let row = |pick: &dyn Fn(TimeRange) -> char| -> String { (0..WIDTH).map(|n| pick(column(n))).collect() };
+    let meets = |a: TimeRange, b: TimeRange| a.start_us < b.end_us && b.start_us < a.end_us;
+    let any = |ranges: &[TimeRange], column| ranges.iter().any(|&one| meets(one, column));
     let footage = row(&|column| {
-        let shows = document.parts.iter().rfind(|part| meets(part.shows, column));
-        match shows {
+        let part = document.parts.iter().rfind(|part: &&Part| meets(part.shows, column));
+        match part {
             _ if any(&document.gaps, column) => '!',
             _ if any(&document.held, column) => '~',
             Some(part) => char::from_digit(u32::try_from(part.recording % 10).unwrap_or_default(), 10).unwrap_or('?'),
@@ -142,7 +144,7 @@ fn timeline(document: &Document, span: Stretch, out: &mut String) -> fmt::Result
     writeln!(out, "            a column is {}; = copied, E encoded, ~ held, ! missing", seconds(length / WIDTH))
 }
 
-fn range(Stretch { start_us, end_us }: Stretch) -> String {
+fn range(TimeRange { start_us, end_us }: TimeRange) -> String {
     let [start, end] = [start_us, end_us].map(Timestamp::from_us);
     format!("{start} to {end} ({})", seconds(end_us - start_us))
 }

@@ -1,50 +1,52 @@
-//! One error type. It names the object it is about (a key, an address, a clip), and its [`Kind`] alone decides what
-//! happens to the request; nobody upstairs looks at an SDK's types.
+//! The function's error type. It keeps what failed (an object, a URL, a clip) apart from why, and its [`ErrorKind`] alone
+//! decides what happens to the request: only the files that call a service know the error types of that service.
 
 use std::fmt;
 
-/// What a failure means for the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The message cannot be understood. It never will be: the record fails until the dead-letter queue has it.
-    IllFormed,
-    /// The other side said no for good (403, most 4xx, a body of the wrong shape). The record fails.
-    Refused,
-    /// Worth another try (5xx, timeouts, a full disk). The record fails, the queue brings it back.
-    Passing,
-    /// The object is not there (yet).
-    Absent,
-    /// The object was replaced while it was being read (`If-Match` failed).
-    Changed,
-    /// Footage is there, but no clip can be made of it: `FATAL_ERROR`.
-    Unusable,
+use exact_cut::error::Cause;
+use exact_cut::source::{SourceError, SourceErrorKind};
+use serde::Serialize;
+
+/// What a failure means for the request. Displayed in `snake_case`, which is also its name in logs and trace documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::Display, strum::IntoStaticStr)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "snake_case")]
+pub enum ErrorKind {
+    /// The message cannot be read and never will be. The record fails until the dead-letter queue takes the message.
+    Malformed,
+    /// The service refused for good: 403, most other 4xx, a body of the wrong shape. The record fails.
+    Permanent,
+    /// Another try may succeed: 5xx, timeouts, a full disk. The record fails, and the queue delivers the message again.
+    Transient,
+    /// The object does not exist, or not yet.
+    NotFound,
+    /// The object was replaced while it was read (`If-Match` failed).
+    Modified,
+    /// Footage exists, but no clip can be made of it: `FATAL_ERROR`.
+    UnusableFootage,
 }
 
-/// A failure: its kind, the object it is about, and why.
+/// A failure: its kind, the object that it concerns, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What follows from it.
-    pub kind: Kind,
-    /// What it is about: `s3://bucket/key`, an address, a clip's id. Never a message's content.
+    pub kind: ErrorKind,
+    /// `s3://bucket/key`, a URL, a clip's id. Never the content of a message.
     pub object: String,
-    /// What went wrong with the object.
+    /// Why it failed, in one line of at most 1,000 characters.
     pub reason: String,
 }
 
 impl Error {
-    /// A failure of `kind` about `object`.
-    pub fn new(kind: Kind, object: impl Into<String>, reason: impl fmt::Display) -> Self {
+    pub fn new(kind: ErrorKind, object: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self { kind, object: object.into(), reason: one_line(&reason.to_string()) }
     }
 
-    /// [`Kind::Unusable`] about `object`.
-    pub fn unusable(object: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self::new(Kind::Unusable, object, reason)
+    pub fn permanent(object: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Permanent, object, reason)
     }
 
-    /// [`Kind::Passing`] about `object`.
-    pub fn passing(object: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self::new(Kind::Passing, object, reason)
+    pub fn transient(object: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Transient, object, reason)
     }
 }
 
@@ -56,7 +58,36 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error's whole chain as one text, each link once. SDK and HTTP errors say little by themselves.
+impl From<SourceErrorKind> for ErrorKind {
+    fn from(kind: SourceErrorKind) -> Self {
+        match kind {
+            SourceErrorKind::NotFound => Self::NotFound,
+            SourceErrorKind::Modified => Self::Modified,
+            SourceErrorKind::Empty => Self::UnusableFootage,
+            SourceErrorKind::Transient => Self::Transient,
+            SourceErrorKind::Permanent => Self::Permanent,
+        }
+    }
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        Self::new(error.kind.into(), error.object, chain(&*error.source))
+    }
+}
+
+impl From<exact_cut::error::Error> for Error {
+    fn from(error: exact_cut::error::Error) -> Self {
+        let kind = match &error.cause {
+            Cause::Source { kind, .. } => ErrorKind::from(*kind),
+            cause if cause.is_footage() => ErrorKind::UnusableFootage,
+            _ => ErrorKind::Transient,
+        };
+        Self::new(kind, error.object, chain(&error.cause))
+    }
+}
+
+/// Returns the whole chain of an error as one text, each link once. SDK and HTTP errors say little by themselves.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -72,8 +103,44 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Log lines are single lines, and bounded.
+/// A log line is one line of bounded length.
 fn one_line(text: &str) -> String {
-    const LONGEST: usize = 1000;
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+    const MAX_CHARS: usize = 1000;
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use exact_cut::deadline::TimedOut;
+    use exact_cut::error::FootageError;
+
+    use super::*;
+
+    #[test]
+    fn only_footage_and_empty_sources_are_unusable_footage() {
+        let source = |kind| Cause::Source { kind, source: "told why".into() };
+        let table = [
+            (source(SourceErrorKind::NotFound), "not_found"),
+            (source(SourceErrorKind::Modified), "modified"),
+            (source(SourceErrorKind::Empty), "unusable_footage"),
+            (source(SourceErrorKind::Transient), "transient"),
+            (source(SourceErrorKind::Permanent), "permanent"),
+            (Cause::Footage(FootageError::NoFrame), "unusable_footage"),
+            (Cause::Disk(std::io::Error::other("full")), "transient"),
+            (Cause::TimedOut(TimedOut { after: Duration::from_secs(7) }), "transient"),
+        ];
+        for (cause, kind) in table {
+            let error = Error::from(exact_cut::error::Error { object: "s3://bucket/key".to_owned(), cause });
+            assert_eq!((error.object.as_str(), error.kind.to_string().as_str()), ("s3://bucket/key", kind), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_and_a_chain_names_each_link_once() {
+        assert_eq!(Error::transient("clip", "two\nlines").to_string(), "clip: two lines");
+        let cause = Cause::Source { kind: SourceErrorKind::Transient, source: "told why".into() };
+        assert_eq!(chain(&cause), "told why");
+    }
 }

@@ -1,31 +1,33 @@
-//! The envelope: an SQS event comes in, a partial batch response goes out. One record's failure, panic or hang does not
-//! take the others with it.
+//! The envelope: an SQS event comes in, a partial batch response goes out. Failure, panic or hang of one record does not
+//! affect the others.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
+use exact_cut::deadline::Deadline;
 use lambda_runtime::LambdaEvent;
 use serde_json::{Map, Value};
 use tracing::{Instrument, error, info_span};
 
-use crate::deadline::Deadline;
-use crate::error::{Error, Kind};
-use crate::pipeline::{Job, Pipeline};
-use crate::request::Request;
-use crate::telemetry;
-use crate::trace::Trace;
-use crate::verdict::Status;
+use crate::contract::message_body::Request;
+use crate::contract::status::Status;
+use crate::error::{Error, ErrorKind};
+use crate::pipeline::{Pipeline, RequestContext};
+use crate::telemetry::log;
+use crate::telemetry::trace::Trace;
 
-/// How long is waited for work to end once its time is up.
-const LETTING_GO: Duration = Duration::from_secs(1);
+/// The answer is out this long before Lambda's deadline: an invocation that runs into it ends without a word.
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
+/// How long an aborted request may take to end its processes and remove its files.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// Works on an event's records one after the other.
+/// Works on the records of an event, one after the other.
 ///
 /// # Errors
-/// Before anything is done, if the event has no list of records or one of them no id; afterwards, if every record failed.
+/// If the event has no list of records or a record has no id, before anything is done; or if every record failed.
 pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, String> {
-    let deadline = Deadline::of_invocation(event.context.deadline);
+    let deadline = deadline(event.context.deadline);
     let messages = messages(event.payload)
         .inspect_err(|reason| error!(error = reason, stage = "envelope", object = "event", "invocation failed"))?;
     let count = messages.len();
@@ -33,7 +35,8 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
     for (index, (id, message)) in messages.into_iter().enumerate() {
         let span = info_span!("record", message = id);
         let xray = event.context.xray_trace_id.clone();
-        if record(Arc::clone(&pipeline), message, deadline, index == 0, xray).instrument(span).await.is_err() {
+        let record = Record { message, deadline, is_first: index == 0, xray };
+        if work_on(&pipeline, record).instrument(span).await.is_err() {
             response.add_failure(id);
         }
     }
@@ -43,61 +46,73 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
     Ok(response)
 }
 
-/// What is needed of a record, or what is wrong with it.
+/// Returns the deadline of an invocation, [`ANSWER_MARGIN`] before Lambda's, which is given in milliseconds since the
+/// epoch. A deadline in the past counts as unknown: `cargo lambda watch` sends such.
+fn deadline(lambda_deadline_ms: u64) -> Deadline {
+    let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(lambda_deadline_ms));
+    let left = deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok());
+    left.map_or(Deadline::unknown(), |left| Deadline::after(left.saturating_sub(ANSWER_MARGIN)))
+}
+
+/// The needed parts of a record, or why it cannot be read.
 pub type Message = Result<SqsMessage, String>;
 
-/// One record, from its message to the line about it.
-async fn record(
-    pipeline: Arc<Pipeline>,
+/// One record of an invocation.
+struct Record {
     message: Message,
     deadline: Deadline,
-    first: bool,
+    is_first: bool,
+    /// X-Ray's trace header.
     xray: Option<String>,
-) -> Result<Status, Error> {
-    let request = request(message).inspect_err(telemetry::ill_formed)?;
+}
+
+/// Works on a record, from its message to its log line.
+async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Error> {
+    let Record { message, deadline, is_first, xray } = record;
+    let request = request(message).inspect_err(log::report_malformed)?;
     let span = info_span!("request", clip = request.clip_id, camera = request.camera_id);
     let trace = Arc::new(Trace::new(&request, xray));
-    let result = served(&pipeline, request, deadline, &trace, first).instrument(span.clone()).await;
+    // the first record is begun in any case: it will never get more time
+    let result = if !is_first && deadline.left().is_some_and(|left| left < pipeline.estimate(&request)) {
+        Err(Error::transient(&request.clip_id, "not begun: too little time is left"))
+    } else {
+        serve(pipeline, request, deadline, &trace).instrument(span.clone()).await
+    };
     let document = trace.finish(&result);
     span.in_scope(|| {
-        pipeline.keep(&document);
-        telemetry::over(&document);
+        pipeline.write_trace(&document);
+        log::report_finished(&document);
     });
     result
 }
 
-/// Serves a request in a task of its own: a panic ends there, and so does what it left running when time is up.
-async fn served(
+/// Serves a request in a task of its own: a panic ends there, and so does unfinished work when the time is up.
+async fn serve(
     pipeline: &Arc<Pipeline>,
     request: Request,
     deadline: Deadline,
     trace: &Arc<Trace>,
-    first: bool,
 ) -> Result<Status, Error> {
     let clip = request.clip_id.clone();
-    // the first is begun in any case: it will never be given more time than now
-    if !first && deadline.left().is_some_and(|left| left < pipeline.estimate(&request)) {
-        return Err(Error::passing(clip, "not begun, too little time is left"));
-    }
     let (pipeline, trace) = (Arc::clone(pipeline), Arc::clone(trace));
-    let serve = async move { pipeline.serve(Job { request: &request, deadline, trace: &trace }).await };
+    let serve = async move { pipeline.serve(RequestContext { request: &request, deadline, trace: &trace }).await };
     let mut task = tokio::spawn(serve.in_current_span());
     let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_hours(24)));
     tokio::select! {
-        joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::passing(clip, panic))),
+        joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::transient(clip, panic))),
         () = time_is_up => {
             task.abort();
-            // its files and processes go; should a computation not let go of it, the answer is out all the same
-            let _ = tokio::time::timeout(LETTING_GO, task).await;
-            Err(Error::passing(clip, "time is up"))
+            // its processes and files go; the answer is out in time even if a computation does not stop
+            let _ = tokio::time::timeout(ABORT_GRACE, task).await;
+            Err(Error::transient(clip, "the time is up"))
         }
     }
 }
 
-/// What an event's records ask for, or what is wrong with them.
+/// Returns the request of each record, or why the record cannot be read.
 ///
 /// # Errors
-/// If the event has no list of records or one of them no id.
+/// If the event has no list of records, or a record has no id.
 pub fn requests(event: Value) -> Result<Vec<Result<Request, Error>>, String> {
     Ok(messages(event)?.into_iter().map(|(_, message)| request(message)).collect())
 }
@@ -107,13 +122,13 @@ fn request(message: Message) -> Result<Request, Error> {
         let sent = message.attributes.get("SentTimestamp").map(String::as_str);
         Request::parse(message.body.as_deref().unwrap_or_default(), sent)
     });
-    request.map_err(|reason| Error::new(Kind::IllFormed, "message", reason))
+    request.map_err(|reason| Error::new(ErrorKind::Malformed, "message", reason))
 }
 
-/// The records with their ids, each with just what is needed of it: the rest of a record may be odd.
+/// Returns the records with their ids. Only the needed parts of a record are read: the others may be of any shape.
 ///
 /// # Errors
-/// If `event` has no list of records, or one of them no id.
+/// If `event` has no list of records, or a record has no id.
 pub fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
     let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
         return Err("the event has no list of Records".to_owned());
@@ -132,7 +147,7 @@ pub fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
                 attributes.retain(|name, _| name == "SentTimestamp");
             }
             let message = serde_json::from_value(Value::Object(needed));
-            Ok((id, message.map_err(|_| "body or attributes are not of their types".to_owned())))
+            Ok((id, message.map_err(|_| "the body or the attributes of the record have a wrong type".to_owned())))
         })
         .collect()
 }
@@ -146,7 +161,7 @@ mod tests {
     const SAMPLE: &str = include_str!("../tests/sample_event.json");
 
     #[test]
-    fn the_odd_sample_is_accepted_as_it_stands() {
+    fn accepts_the_odd_sample_as_it_stands() {
         let messages = messages(serde_json::from_str(SAMPLE).expect("JSON")).expect("an event");
         let [(id, Ok(message))] = &messages[..] else { panic!("one good message in {messages:?}") };
         assert_eq!(id, "19dd0b57-b21e-4ac1-bd88-01bbb068cb78");
@@ -156,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_that_is_none_fails_before_anything_is_done() {
+    fn refuses_an_event_without_records_or_ids() {
         for event in [
             json!(null),
             json!([]),
@@ -174,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_record_leaves_its_neighbours_alone() {
+    fn an_odd_record_does_not_affect_its_neighbours() {
         let event = json!({"Records": [
             {"messageId": "a", "body": 7},
             {"messageId": "b", "body": "{}", "attributes": {"SentTimestamp": "1", "ApproximateReceiveCount": 1}},
@@ -184,5 +199,17 @@ mod tests {
         let messages = messages(event).expect("four records");
         let good: Vec<bool> = messages.iter().map(|(_, message)| message.is_ok()).collect();
         assert_eq!(good, [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_unknown_and_one_within_the_margin_is_now() {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
+        let from_now = |ms: i64| u64::try_from(now).expect("before 2554").saturating_add_signed(ms);
+        for past in [0, 30_000, from_now(-1000)] {
+            assert_eq!(deadline(past).left(), None);
+        }
+        assert_eq!(deadline(from_now(1500)).left(), Some(Duration::ZERO));
+        let limit = deadline(from_now(42_000)).limit(Duration::from_hours(1));
+        assert!(limit <= Duration::from_secs(10) && limit > Duration::from_secs(9), "a quarter of 40 s: {limit:?}");
     }
 }

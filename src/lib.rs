@@ -1,61 +1,33 @@
-//! Cuts exact clips out of continuously recorded cameras: one SQS message, one MP4, its thumbnails, one announcement.
+//! The function: an SQS message asks for the footage of one camera between two UTC instants; the function stores one clip
+//! and its thumbnails, tells the camera API, and publishes to SNS. `docs/contract.md` describes every message.
 //!
-//! Imports point downwards in this list, never up:
+//! Start with [`pipeline`]: it tells the story of one request. How a clip is cut is the engine's part, the crate
+//! [`exact_cut`].
 //!
-//! | | module | its job |
-//! |---|---|---|
-//! | doing | [`handler`] | the envelope: SQS event → records → partial batch response |
-//! | | [`dry_run`] | tells what would be done for an event |
-//! | | [`pipeline`] | **the story of one request; start reading here** |
-//! | | [`camera`], [`aws`] | the camera API; S3, SQS and SNS |
-//! | | [`cut`] | carries a cut plan out and proves the result |
-//! | | [`thumbnails`], [`ffmpeg`], [`workdir`] | pictures, processes, scratch space |
-//! | | [`trace`], [`telemetry`] | what becomes of a request; logs and metrics of it |
-//! | | [`settings`] | the only reader of the environment |
-//! | deciding | [`verdict`], [`footage::coverage`], [`cut::plan`] | pure rules over integers |
-//! | | [`request`], [`metadata`], [`footage`] | what comes in, what goes out, what a recording holds |
-//! | | [`time`], [`error`] | the words everything else is written in |
+//! Modules in order of dependence; imports point downwards only:
 //!
-//! The deciding half builds alone (`--no-default-features`), so the compiler keeps it free of I/O.
+//! | module | what it does |
+//! |---|---|
+//! | [`handler`] | the envelope: SQS event in, partial batch response out |
+//! | [`dry_run`] | prints what would be done for an event |
+//! | [`pipeline`] | **the story of one request** |
+//! | [`clip_store`] | the destination bucket: looks clips up and stores them |
+//! | [`services`] | camera API, S3, SQS, SNS |
+//! | [`telemetry`] | trace, log line and metrics of a request |
+//! | [`decision`] | the status table: facts in, decision out; pure |
+//! | [`recording_list`], [`settings`] | what the camera API lists, what the environment sets |
+//! | [`contract`] | what others depend on: messages, names, keys, statuses; pure |
+//! | [`error`] | what a failure means for a request |
 
-pub mod cut;
-pub mod error;
-pub mod footage;
-pub mod metadata;
-pub mod python_literal;
-pub mod request;
-pub mod time;
-pub mod verdict;
-
-#[cfg(feature = "function")]
-pub mod aws;
-#[cfg(feature = "function")]
-pub mod camera;
-#[cfg(feature = "function")]
-pub mod deadline;
-#[cfg(feature = "function")]
+pub mod clip_store;
+pub mod contract;
+pub mod decision;
 pub mod dry_run;
-#[cfg(feature = "function")]
-pub mod fetch;
-#[cfg(feature = "function")]
-pub mod ffmpeg;
-#[cfg(feature = "function")]
+pub mod error;
 pub mod handler;
-#[cfg(feature = "function")]
 pub mod pipeline;
-#[cfg(feature = "function")]
-pub mod render;
-#[cfg(feature = "function")]
+pub mod recording_list;
+pub mod services;
 pub mod settings;
-#[cfg(feature = "function")]
-pub mod stored;
-#[cfg(feature = "function")]
-pub mod survey;
-#[cfg(feature = "function")]
+mod settings_reader;
 pub mod telemetry;
-#[cfg(feature = "function")]
-pub mod thumbnails;
-#[cfg(feature = "function")]
-pub mod trace;
-#[cfg(feature = "function")]
-pub mod workdir;

@@ -1,12 +1,13 @@
-//! Starts the function: settings, logs, clients, then the runtime's loop; or, with `plan EVENT.json`, the dry run.
+//! Starts the function: settings, logs, clients, then the loop of the Lambda runtime; with `plan EVENT.json`, the dry run.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use cameras_service_generate_clip::dry_run;
 use cameras_service_generate_clip::handler::handle;
 use cameras_service_generate_clip::pipeline::Pipeline;
 use cameras_service_generate_clip::settings::{Settings, function_name, json_logs};
-use cameras_service_generate_clip::{dry_run, telemetry};
+use cameras_service_generate_clip::telemetry::log;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,9 +15,18 @@ use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 use tracing_subscriber::filter::Targets;
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
-    match start().await {
+/// Threads that drive requests. Lambda gives 2048 MB of memory little more than one CPU.
+const WORKER_THREADS: usize = 2;
+/// Threads for file I/O. Each has an arena of its own, which a warm process keeps.
+const MAX_BLOCKING_THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .enable_all()
+        .build();
+    match runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(run())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!(error = %failure, stage = "start", object = "process", "not started");
@@ -25,11 +35,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start() -> Result<(), Error> {
+async fn run() -> Result<(), Error> {
     let settings = Settings::from_env();
     let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
     let log_filter = log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    telemetry::start(log_filter, json_logs(), function_name());
+    log::start(log_filter, json_logs(), function_name());
     let settings = settings?;
     for warning in &settings.warnings {
         warn!("{warning}");
@@ -39,16 +49,15 @@ async fn start() -> Result<(), Error> {
     if let [command, event] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
         && command == "plan"
     {
-        return dry_run::tell(&pipeline, event.as_ref()).await;
+        return dry_run::print_plan(&pipeline, event.as_ref()).await;
     }
-    let serving =
-        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
-    let mut told_to_end = signal(SignalKind::terminate())?;
+    let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        served = serving => served,
-        // what is under way ends with the runtime, its processes and files too, and the queue brings it back
-        _ = told_to_end.recv() => {
-            info!("told to end");
+        served = served => served,
+        // unfinished work ends with the runtime, its processes and files too; the queue delivers the message again
+        _ = terminate.recv() => {
+            info!("SIGTERM received");
             Ok(())
         }
     }

@@ -1,1 +1,1 @@
-"""Measures the function beside what it replaces."""
+"""Measures the function beside its baselines."""

@@ -1,7 +1,7 @@
-"""Measures the function against what it replaces and against the least that could be done; README says how to read it.
+"""Measures the function beside two baselines; docs/benchmark.md explains the figures.
 
-All is made in rounds, every case in every way once a round, so that what else the machine does falls on all alike. What
-would disturb is measured in runs of its own: a proxy counts bytes, a program around ffmpeg looks at its memory.
+The runs go in rounds, each with every case by every method, so that other load on the machine affects all alike.
+Counting disturbs the timing, so it has runs of its own: a proxy counts bytes, and a wrapper of ffmpeg its memory.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts import ROOT
-from scripts.bench import cases, cold_start, report
+from scripts.bench import cases, cold_start, results
 from scripts.bench.cases import NAMED, NAMED_JPG, Case
-from scripts.bench.report import Row
-from scripts.bench.stand import Stand, running
-from scripts.local.following import Request
+from scripts.bench.results import Row
+from scripts.bench.rig import Rig, running
+from scripts.local.request_follower import Request
 from scripts.local.stack import UP_CAMERA
 from scripts.shared import console, processes
 
@@ -27,11 +27,11 @@ SEED = 20180916
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured."""
+    """Number of cases and runs, and the file of the result."""
 
     cases: Sequence[Case]
     rounds: int
-    by_reference: Sequence[Case]
+    reference_cases: Sequence[Case]
     reference_rounds: int
     random_spans: int
     result: Path
@@ -44,66 +44,64 @@ QUICK = Scale((NAMED, NAMED_JPG, SHORT), 1, (SHORT,), 1, 3, ROOT / "dist/bench-q
 
 
 def main() -> None:
-    """What `make bench` does."""
+    """Runs `make bench`."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="a few runs of a few cases")
+    arguments.add_argument("--quick", action="store_true", help="measure a few cases, a few times")
     scale = QUICK if console.parse(arguments).quick else FULL
     processes.end_on_signals()
     started = time.monotonic()
-    with console.one_line_errors(), running(scale.cases) as stand:
-        machine = report.machine()
-        rows = {case: Row(case, stand.parts(case)) for case in scale.cases}
-        _rounds(stand, scale, rows)
-        _count(stand, rows)
+    with console.one_line_errors(), running(scale.cases) as rig:
+        machine = results.machine()
+        rows = {case: Row(case, rig.parts(case)) for case in scale.cases}
+        _measure(rig, scale, rows)
+        _count(rig, rows)
         spans = {
-            "random_60_s": _random_spans(stand, scale.random_spans, (60_000, 60_000)),
-            "random_5_to_300_s": _random_spans(stand, scale.random_spans, (5_000, 300_000)),
+            "random_60_s": _random_spans(rig, scale.random_spans, (60_000, 60_000)),
+            "random_5_to_300_s": _random_spans(rig, scale.random_spans, (5_000, 300_000)),
         }
-        result = report.result(machine, list(rows.values()), spans)
-    starts = cold_start.rows()
-    result["cold_start"] = [figure.as_json() for figure in starts]
+        result = results.result(machine, list(rows.values()), spans)
+    figures = cold_start.figures()
+    result["cold_start"] = [figure.as_json() for figure in figures]
     scale.result.write_text(json.dumps(result, indent=2) + "\n")
-    report.show(result)
-    console.say("\nfifteen starts, medians (least to most)")
-    cold_start.show(starts)
-    console.say(f"\nAll of it ({time.monotonic() - started:.0f} s) is in {scale.result.relative_to(ROOT)}")
+    results.show(result)
+    console.say()
+    cold_start.show(figures)
+    console.say(f"\nwrote {scale.result.relative_to(ROOT)} ({time.monotonic() - started:.0f} s)")
 
 
-def _rounds(stand: Stand, scale: Scale, rows: dict[Case, Row]) -> None:
-    """Every case by *floor* and by the function, some by *reference*."""
+def _measure(rig: Rig, scale: Scale, rows: dict[Case, Row]) -> None:
+    """Measures every case by *floor* and by the function, and some cases by *reference*."""
     for case in (NAMED, NAMED_JPG) * WARM_UPS:
-        stand.by_function(case)
+        rig.by_function(case)
     steps = [
-        (case, way)
+        (case, method)
         for turn in range(scale.rounds)
         for case in scale.cases
-        for way in ("reference", "floor", "function")
-        if way != "reference" or (case in scale.by_reference and turn < scale.reference_rounds)
+        for method in ("reference", "floor", "function")
+        if method != "reference" or (case in scale.reference_cases and turn < scale.reference_rounds)
     ]
     progress = console.Progress("measuring")
-    for done, (case, way) in enumerate(steps):
+    for done, (case, method) in enumerate(steps):
         progress.show(done / len(steps))
-        if way == "function":
-            rows[case].took(way, stand.by_function(case))
-        else:
-            rows[case].took(way, stand.by_hand(way, case))
+        run = rig.by_function(case) if method == "function" else rig.by_baseline(method, case)
+        rows[case].add(method, run)
     progress.show(1)
 
 
-def _count(stand: Stand, rows: dict[Case, Row]) -> None:
-    """Every case once more with all that counts in between; and its clip is looked at."""
+def _count(rig: Rig, rows: dict[Case, Row]) -> None:
+    """Runs every case once more with the counters, and checks its clip."""
     progress = console.Progress("counting")
-    with stand.counting() as counted:
+    with rig.counting() as count:
         for done, (case, row) in enumerate(rows.items()):
             progress.show(done / len(rows))
-            row.counted = counted(case)
+            row.counts = count(case)
     progress.show(1)
 
 
-def _random_spans(stand: Stand, count: int, lengths_ms: tuple[int, int]) -> list[float]:
-    """Milliseconds for spans of random lengths anywhere in two recordings of ten minutes, the same spans each time."""
+def _random_spans(rig: Rig, count: int, lengths_ms: tuple[int, int]) -> list[float]:
+    """Measures random spans in two recordings of ten minutes, the same spans each time. Returns milliseconds."""
     chance = random.Random(SEED)
-    first, last = stand.recorded
+    first, last = rig.recorded_ms
     progress = console.Progress(f"{count} random spans of {lengths_ms[0] // 1000} to {lengths_ms[1] // 1000} s")
     walls = []
     for number in range(count):
@@ -111,7 +109,7 @@ def _random_spans(stand: Stand, count: int, lengths_ms: tuple[int, int]) -> list
         length = chance.randint(*lengths_ms)
         start = chance.randint(first, last - length)
         request = Request("", UP_CAMERA, start, start + length)
-        walls.append(stand.by_function(NAMED, request).wall_ms)
+        walls.append(rig.by_function(NAMED, request).wall_ms)
     progress.show(1)
     return walls
 

@@ -1,7 +1,7 @@
-"""What the benchmark asks for, and what its clips need of the recordings: told by ffprobe, not by the function.
+"""The cases of the benchmark, and what each clip needs of the recordings, according to ffprobe.
 
-The named case is the demo's: 60 s across two recordings of 300 MB. All others begin in the same phase of a group of
-pictures, so that they differ in nothing but what their names say.
+The named case is that of the demo: 60 s across two recordings of 300 MB. Every case begins at the same position within
+a group of pictures, so that cases differ only in what their names say.
 """
 
 import itertools
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.footage import footage
-from scripts.local.following import Request
+from scripts.local.request_follower import Request
 from scripts.local.stack import UP_CAMERA
 from scripts.shared import instants
 
 SPANS_SECONDS = (5, 20, 60, 300)
 EXTENSIONS = ("png", "jpg")
-# Where the span begins: before the second recording's start, by the number of its seconds; else in the first one.
+# Start of the span before the start of the second recording, by length in seconds. For one recording: FROM_END_MS.
 BEFORE_BOUNDARY_MS = {5: 2_500, 20: 10_500, 60: 32_500, 300: 150_500}
 FROM_END_MS = 418_500
 TEN_MINUTES_MS = 600_000
@@ -26,7 +26,7 @@ TEN_MINUTES_MS = 600_000
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording in the bucket."""
+    """A recording, and the time that it covers."""
 
     path: Path
     start_ms: int
@@ -35,7 +35,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Case:
-    """A clip that is made again and again."""
+    """A clip: its length in seconds, the number and the minutes of its recordings, the extension of its thumbnails."""
 
     seconds: int
     recordings: int
@@ -44,11 +44,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Names it in the table and in the clip's id."""
+        """Name in the table."""
         return f"{self.seconds}s-{self.recordings}x{self.minutes}min-{self.extension}"
 
     def request(self, pair: Sequence[Recording], clip_id: str) -> Request:
-        """The request for it, of the two recordings of this length."""
+        """Returns the request for the clip, of the two recordings with these minutes."""
         boundary = pair[1].start_ms
         before = BEFORE_BOUNDARY_MS[self.seconds] if self.recordings == 2 else FROM_END_MS
         return Request(clip_id, UP_CAMERA, boundary - before, boundary - before + self.seconds * 1000)
@@ -60,20 +60,20 @@ ALL = tuple(Case(*values) for values in itertools.product(SPANS_SECONDS, (1, 2),
 
 @dataclass(frozen=True)
 class Part:
-    """What a clip shows of one recording, and where that lies in the file."""
+    """The part of a clip that one recording shows, and its place in the file."""
 
     recording: Recording
-    start_s: float
+    start_s: float  # since the first frame of the recording
     end_s: float
     frames: int
-    own_bytes: int
-    before_key: int
+    own_bytes: int  # size of these frames
+    before_key: int  # frames before the first key frame in the part
     moov: range
-    decoded: range
+    decoded: range  # bytes from the key frame before the part to its end
 
 
 def parts(request: Request, recordings: Sequence[Recording]) -> list[Part]:
-    """What the clip of `request` is made of."""
+    """Returns the parts of the clip of `request`."""
     return [
         _part(recording, max(request.start_ms, recording.start_ms), min(request.end_ms, end))
         for recording in recordings
@@ -82,18 +82,18 @@ def parts(request: Request, recordings: Sequence[Recording]) -> list[Part]:
 
 
 def recordings_of(folder: Path) -> list[Recording]:
-    """The recordings in a folder, in the order of their names."""
+    """Returns the recordings in a folder, by name."""
     found = []
     for path in sorted(folder.glob("*.mp4")):
         start, length = instants.of_recording(path.name), footage.duration_ms(path)
         if start is None or length is None:
-            raise RuntimeError(f"{path} is no recording")
+            raise RuntimeError(f"cannot use {path}: expected an instant in its name and a duration in its header")
         found.append(Recording(path, start, length))
     return found
 
 
 def looped(originals: Sequence[Recording], start_ms: int) -> list[Recording]:
-    """Each of `originals` six times over, one behind the other from `start_ms` on. Made once, kept beside them."""
+    """Loops each original six times, one result after the other from `start_ms` on. They are kept for later runs."""
     folder = originals[0].path.parent.with_suffix(".looped")
     folder.mkdir(exist_ok=True)
     for index, original in enumerate(originals):
@@ -107,12 +107,12 @@ def looped(originals: Sequence[Recording], start_ms: int) -> list[Recording]:
             unfinished.rename(path)
     found = recordings_of(folder)
     if [recording.length_ms for recording in found] != [6 * original.length_ms for original in originals]:
-        raise RuntimeError(f"ffmpeg did not loop as it should: remove {folder}")
+        raise RuntimeError(f"expected six times the durations of the originals, got others: remove {folder}")
     return found
 
 
 def count_frames(clip: Path) -> int:
-    """How many frames a clip holds, whatever its header says."""
+    """Counts the frames of a clip by reading all of it."""
     command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets", "-of", "csv=p=0"]
     command += ["-show_entries", "stream=nb_read_packets", f"file:{clip}"]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().strip(","))
@@ -122,21 +122,21 @@ def _part(recording: Recording, start_ms: int, end_ms: int) -> Part:
     from_s, to_s = ((instant - recording.start_ms) / 1000 for instant in (start_ms, end_ms))
     command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-of", "json"]
     command += ["-show_entries", "packet=pts,size,pos,flags:stream=time_base,start_pts"]
-    # It enters at the key frame before; a second more at the end, for frames count by their exact instants.
+    # ffprobe starts at the key frame before the part. It reads a second more, because the exact end is checked below.
     command += ["-read_intervals", f"{from_s:.3f}%{to_s + 1:.3f}", f"file:{recording.path}"]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     stream = answer["streams"][0]
     numerator, denominator = map(int, stream["time_base"].split("/"))
 
     def instant(packet: dict) -> int:
-        """In ms times the time base's denominator, since the recording's first frame: whole."""
+        """Returns the time since the first frame, in ms times the denominator of the time base, which is an integer."""
         return (packet["pts"] - stream["start_pts"]) * numerator * 1000
 
     first, last = ((limit - recording.start_ms) * denominator for limit in (start_ms, end_ms))
     packets = answer["packets"]
     own = [packet for packet in packets if first <= instant(packet) < last]
     keys = [packet for packet in packets if "K" in packet["flags"]]
-    entry = max(int(packet["pos"]) for packet in keys if instant(packet) <= instant(own[0]))
+    decode_start = max(int(packet["pos"]) for packet in keys if instant(packet) <= instant(own[0]))
     first_key = next((instant(packet) for packet in keys if instant(packet) >= instant(own[0])), last)
     return Part(
         recording=recording,
@@ -145,13 +145,13 @@ def _part(recording: Recording, start_ms: int, end_ms: int) -> Part:
         frames=len(own),
         own_bytes=sum(int(packet["size"]) for packet in own),
         before_key=sum(instant(packet) < first_key for packet in own),
-        moov=next(place for kind, place in _boxes(recording.path) if kind == b"moov"),
-        decoded=range(entry, max(int(packet["pos"]) + int(packet["size"]) for packet in own)),
+        moov=next(extent for kind, extent in _boxes(recording.path) if kind == b"moov"),
+        decoded=range(decode_start, max(int(packet["pos"]) + int(packet["size"]) for packet in own)),
     )
 
 
 def _boxes(path: Path) -> Iterator[tuple[bytes, range]]:
-    """The boxes at the top of an MP4 file (ISO/IEC 14496-12, section 4.2): type and place."""
+    """Yields type and extent of each top-level box of an MP4 file (ISO/IEC 14496-12, section 4.2)."""
     at, length = 0, path.stat().st_size
     with path.open("rb") as file:
         while at < length:

@@ -1,6 +1,6 @@
-"""Measures how the function starts: from exec to its first request for work, to its first answer, and what it holds.
+"""Measures how long the function takes to start, and its memory when idle.
 
-`rows()` gives the figures; run alone, it adds them to `dist/bench.json` as `cold_start`.
+Run alone, the script replaces `cold_start` in `dist/bench.json`.
 """
 
 import argparse
@@ -10,21 +10,22 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts import ROOT
 from scripts.function import package
-from scripts.function.runtime_api import RuntimeApi
-from scripts.shared import console
+from scripts.function.runtime_api import RuntimeApi, memory_mb
+from scripts.shared import console, http_servers
 
 RESULT = ROOT / "dist" / "bench.json"
 RUNS = 15
-FORGET_SECONDS = 5
+EVICT_SECONDS = 5
 START_SECONDS = 20
-# An event without records: nothing to do but to answer.
-TRIVIAL = {"Records": []}
-# Nothing is called, so nothing need be there.
+# The function responds to an event without records at once.
+EMPTY_EVENT = {"Records": []}
+# The function calls none of these.
 SETTINGS = {
     "AWS_REGION": "us-west-1",
     "AWS_ACCESS_KEY_ID": "none",
@@ -43,116 +44,100 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Start:
-    """One start."""
+    """One start: times since exec, and resident memory."""
 
     ready_ms: float
-    answered_ms: float
+    responded_ms: float
     idle_mb: float
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, and what it was to be at most."""
+    """A figure, measured at every start."""
 
     what: str
     unit: str
-    values: list[float]
-    most: float | None
-
-    @property
-    def median(self) -> float:
-        """Of all starts."""
-        return statistics.median(self.values)
+    values: Sequence[float]
 
     def as_json(self) -> dict:
-        """All of it."""
+        """Returns median and range."""
         return {
             "what": self.what,
             "unit": self.unit,
-            "median": round(self.median, 2),
+            "median": round(statistics.median(self.values), 2),
             "lowest": round(min(self.values), 2),
             "highest": round(max(self.values), 2),
             "runs": len(self.values),
-            "to_be_at_most": self.most,
-            "reached": None if self.most is None else self.median <= self.most,
         }
 
 
 def main() -> None:
-    """What this script does when it is run alone."""
+    """Measures and prints the figures, and writes them into `dist/bench.json`."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--function-zip", type=Path, default=package.FUNCTION_ZIP, metavar="FILE")
     arguments.add_argument("--runs", type=int, default=RUNS)
     given = arguments.parse_args()
     with console.one_line_errors():
-        figures = rows(given.function_zip, given.runs)
-        show(figures)
+        measured = figures(given.function_zip, given.runs)
+        show(measured)
         result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
-        result["cold_start"] = [figure.as_json() for figure in figures]
+        result["cold_start"] = [figure.as_json() for figure in measured]
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def rows(function_zip: Path = package.FUNCTION_ZIP, runs: int = RUNS) -> list[Figure]:
-    """Starts the function over and over, with its file in memory and without."""
+def figures(function_zip: Path = package.FUNCTION_ZIP, runs: int = RUNS) -> list[Figure]:
+    """Starts the function `runs` times with its file in the page cache, and as often without."""
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
         package.unpack(function_zip, Path(folder))
         bootstrap = Path(folder) / "bootstrap"
-        _start(bootstrap)  # the first reads the file from disk
+        _start(bootstrap)  # reads the file from disk
         warm = [_start(bootstrap) for _ in range(runs)]
         cold = []
         for _ in range(runs):
-            _forget(bootstrap)
+            _evict(bootstrap)
             cold.append(_start(bootstrap))
     return [
-        Figure("exec to first /next, warm", "ms", [start.ready_ms for start in warm], 20),
-        Figure("exec to first answer, warm", "ms", [start.answered_ms for start in warm], 40),
-        Figure("exec to first /next, its file not in the page cache", "ms", [start.ready_ms for start in cold], 60),
-        Figure(
-            "exec to first answer, its file not in the page cache", "ms", [start.answered_ms for start in cold], None
-        ),
-        Figure("resident when idle", "MB", [start.idle_mb for start in warm], 20),
+        Figure("exec to first /next, warm", "ms", [start.ready_ms for start in warm]),
+        Figure("exec to first answer, warm", "ms", [start.responded_ms for start in warm]),
+        Figure("exec to first /next, its file not in the page cache", "ms", [start.ready_ms for start in cold]),
+        Figure("exec to first answer, its file not in the page cache", "ms", [start.responded_ms for start in cold]),
+        Figure("resident when idle", "MB", [start.idle_mb for start in warm]),
     ]
 
 
-def show(figures: list[Figure]) -> None:
-    """As a table."""
-    for figure in figures:
+def show(measured: Sequence[Figure]) -> None:
+    """Prints the figures as a table."""
+    console.say(f"starts of the function: median (least to most) of {len(measured[0].values)}")
+    for figure in measured:
         spread = f"({min(figure.values):.1f} to {max(figure.values):.1f})"
-        verdict = "" if figure.most is None else "reached" if figure.median <= figure.most else "MISSED"
-        most = "" if figure.most is None else f"at most {figure.most:g}"
-        console.say(f"{figure.what:52} {figure.median:7.1f} {figure.unit} {spread:18} {most:10} {verdict}")
+        console.say(f"{figure.what:52} {statistics.median(figure.values):7.1f} {figure.unit} {spread}")
 
 
 def _start(bootstrap: Path) -> Start:
-    """From just before fork and exec, both of which count."""
-    with RuntimeApi.serving() as api:
+    """Starts the function. The times include fork and exec."""
+    with http_servers.serving(RuntimeApi()) as api:
         environment = api.environment | SETTINGS | {"CLIP_DOWNLOAD_DEST": str(bootstrap.parent)}
-        api.events.put(json.dumps(TRIVIAL).encode())
+        api.events.put(json.dumps(EMPTY_EVENT).encode())
         started = time.perf_counter()
-        # Should this script be killed, the function misses its Runtime API and ends by itself.
+        # If this script is killed, the function loses its Runtime API and ends by itself.
         quiet = subprocess.DEVNULL
         process = subprocess.Popen([bootstrap], env=environment, stdout=quiet, stderr=quiet)
         try:
-            ok, answer, _handed_over, answered = api.answers.get(timeout=START_SECONDS)
+            ok, body, _handed_over, responded = api.responses.get(timeout=START_SECONDS)
             if not ok:
-                raise RuntimeError(f"the function answered {answer}")
-            ready = api.asked.get()
-            api.asked.get(timeout=START_SECONDS)  # again, so it does nothing any more
-            return Start((ready - started) * 1000, (answered - started) * 1000, _resident_mb(process.pid))
+                raise RuntimeError(f"expected a response to an event without records, got an error: {body}")
+            ready = api.requested.get()
+            api.requested.get(timeout=START_SECONDS)  # the second request: the function is idle
+            return Start((ready - started) * 1000, (responded - started) * 1000, memory_mb(process.pid, "VmRSS"))
         finally:
             process.kill()
             process.wait()
 
 
-def _resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
-def _forget(file: Path) -> None:
-    """Drops a file from the page cache; whatever else is there stays, for others work on this machine."""
+def _evict(file: Path) -> None:
+    """Removes one file from the page cache, and leaves the files of other users of the machine in it."""
     command = ["fincore", "--bytes", "--noheadings", "--output", "RES", file]
-    give_up = time.monotonic() + FORGET_SECONDS
+    give_up = time.monotonic() + EVICT_SECONDS
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
         while True:
@@ -160,9 +145,11 @@ def _forget(file: Path) -> None:
             left = int(subprocess.run(command, capture_output=True, check=True).stdout or 0)
             if not left:
                 return
-            # a page that a CPU has just touched is let go a moment later
+            # The kernel keeps a page that a CPU has just used for a moment.
             if time.monotonic() > give_up:
-                raise RuntimeError(f"{left:,} bytes of {file} stay in the page cache: its folder lies in memory?")
+                raise RuntimeError(
+                    f"cannot evict {left:,} bytes of {file} from the page cache: is its folder in memory?"
+                )
             time.sleep(0.01)
 
 

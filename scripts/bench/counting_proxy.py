@@ -1,68 +1,64 @@
-"""A proxy in front of S3 that counts what passes: so what the function fetched is known from outside."""
+"""Runs a proxy in front of S3 that counts requests and bytes, so that the function's own figures are not needed."""
 
 import threading
-from collections import Counter
+import collections
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from scripts.shared import http_servers
+from scripts.shared.http_servers import QuietHandler
 
 CHUNK = 256 << 10
 
 
 @dataclass
-class Count:
-    """What has passed: requests, and by path the bytes of answers to GET, without their headers."""
+class Counter:
+    """The number of requests, and the bytes of the bodies that GET returned, by path."""
 
     requests: int = 0
-    _got: Counter[str] = field(default_factory=Counter)
+    _bytes: collections.Counter[str] = field(default_factory=collections.Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def clear(self) -> None:
-        """Begins anew."""
+        """Starts again from 0."""
         with self._lock:
             self.requests = 0
-            self._got.clear()
+            self._bytes.clear()
 
-    def add(self, method: str, path: str, answered_bytes: int) -> None:
-        """Adds a request."""
+    def add(self, method: str, path: str, body_bytes: int) -> None:
+        """Counts a request."""
         with self._lock:
             self.requests += 1
             if method == "GET":
-                self._got[path] += answered_bytes
+                self._bytes[path] += body_bytes
 
     def fetched(self, bucket: str) -> int:
-        """Bytes of objects of `bucket` that were sent to whoever asked."""
+        """Returns the bytes that GET returned of a bucket's objects."""
         with self._lock:
-            return sum(count for path, count in self._got.items() if path.startswith(f"/{bucket}/"))
+            return sum(count for path, count in self._bytes.items() if path.startswith(f"/{bucket}/"))
 
 
 class _Proxy(ThreadingHTTPServer):
-    daemon_threads = True
-
     def __init__(self, upstream: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream = urlsplit(upstream).netloc
-        self.count = Count()
+        self.counter = Counter()
 
 
 @contextmanager
-def counting(upstream: str) -> Iterator[tuple[str, Count]]:
-    """Passes everything on to `upstream` until the close: tells the proxy's URL, and counts."""
-    with _Proxy(upstream) as proxy:
-        threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{proxy.server_port}", proxy.count
-        finally:
-            proxy.shutdown()
+def counting(upstream: str) -> Iterator[tuple[str, Counter]]:
+    """Forwards everything to `upstream` until the context ends. Yields the URL of the proxy, and the counter."""
+    with http_servers.serving(_Proxy(upstream)) as proxy:
+        yield f"http://127.0.0.1:{proxy.server_port}", proxy.counter
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Proxy
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    wbufsize = 0  # large bodies pass through without a copy
 
     def setup(self) -> None:
         super().setup()
@@ -72,10 +68,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._upstream.close()
         super().finish()
 
-    def _pass_on(self) -> None:
+    def _forward(self) -> None:
         self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
-            # What was expected has been answered already.
+            # The server has answered `Expect: 100-continue` already.
             if name.lower() != "expect":
                 self._upstream.putheader(name, value)
         self._upstream.endheaders()
@@ -95,9 +91,6 @@ class _Handler(BaseHTTPRequestHandler):
                 sent += len(chunk)
                 self.wfile.write(chunk)
         finally:
-            self.server.count.add(self.command, self.path, sent)
+            self.server.counter.add(self.command, self.path, sent)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Requests are not worth a line each."""
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward

@@ -1,9 +1,8 @@
-"""A real browser, Debian's Chromium without a window, and a server for the files it is shown."""
+"""Runs Debian's Chromium without a window, and a server for the files that it opens."""
 
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -15,11 +14,13 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.webdriver import WebDriver
 
+from scripts.shared import http_servers
+
 CHROMIUM, DRIVER = "chromium", "chromedriver"
-# It plays without being clicked, and leaves the network alone.
+# Chromium plays without a click, and sends nothing of its own over the network.
 SWITCHES = (
     "--headless=new",
-    "--no-sandbox",  # which containers and root don't have
+    "--no-sandbox",  # root and containers cannot use it
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-quic",
@@ -34,10 +35,10 @@ CHUNK = 1 << 20
 
 @contextmanager
 def running() -> Iterator[WebDriver]:
-    """Runs Chromium, with nothing of an earlier run, until the close. Its console is kept."""
+    """Runs Chromium with a new profile until the context ends, and keeps its console."""
     paths = [shutil.which(program) for program in (CHROMIUM, DRIVER)]
     if None in paths:
-        raise RuntimeError(f"{CHROMIUM} or {DRIVER} is missing: make install")
+        raise RuntimeError(f"cannot start a browser: {CHROMIUM} or {DRIVER} is missing: make install")
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = paths[0]
@@ -53,15 +54,10 @@ def running() -> Iterator[WebDriver]:
 
 @contextmanager
 def serving(folder: Path, page: Path) -> Iterator[str]:
-    """Serves the files of a folder, also by ranges, which seeking asks for, and a page beside them. Tells its URL."""
+    """Serves a page and the files of a folder, with byte ranges for seeking. Yields the URL of the page."""
     handler = partial(_Handler, directory=str(folder), page=page)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/{page.name}"
-        finally:
-            server.shutdown()
+    with http_servers.serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}/{page.name}"
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -72,23 +68,23 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, **more)
 
     def handle(self) -> None:
-        """All requests of a connection, which the browser breaks when it has seen enough."""
+        """Handles the requests of a connection. The browser breaks it when it needs no more bytes."""
         with suppress(ConnectionError):
             super().handle()
 
     def translate_path(self, path: str) -> str:
-        """The file that is meant."""
+        """Returns the file of a path."""
         return str(self._page) if path == f"/{self._page.name}" else super().translate_path(path)
 
     def do_GET(self) -> None:
-        """A file, or the one range of it that is asked for (RFC 9110, section 14)."""
+        """Sends a file, or one range of it (RFC 9110, section 14)."""
         path = Path(self.translate_path(self.path))
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not wanted or not path.is_file():
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not requested or not path.is_file():
             super().do_GET()
             return
         length = path.stat().st_size
-        first, last = int(wanted[1]), min(int(wanted[2] or length), length - 1)
+        first, last = int(requested[1]), min(int(requested[2] or length), length - 1)
         if first > last:
             self.send_error(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
             return
@@ -105,4 +101,4 @@ class _Handler(SimpleHTTPRequestHandler):
                 left -= len(part)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Requests are not worth a line each."""
+        """Prints nothing."""

@@ -1,6 +1,6 @@
-"""Draws recordings as a surf camera would make them, each frame showing its UTC time and its number.
+"""Draws recordings such as a surf camera makes. Each frame shows its UTC time and its number.
 
-Run by itself it draws the demo's three recordings, once: they are kept outside the clone.
+The script draws the three recordings of the demo once, and keeps them in the user's cache.
 """
 
 import argparse
@@ -25,17 +25,17 @@ WIDTH, HEIGHT, RATE = 1280, 720, 30
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf"
 LOOP_SECONDS = 2
 
-# A sky over rolling waves. It is computed small and once, then looped: every term has a period that divides the loop.
+# A sky over rolling waves, drawn small and once, then looped: the period of every term divides the loop.
 WAVES = (
     "geq=lum='if(lt(Y,60),150+Y*0.9,"
     "62+0.55*(Y-60)+(10+0.16*(Y-60))*sin(700/(Y-38)+PI*T+1.4*sin(X/34+4*Y/180+PI*T))"
     "+7*sin(X/9+Y/5-2*PI*T))'"
     ":cb='if(lt(Y,60),150-Y*0.25,152-0.06*(Y-60))':cr='if(lt(Y,60),112+Y*0.25,104-0.05*(Y-60))'"
 )
-# Grain, so that the encoder spends what a camera's picture costs.
+# With grain, the encoder spends as many bits as on the picture of a camera.
 GRAIN = "noise=c0s=9:c0f=t:all_seed=7"
 
-# Few cycles a frame, and yet High profile; GOPs closed and of even length, no B-frames.
+# High profile at little CPU time per frame; closed GOPs of equal length, no B-frames.
 ENCODER = [
     *("-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", "-x264-params", "8x8dct=1"),
     *("-bf", "0", "-g", "60", "-keyint_min", "60", "-sc_threshold", "0"),
@@ -45,7 +45,7 @@ ENCODER = [
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording to draw."""
+    """A recording to draw."""
 
     start_ms: int
     seconds: int
@@ -53,12 +53,12 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """Its file name, which tells the instant of its first frame."""
+        """File name, which holds the instant of the first frame."""
         return f"test.{instants.compact(self.start_ms)}.mp4"
 
     @property
     def frames(self) -> int:
-        """How many frames it has."""
+        """Number of frames."""
         return self.seconds * RATE
 
 
@@ -70,7 +70,7 @@ DEMO = (
 
 
 def demo_folder() -> Path:
-    """The folder that holds the demo's recordings, drawn now if they never were."""
+    """Returns the folder with the recordings of the demo, and draws them if they do not exist yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cameras-service-generate-clip"
     recipe = json.dumps([_command(recording, Path(recording.name)) for recording in DEMO])
     folder = cache / f"recordings-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
@@ -86,9 +86,9 @@ def demo_folder() -> Path:
 
 
 def draw(recordings: Sequence[Recording], folder: Path) -> None:
-    """Draws all of them side by side, and checks each."""
+    """Draws all recordings at the same time, and checks each."""
     if not shutil.which("ffmpeg") or not Path(FONT).exists():
-        raise RuntimeError("ffmpeg or its font is missing: make install")
+        raise RuntimeError(f"cannot draw recordings: ffmpeg or {FONT} is missing: make install")
     progress = console.Progress(f"drawing {len(recordings)} recording{'s' * (len(recordings) > 1)}")
     total = sum(recording.frames for recording in recordings)
     with ExitStack() as stack:
@@ -107,7 +107,7 @@ def draw(recordings: Sequence[Recording], folder: Path) -> None:
 
 
 def duration_ms(video: Path) -> int | None:
-    """How long a video is, or nothing if ffprobe can't tell."""
+    """Returns the duration of a video, or `None` if ffprobe does not find one."""
     answer = _probe(video, "format=duration")
     return round(float(answer["format"]["duration"]) * 1000) if "duration" in answer.get("format", {}) else None
 
@@ -118,18 +118,21 @@ def _command(recording: Recording, target: Path) -> list[str]:
         f"nullsrc=s=320x180:r={RATE}:d={LOOP_SECONDS},format=yuv444p,{WAVES},"
         f"scale={WIDTH}:{HEIGHT}:flags=bicubic,format=yuv420p,{GRAIN},{loop}"
     )
-    numbers = frame_number.drawing(RATE, WIDTH)
+    numbers = frame_number.filter_chain(RATE, WIDTH)
     graph = f"{picture}[picture];{numbers}[number];[picture][number]overlay=0:0,{_clock(recording.start_ms)}"
     command = ["ffmpeg", "-nostdin", "-y", "-v", "error", "-filter_threads", "1", "-filter_complex", graph]
-    # The rate is said again, for the last frame has no length otherwise (ffmpeg 7).
+    # Without a second rate, ffmpeg 7 gives the last frame no duration.
     command += ["-r", str(RATE), "-frames:v", str(recording.frames), *ENCODER]
     command += ["-movflags", "+faststart"] if recording.index_first else []
     return [*command, f"file:{target}"]
 
 
 def _clock(start_ms: int) -> str:
-    """Date and time, to the nearest millisecond. ffmpeg's own `hms` would do, were its 24 hours the same in 5 and 7."""
-    # Half a millisecond more, for seconds are cut off where milliseconds are rounded.
+    """Returns the filter that draws date and time, rounded to a millisecond.
+
+    The format `hms` is not used, because ffmpeg 5 and 7 treat its 24 hours differently.
+    """
+    # Half a millisecond more, because ffmpeg truncates the second but rounds the millisecond.
     second = rf"%{{pts\:gmtime\:{start_ms / 1000:.3f}5\:%F %T}}"
     millisecond = rf"%{{eif\:mod(round(t*1000)+{start_ms % 1000}\,1000)\:d\:3}}"
     return (
@@ -144,11 +147,13 @@ def _frames_done(report: Path) -> int:
 
 
 def _check(recording: Recording, target: Path, exit_code: int | None) -> None:
-    """An exit code of 0 is no proof of a whole file."""
+    """Checks the file itself, because ffmpeg may leave an incomplete file and still return 0."""
     streams = _probe(target, "stream=nb_frames").get("streams", [{}])
     whole = duration_ms(target) == recording.seconds * 1000 and streams[0].get("nb_frames") == str(recording.frames)
     if exit_code != 0 or not whole:
-        raise RuntimeError(f"ffmpeg did not draw {recording.name} (exit code {exit_code})")
+        raise RuntimeError(
+            f"cannot draw {recording.name}: ffmpeg ended with exit code {exit_code} and an incomplete file"
+        )
 
 
 def _probe(video: Path, entries: str) -> dict:

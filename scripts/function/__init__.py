@@ -1,1 +1,1 @@
-"""Builds and packs the function, and runs it behind a Runtime API."""
+"""Builds and packages the function, and runs it behind a Runtime API."""

@@ -1,30 +1,30 @@
-"""The function's own binary behind a Lambda Runtime API of ours.
+"""Runs the function's own binary behind an implementation of Lambda's Runtime API.
 
-So it is known to the microsecond when an event is handed over and when its answer is there, and what it cost.
+The API records exactly when it hands an event over and when the response arrives, and what the invocation cost.
 """
 
 import json
 import os
 import queue
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
-from scripts.shared import processes
+from scripts.shared import http_servers, processes
+from scripts.shared.http_servers import QuietHandler
 
 START_SECONDS = 20
-ANSWER_SECONDS = 600
+RESPONSE_SECONDS = 600
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of one event."""
+class Response:
+    """The function's response to an event, and what the invocation cost."""
 
     ok: bool
     body: object
@@ -35,41 +35,39 @@ class Answer:
 
 
 class Function:
-    """The running function. One event at a time, as Lambda has it."""
+    """The running function. It handles one event at a time, as on Lambda."""
 
     def __init__(self, api: "RuntimeApi", pid: int, log_file: Path) -> None:
         self._api = api
-        self._proc = Path(f"/proc/{pid}")
+        self._pid = pid
         self._log_file = log_file
 
-    def answer(self, event: object) -> Answer:
-        """Hands `event` over and waits for the answer."""
-        logged = self._log_file.stat().st_size
-        # Only the peak starts anew; the kernel takes 5 for just that (proc(5), clear_refs).
-        (self._proc / "clear_refs").write_text("5")
+    def invoke(self, event: object) -> Response:
+        """Hands an event over and waits for the response."""
+        log_start = self._log_file.stat().st_size
+        # Resets the peak of the resident memory, and nothing else (proc(5), clear_refs).
+        Path(f"/proc/{self._pid}/clear_refs").write_text("5")
         cpu = self._cpu_ms()
         self._api.events.put(json.dumps(event).encode())
         try:
-            ok, body, handed_over, answered = self._api.answers.get(timeout=ANSWER_SECONDS)
+            ok, body, handed_over, responded = self._api.responses.get(timeout=RESPONSE_SECONDS)
         except queue.Empty:
-            raise TimeoutError(f"no answer within {ANSWER_SECONDS} s: see {self._log_file}") from None
-        return Answer(
+            raise TimeoutError(
+                f"expected a response within {RESPONSE_SECONDS} s, got none: see {self._log_file}"
+            ) from None
+        return Response(
             ok=ok,
             body=body,
-            wall_ms=(answered - handed_over) * 1000,
+            wall_ms=(responded - handed_over) * 1000,
             cpu_ms=self._cpu_ms() - cpu,
-            peak_rss_mb=self._peak_rss_mb(),
-            log=self._log_since(logged),
+            peak_rss_mb=memory_mb(self._pid, "VmHWM"),
+            log=self._log_since(log_start),
         )
 
     def _cpu_ms(self) -> float:
-        """Of the function and of all children it has waited for, user and system."""
-        after_name = (self._proc / "stat").read_text().rpartition(")")[2].split()
+        """Returns the user and system time of the function and of all children that it waited for."""
+        after_name = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, after_name[11:15])) * 1000 / CLOCK_TICKS
-
-    def _peak_rss_mb(self) -> float:
-        status = (self._proc / "status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
     def _log_since(self, position: int) -> list[dict]:
         with self._log_file.open("rb") as file:
@@ -80,47 +78,35 @@ class Function:
 
 @contextmanager
 def running(bootstrap: Path, environment: Mapping[str, str], log_file: Path) -> Iterator[Function]:
-    """Runs the function until the close."""
+    """Runs the function until the context ends."""
     with (
-        RuntimeApi.serving() as api,
+        http_servers.serving(RuntimeApi()) as api,
         log_file.open("wb") as log,
         processes.running([str(bootstrap)], api.environment | environment, log) as process,
     ):
         give_up = time.monotonic() + START_SECONDS
-        while not api.asked.qsize():
+        while not api.requested.qsize():
             if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"the function did not start: see {log_file}")
+                raise RuntimeError(f"cannot start the function: see {log_file}")
             time.sleep(0.01)
         yield Function(api, process.pid, log_file)
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, as far as one function needs it."""
-
-    daemon_threads = True
+    """The part of https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html that one function needs."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.events: queue.Queue[bytes] = queue.Queue()
-        self.answers: queue.Queue[tuple[bool, object, float, float]] = queue.Queue()
-        # When it asked for work, each time.
-        self.asked: queue.Queue[float] = queue.Queue()
+        # Success, body, and the times (`perf_counter`) of the event and of its response.
+        self.responses: queue.Queue[tuple[bool, object, float, float]] = queue.Queue()
+        # The times at which the function requested an event.
+        self.requested: queue.Queue[float] = queue.Queue()
         self.handed_over = 0.0
-
-    @classmethod
-    @contextmanager
-    def serving(cls) -> Iterator["RuntimeApi"]:
-        """Serves until the close."""
-        with cls() as api:
-            threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-            try:
-                yield api
-            finally:
-                api.shutdown()
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Lambda sets for a function."""
+        """The variables that Lambda itself sets."""
         return {
             "PATH": os.environ["PATH"],
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server_port}",
@@ -132,15 +118,12 @@ class RuntimeApi(ThreadingHTTPServer):
         }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: RuntimeApi
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
 
     def do_GET(self) -> None:
-        """The function asks for the next event."""
-        self.server.asked.put(time.perf_counter())
+        """Hands over the next event."""
+        self.server.requested.put(time.perf_counter())
         event = self.server.events.get()
         self.send_response(HTTPStatus.OK)
         for name, value in {
@@ -158,15 +141,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def do_POST(self) -> None:
-        """The function answers, or says why it can't."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answered = time.perf_counter()
+        """Takes a response or an error."""
+        body = self.read_body()
+        responded = time.perf_counter()
         self.send_response(HTTPStatus.ACCEPTED)
         self.send_header("Content-Length", "0")
         self.end_headers()
         self.wfile.flush()
         ok = self.path.endswith("/response")
-        self.server.answers.put((ok, json.loads(body or b"null"), self.server.handed_over, answered))
+        self.server.responses.put((ok, json.loads(body or b"null"), self.server.handed_over, responded))
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Requests are not worth a line each."""
+
+def memory_mb(pid: int, field: str) -> float:
+    """Returns a memory figure of a process in MiB, by its name in `/proc/PID/status`."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition(f"{field}:")[2].split()[0]) / 1024

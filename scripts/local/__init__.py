@@ -1,1 +1,1 @@
-"""The whole system on this machine, and ways to ask it for clips."""
+"""Runs the whole system on this machine, and asks it for clips."""

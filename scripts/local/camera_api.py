@@ -1,27 +1,26 @@
-"""The camera API, for one machine: what cameras there are, what they recorded, what became of clips.
+"""Serves the camera API on this machine: cameras, their recordings, and the metadata of clips.
 
-Recordings are whatever lies in the bucket at the moment of the question. A clip's metadata is kept each time it is
-PUT, in order. The paths in the URLs it tells lead to the stored files, as a content delivery network's would.
+The recordings are the objects in the bucket at the time of the request. All metadata that is PUT for a clip is kept,
+in order. The URLs in the answers redirect to the stored files, in place of a content delivery network.
 """
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from scripts.local.stack import DOWN_CAMERA, UP_CAMERA
 from scripts.shared import instants
+from scripts.shared.http_servers import QuietHandler
 
 ALIASES = {UP_CAMERA: "test", DOWN_CAMERA: "test_down"}
-# S3 object metadata that tells a recording's length; without it, the usual length is taken.
+# S3 object metadata that holds the duration of a recording.
 DURATION_METADATA = "duration-ms"
-USUAL_DURATION_MS = 600_000
+DEFAULT_DURATION_MS = 600_000
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Footage:
     _durations: dict[str, int] = field(default_factory=dict)
 
     def spans(self) -> list[tuple[int, int, str]]:
-        """Start, end and name of every recording, newest first."""
+        """Returns start, end and name of every recording, newest first."""
         found = []
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/"):
             for entry in page.get("Contents", []):
@@ -48,14 +47,12 @@ class Footage:
         version = key + etag
         if version not in self._durations:
             metadata = self.s3.head_object(Bucket=self.bucket, Key=key)["Metadata"]
-            self._durations[version] = int(metadata.get(DURATION_METADATA, USUAL_DURATION_MS))
+            self._durations[version] = int(metadata.get(DURATION_METADATA, DEFAULT_DURATION_MS))
         return self._durations[version]
 
 
 class CameraApi(ThreadingHTTPServer):
-    """The server, with all that it remembers."""
-
-    daemon_threads = True
+    """The server and the metadata that it received."""
 
     def __init__(self, port: int, footage: Footage, s3_url: str, clips_bucket: str, history_file: Path) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
@@ -67,36 +64,21 @@ class CameraApi(ThreadingHTTPServer):
         self._clips: dict[str, list[dict]] = {}
         self._lock = threading.Lock()
 
-    def keep(self, clip_id: str, metadata: dict) -> None:
-        """Remembers what is said of a clip."""
+    def record(self, clip_id: str, metadata: dict) -> None:
+        """Keeps the metadata of a clip."""
         with self._lock:
             self._clips.setdefault(clip_id, []).append(metadata)
             with self._history_file.open("a") as file:
                 file.write(json.dumps(metadata) + "\n")
 
     def history(self, clip_id: str) -> list[dict]:
-        """All that was said of a clip, in order."""
+        """Returns all metadata of a clip, in order."""
         with self._lock:
             return list(self._clips.get(clip_id, []))
 
 
-@contextmanager
-def serving(server: CameraApi) -> Iterator[CameraApi]:
-    """Serves on a thread of its own until the close."""
-    with server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: CameraApi
-    protocol_version = "HTTP/1.1"
-    # An answer leaves at once and whole: in two parts the second would wait 40 ms for the first's acknowledgement.
-    wbufsize = -1
-    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -104,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["cameras", "recording", alias]:
                 self._answer_recordings(alias, parse_qs(url.query))
             case ["cameras", "clips", clip_id, "history"]:
-                self._answer(HTTPStatus.OK, self.server.history(clip_id))
+                self.send_json(HTTPStatus.OK, self.server.history(clip_id))
             case ["cameras", "clips", clip_id]:
                 self._answer_if_any(self.server.history(clip_id)[-1:])
             case ["cameras", camera_id]:
@@ -114,31 +96,31 @@ class _Handler(BaseHTTPRequestHandler):
             case [camera_id, name]:
                 self._redirect(f"{self.server.clips_url}/{quote(camera_id)}/{quote(name)}")
             case _:
-                self._answer(HTTPStatus.NOT_FOUND, {"message": "no such thing"})
+                self.send_json(HTTPStatus.NOT_FOUND, {"message": "not found"})
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_GET
 
     def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         match unquote(urlsplit(self.path).path).strip("/").split("/"):
             case ["cameras", "clips", clip_id]:
                 metadata = _json_object(body)
                 if metadata is None:
-                    self._answer(HTTPStatus.BAD_REQUEST, {"message": "the body is no JSON object"})
+                    self.send_json(HTTPStatus.BAD_REQUEST, {"message": "expected a JSON object"})
                     return
-                self.server.keep(clip_id, metadata)
-                self._answer(HTTPStatus.OK, metadata)
+                self.server.record(clip_id, metadata)
+                self.send_json(HTTPStatus.OK, metadata)
             case _:
-                self._answer(HTTPStatus.NOT_FOUND, {"message": "no such thing"})
+                self.send_json(HTTPStatus.NOT_FOUND, {"message": "not found"})
 
     def _answer_recordings(self, alias: str, query: dict[str, list[str]]) -> None:
         if alias not in ALIASES.values():
-            self._answer(HTTPStatus.NOT_FOUND, {"message": "no such camera"})
+            self.send_json(HTTPStatus.NOT_FOUND, {"message": "unknown camera"})
             return
         try:
             start, end = int(query["startDate"][0]), int(query["endDate"][0])
         except (KeyError, ValueError):
-            self._answer(HTTPStatus.BAD_REQUEST, {"message": "startDate and endDate are wanted, in ms"})
+            self.send_json(HTTPStatus.BAD_REQUEST, {"message": "expected startDate and endDate in ms"})
             return
         partial = query.get("allowPartialMatch") == ["true"]
         spans = self.server.footage.spans() if alias == ALIASES[UP_CAMERA] else []
@@ -147,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
             for span in spans
             if (span[0] < end and start < span[1] if partial else span[0] <= start and end <= span[1])
         ]
-        self._answer(HTTPStatus.OK, matches)
+        self.send_json(HTTPStatus.OK, matches)
 
     def _recording(self, alias: str, start: int, end: int, name: str) -> dict[str, str]:
         url = f"{self.server.url}/{alias}/{quote(name.removesuffix('.mp4'))}"
@@ -168,21 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer_if_any(self, values: list[Any]) -> None:
         if values:
-            self._answer(HTTPStatus.OK, values[0])
+            self.send_json(HTTPStatus.OK, values[0])
         else:
-            self._answer(HTTPStatus.NOT_FOUND, {"message": "no such thing"})
-
-    def _answer(self, status: HTTPStatus, value: object) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Requests are not worth a line each."""
+            self.send_json(HTTPStatus.NOT_FOUND, {"message": "not found"})
 
 
 def _camera(camera_id: str) -> dict[str, str | bool]:

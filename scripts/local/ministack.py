@@ -1,4 +1,4 @@
-"""AWS on this machine: ministack, and in it the buckets, queues, topic and function of our system."""
+"""Runs ministack, an AWS on this machine, and creates the buckets, queues, topic and function of the system in it."""
 
 import json
 import os
@@ -26,7 +26,7 @@ QUEUE = "cameras-service-generate-clip-local"
 FUNCTION = "cameras-service-generate-clip-local"
 TOPIC = "cameras-service-clips-local"
 
-# The longest clip, encoded whole, fits; a message that failed comes back after the same time, three times in all.
+# Long enough to encode the longest clip. A failed message returns after the same time, three times in all.
 FUNCTION_SECONDS = 300
 TRIES = 3
 MEMORY_MB = 2048
@@ -34,7 +34,7 @@ START_SECONDS = 20
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or any free one if that is taken or 0."""
+    """Returns the wanted port, or any free one if the wanted port is in use or 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,9 +46,9 @@ def free_port(wanted: int) -> int:
 
 @contextmanager
 def running(port: int, scratch: Path, log_file: Path) -> Iterator[str]:
-    """Runs ministack and tells its URL; ends it and the functions it started at the close."""
+    """Runs ministack and yields its URL. At the end, ends it and the functions that it started."""
     url = f"http://127.0.0.1:{port}"
-    # Functions inherit what isn't set here, so nothing of a person's own settings gets through.
+    # Functions inherit these variables, so the user's own settings must not be among them.
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(scratch),
@@ -60,7 +60,7 @@ def running(port: int, scratch: Path, log_file: Path) -> Iterator[str]:
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
-        # It would look for containers of its own to remove.
+        # Without this, ministack searches for containers to remove.
         "DOCKER_HOST": f"unix://{scratch}/no-docker",
     }
     command = [str(ROOT / ".venv/bin/ministack")]
@@ -70,23 +70,23 @@ def running(port: int, scratch: Path, log_file: Path) -> Iterator[str]:
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log_file: Path) -> None:
-    """Until the server that was just started answers there."""
+    """Waits until a server that was just started answers at this URL."""
     give_up = time.monotonic() + START_SECONDS
     while not _healthy(url):
         if process.poll() is not None or time.monotonic() > give_up:
-            raise RuntimeError(f"{process.args[-1]} did not start: see {log_file}")
+            raise RuntimeError(f"cannot start {process.args[-1]}: see {log_file}")
         time.sleep(0.05)
 
 
 def create_buckets(aws_url: str) -> None:
-    """The one that recordings come from, and the one that clips go to."""
+    """Creates the bucket of the recordings and the bucket of the clips."""
     s3 = client(aws_url, "s3")
     for bucket in (RECORDINGS_BUCKET, CLIPS_BUCKET):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
 
 
 def create_queue(aws_url: str) -> tuple[str, str, str]:
-    """The queue that triggers the function: its URL, its ARN, and the URL of its dead-letter queue."""
+    """Creates the queue that triggers the function. Returns its URL and ARN, and the URL of its dead-letter queue."""
     sqs = client(aws_url, "sqs")
     dead_letter_url, dead_letter_arn = _queue(sqs, f"{QUEUE}-dead-letter", {})
     redrive = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": TRIES}
@@ -95,7 +95,7 @@ def create_queue(aws_url: str) -> tuple[str, str, str]:
 
 
 def create_topic(aws_url: str) -> tuple[str, str]:
-    """The topic that clips are announced to, and the URL of a queue that is subscribed to it."""
+    """Creates the topic of the announcements. Returns its ARN, and the URL of a queue that subscribes to it."""
     sns = client(aws_url, "sns")
     topic_arn = sns.create_topic(Name=TOPIC)["TopicArn"]
     subscriber_url, subscriber_arn = _queue(client(aws_url, "sqs"), f"{TOPIC}-subscriber", {})
@@ -104,7 +104,7 @@ def create_topic(aws_url: str) -> tuple[str, str]:
 
 
 def create_function(aws_url: str, code: Path, environment: Mapping[str, str], queue_arn: str) -> None:
-    """The function, run by every message in the queue."""
+    """Creates the function, and has every message in the queue invoke it."""
     functions = client(aws_url, "lambda")
     functions.create_function(
         FunctionName=FUNCTION,
@@ -117,7 +117,7 @@ def create_function(aws_url: str, code: Path, environment: Mapping[str, str], qu
         Environment={"Variables": dict(environment)},
     )
     functions.get_waiter("function_active_v2").wait(FunctionName=FUNCTION, WaiterConfig={"Delay": 0.1})
-    # One at a time: here functions are plain processes, which share their scratch folder as they never do on AWS.
+    # One at a time: these functions are processes that share a scratch folder, which never happens on AWS.
     functions.put_function_concurrency(FunctionName=FUNCTION, ReservedConcurrentExecutions=1)
     functions.create_event_source_mapping(
         FunctionName=FUNCTION,
@@ -128,9 +128,9 @@ def create_function(aws_url: str, code: Path, environment: Mapping[str, str], qu
 
 
 def put_recording(aws_url: str, recording: Path) -> None:
-    """Stores a recording, and beside it what the camera API tells of its length.
+    """Stores a recording, with its duration as metadata for the camera API.
 
-    Sent as it is, for an SDK would first read hundreds of megabytes to sign them.
+    The upload is not signed, because an SDK would first read hundreds of megabytes to sign them.
     """
     duration = footage.duration_ms(recording)
     with recording.open("rb") as file:
@@ -143,7 +143,7 @@ def put_recording(aws_url: str, recording: Path) -> None:
         status = connection.getresponse().status
         connection.close()
     if status != 200:
-        raise RuntimeError(f"S3 did not take {recording.name}: status {status}")
+        raise RuntimeError(f"cannot store {recording.name}: S3 answered {status}")
 
 
 def _queue(sqs: object, name: str, attributes: Mapping[str, str]) -> tuple[str, str]:

@@ -1,40 +1,27 @@
-"""Tells what the function would do for `events/event.json`, without doing it.
+"""Prints what the function would do for `events/event.json`, without doing it.
 
-It looks up and plans against the local stack while that runs, else with `.env`.
+The function plans with the settings of the local stack if it runs, else with those of `.env`.
 """
 
-import argparse
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 from scripts import ROOT
+from scripts.function.package import NAME
 from scripts.local import invoke
-from scripts.shared import console
+from scripts.shared import console, env_file
 
-BINARY = ROOT / "target/debug/cameras-service-generate-clip"
+BINARY = ROOT / "target/debug" / NAME
 
 
 def main() -> None:
-    """What `make plan` does."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--event", type=Path, default=invoke.EVENT, metavar="FILE")
-    arguments.add_argument("--env-file", type=Path, metavar="FILE", help="not the local stack's, nor .env")
-    given = arguments.parse_args()
-    env_file = given.env_file or invoke.env_file()
-    if not given.event.is_file():
-        console.fail(f"{given.event} is missing: make event")
-    if subprocess.run(["cargo", "build", "--locked", "--quiet"], cwd=ROOT, check=False).returncode != 0:
-        console.fail("the function does not compile")
-    environment = os.environ | _read(env_file) | {"LOG_LEVEL": "warn"}
-    sys.exit(subprocess.run([BINARY, "plan", given.event], env=environment, check=False).returncode)
-
-
-def _read(env_file: Path) -> dict[str, str]:
-    lines = re.findall(r"^\s*([A-Z0-9_]+)=(.*?)\s*$", env_file.read_text(), re.MULTILINE)
-    return {name: value.strip("\"'") for name, value in lines}
+    """Runs `make plan`."""
+    event, settings = invoke.arguments(__doc__)
+    with console.one_line_errors():
+        environment = os.environ | env_file.read(settings) | {"LOG_LEVEL": "warn"}
+    invoke.build("--quiet")
+    sys.exit(subprocess.run([BINARY, "plan", event], env=environment, check=False).returncode)
 
 
 if __name__ == "__main__":

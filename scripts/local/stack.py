@@ -1,4 +1,4 @@
-"""What the local stack is, told in one file, so that the other scripts and the tests find its parts."""
+"""Describes the local stack in one file, so that the other scripts and the tests find its parts."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ DOWN_CAMERA = "2222222222222"
 
 @dataclass(frozen=True)
 class Stack:
-    """Where everything is."""
+    """The addresses, names and files of a local stack."""
 
     aws_url: str
     camera_api_url: str
@@ -38,18 +38,18 @@ class Stack:
     traces: str
 
     def client(self, service: str) -> Any:  # noqa: ANN401
-        """A client of the local AWS. Nothing of a person's own AWS settings is used."""
+        """Returns a client of the local AWS."""
         return client(self.aws_url, service)
 
     def save(self, folder: Path) -> None:
-        """Leaves it for others; appears whole, or not at all."""
+        """Writes `stack.json`, which appears whole or not at all."""
         unfinished = folder / "stack.json.new"
         unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n")
         unfinished.rename(folder / "stack.json")
 
 
 def client(aws_url: str, service: str) -> Any:  # noqa: ANN401
-    """A client of the local AWS at this URL."""
+    """Returns a client of the local AWS at this URL. It ignores the user's own AWS settings."""
     session = boto3.Session(
         aws_access_key_id=ACCESS_KEY, aws_secret_access_key=ACCESS_KEY, region_name=REGION, profile_name=None
     )
@@ -57,7 +57,7 @@ def client(aws_url: str, service: str) -> Any:  # noqa: ANN401
 
 
 def lock(folder: Path) -> IO[str] | None:
-    """Takes the folder for a stack that is about to run, or nothing if one runs there. Held until it is closed."""
+    """Reserves the folder for a stack, or returns `None` if a stack uses it. Closing the file releases the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / "lock").open("w")
     try:
@@ -69,7 +69,7 @@ def lock(folder: Path) -> IO[str] | None:
 
 
 def find() -> Stack | None:
-    """The stack that `make local` runs, if it is up."""
+    """Returns the stack that `make local` runs, or `None` if it does not run."""
     free = lock(FOLDER)
     if free:
         free.close()

@@ -1,1 +1,1 @@
-"""The page that shows what was done for a clip."""
+"""Writes the report of a clip, an HTML page that shows how the clip was made."""

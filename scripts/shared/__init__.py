@@ -1,1 +1,1 @@
-"""What all scripts use."""
+"""Code that scripts of several topics use."""

@@ -1,4 +1,4 @@
-"""What the scripts say: one error line, one progress line, and nothing but errors with `-q`."""
+"""Prints the scripts' messages. An error takes one line, and with `-q` only errors are printed."""
 
 import argparse
 import sys
@@ -11,23 +11,23 @@ _quiet = False
 
 
 def parse(arguments: argparse.ArgumentParser) -> argparse.Namespace:
-    """Reads a long command's arguments, with `-q` among them."""
+    """Parses the arguments of a long command, and adds `-q` to them."""
     global _quiet  # noqa: PLW0603 - there is one screen
-    arguments.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    arguments.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     given = arguments.parse_args()
     _quiet = given.quiet
     return given
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the script with one clear line."""
+    """Ends the script with a one-line error."""
     print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(1)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What goes wrong in the world, and what a script finds wrong, ends it with one line; a bug shows its traceback."""
+    """Turns an `OSError` or a `RuntimeError` into a one-line error. Other exceptions are bugs and show a traceback."""
     try:
         yield
     except (OSError, RuntimeError) as reason:
@@ -35,24 +35,24 @@ def one_line_errors() -> Iterator[None]:
 
 
 def say(message: str = "") -> None:
-    """Prints at once, also into a pipe."""
+    """Prints a line and flushes it, so that a pipe receives it at once."""
     if not _quiet:
         print(message, flush=True)
 
 
 class Progress:
-    """How far a long step is, in one updating line; a pipe has no use for it."""
+    """The progress of a long step, in one line that is rewritten. Nothing is printed into a pipe."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._started = time.monotonic()
-        self._shown = -1
+        self._printed = -1
 
     def show(self, share: float) -> None:
-        """Takes the part that is done, 0 to 1."""
+        """Prints how much is done, from 0 to 1."""
         percent = min(100, int(share * 100))
-        if _quiet or not sys.stdout.isatty() or percent == self._shown:
+        if _quiet or not sys.stdout.isatty() or percent == self._printed:
             return
-        self._shown = percent
+        self._printed = percent
         seconds = time.monotonic() - self._started
         print(f"\r{self._what}: {percent:3d} % ({seconds:.0f} s)", end="\n" if percent == 100 else "", flush=True)

@@ -1,4 +1,4 @@
-"""Starts other programs so that none of them outlives the script."""
+"""Starts other programs in such a way that they end with the script."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ GRACE_SECONDS = 3
 
 
 def end_on_signals() -> None:
-    """Turns SIGINT and SIGTERM into a `SystemExit`, so that every `finally` runs."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a `SystemExit`, so that every `finally` runs."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -27,7 +27,7 @@ def end_on_signals() -> None:
 
 
 def wait_for_signal() -> None:
-    """Sleeps until somebody wants this script to end."""
+    """Sleeps until a signal ends the script."""
     with suppress(SystemExit):
         signal.pause()
 
@@ -36,9 +36,9 @@ def wait_for_signal() -> None:
 def running(
     command: Sequence[str], env: Mapping[str, str] | None = None, output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a program in a session of its own, and ends it with all that it started at the close.
+    """Runs a program until the context ends, then ends it and every process that it started.
 
-    Should this script be killed, the kernel ends the program.
+    The program gets a session of its own. If the script is killed, the kernel ends the program.
     """
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "TERM", *command],
@@ -69,14 +69,14 @@ def _end_family(leader: subprocess.Popen[bytes]) -> None:
 
 
 def _family(known: set[int]) -> set[int]:
-    """Those of the known processes that live, with all that they started.
+    """Returns the known processes that still run, with every process that they started.
 
-    Neither process groups nor sessions tell: programs start others in groups and sessions of their own.
+    Process groups and sessions do not suffice: programs start others in groups and sessions of their own.
     """
     processes = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            # After the name, which may hold anything but ends with the last ")": state, parent, group, session.
+            # The name may hold any character, but ")" ends it. Then follow state, parent, group and session.
             state, parent, _group, session = stat.read_text().rpartition(")")[2].split()[:4]
         except (FileNotFoundError, ProcessLookupError):
             continue

@@ -1,0 +1,106 @@
+//! The engine in one call: a clip of recordings in any store, written to a file.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::deadline::Deadline;
+use crate::error::{Error, FootageError};
+use crate::ffmpeg::run::Ffmpeg;
+use crate::observer::{Observer, PlanReport, RenderStage};
+use crate::open::{ListedRecording, open_recordings};
+use crate::plan::coverage::Coverage;
+use crate::plan::segments::TrimMode;
+use crate::recording_id::PerRecording;
+use crate::render::clip::{ClipSpec, render};
+use crate::render::context::RenderContext;
+use crate::render::thumbnails::{PictureFormat, ThumbnailSpec};
+use crate::render::write_file::WriteFile;
+use crate::scratch::Scratch;
+use crate::source::RecordingStore;
+use crate::time::Span;
+
+/// Width of the one thumbnail that is rendered and thrown away, in pixels: a frame that cannot be decoded is found so.
+const THUMBNAIL_WIDTH: u32 = 320;
+/// The longest hole over which a frame is held, in microseconds.
+const GAP_TOLERANCE_US: i64 = 500_000;
+
+/// What is to be cut.
+#[derive(Clone, Debug)]
+pub struct ClipRequest {
+    /// The recordings that may show some of the span, in any order.
+    pub recordings: Vec<ListedRecording>,
+    /// The span of the clip.
+    pub span: Span,
+}
+
+/// A clip that was written to a file.
+#[derive(Clone, Debug)]
+pub struct CutClip {
+    /// Number of frames.
+    pub frames: usize,
+    /// Length of the file, in bytes.
+    pub bytes: u64,
+    /// How the clip was cut.
+    pub report: PlanReport,
+    /// The recordings that were opened, by number.
+    pub recordings: PerRecording<String>,
+    /// Parts of the span that no recording shows and the clip leaves out.
+    pub gaps: Vec<Span>,
+}
+
+/// Cuts the clip of `request` out of recordings in `store`, and writes it to `out`. Work files lie beside `out`.
+///
+/// # Errors
+/// [`Error`] if a recording cannot be read, no recording shows any of the span, or no verified clip can be made.
+pub async fn cut(
+    store: &dyn RecordingStore,
+    request: ClipRequest,
+    ffmpeg: &Ffmpeg,
+    out: &Path,
+) -> Result<CutClip, Error> {
+    let ClipRequest { mut recordings, span } = request;
+    recordings.sort();
+    recordings.retain(|recording| recording.start < span.end());
+    let deadline = Deadline::unknown();
+    let recordings = open_recordings(store, recordings, deadline).await?;
+    if let Some(missing) = recordings.missing.first() {
+        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Error::new(&missing.name, error));
+    }
+    let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+    let names = recordings.opened.map(|recording| recording.listed.name.clone());
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scratch = Scratch::new(folder, ".exact-cut-")?;
+    let folder = scratch.request_folder()?;
+    let observer = KeepsReport::default();
+    let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, observer: &observer };
+    let thumbnails = ThumbnailSpec { widths: &[THUMBNAIL_WIDTH], format: PictureFormat::Jpg };
+    let spec = ClipSpec { span, coverage: &coverage, trim_mode: TrimMode::Smart, thumbnails };
+    let written = folder.path().join("clip.mp4");
+    let clip = render(cx, spec, recordings.opened, &WriteFile { path: written.clone() }).await?;
+    std::fs::rename(&written, out).map_err(|error| Error::new(out.display().to_string(), error))?;
+    let report = observer.report().ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
+    let (frames, bytes) = (clip.plan.times.len(), clip.layout.length());
+    Ok(CutClip { frames, bytes, report, recordings: names, gaps: coverage.gaps })
+}
+
+/// Keeps the report of the plan.
+#[derive(Default)]
+struct KeepsReport(Mutex<Option<PlanReport>>);
+
+impl KeepsReport {
+    fn report(&self) -> Option<PlanReport> {
+        self.0.lock().ok()?.take()
+    }
+}
+
+impl Observer for KeepsReport {
+    fn stage_ended(&self, _stage: RenderStage, _began: Instant, _completed: bool) {}
+
+    fn planned(&self, report: &PlanReport) {
+        if let Ok(mut kept) = self.0.lock() {
+            *kept = Some(report.clone());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The errors of the engine. Each names the object that it is about, and its cause tells whether the footage, the tool, the
+//! disk, the time or the source failed: only a failure of the footage may ever be blamed on the footage.
+
+use std::fmt;
+use std::io;
+
+use crate::deadline::TimedOut;
+use crate::ffmpeg::run::FfmpegError;
+use crate::h264::nal_units::NalLengthError;
+use crate::h264::parameter_sets::CannotJoin;
+use crate::mp4::Mp4Error;
+use crate::mux::MuxError;
+use crate::scratch::NoSpace;
+use crate::source::{SourceError, SourceErrorKind};
+
+/// A failure: the object it is about, and the cause.
+#[derive(Debug)]
+pub struct Error {
+    /// Full name of a recording, name of a file, or `clip.mp4`.
+    pub object: String,
+    /// What went wrong with it.
+    pub cause: Cause,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The source failed to read a recording.
+    #[error("{source}")]
+    Source {
+        /// What follows from it.
+        kind: SourceErrorKind,
+        /// The error of the source.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No clip can be made of the footage.
+    #[error(transparent)]
+    Footage(#[from] FootageError),
+    /// ffmpeg did not do its work.
+    #[error(transparent)]
+    Ffmpeg(#[from] FfmpegError),
+    /// The scratch disk failed.
+    #[error("cannot use the scratch disk: {0}")]
+    Disk(#[from] io::Error),
+    /// The scratch disk has too little free space.
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
+    /// The time ran out.
+    #[error(transparent)]
+    TimedOut(#[from] TimedOut),
+}
+
+/// Why no clip can be made of the footage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FootageError {
+    /// The file, or what ffmpeg made of it, cannot be read.
+    #[error(transparent)]
+    Mp4(#[from] Mp4Error),
+    /// The recording shows nothing: its length is 0.
+    #[error("the recording shows nothing")]
+    ShowsNothing,
+    /// The span holds no frame.
+    #[error("the span holds no frame to show")]
+    NoFrame,
+    /// A sample is not made of NAL units.
+    #[error(transparent)]
+    NalLength(#[from] NalLengthError),
+    /// The codec is not decoded.
+    #[error("the codec is neither H.264 nor HEVC")]
+    Codec,
+    /// The display matrix is not one of the eight orientations.
+    #[error("the display matrix turns the picture by an angle that is not a multiple of 90°")]
+    Orientation,
+    /// Copied and encoded pictures cannot share one sample entry.
+    #[error(transparent)]
+    CannotJoin(#[from] CannotJoin),
+    /// Copied pictures of another codec than H.264.
+    #[error("copied pictures are not H.264")]
+    NotAvc,
+    /// Encoded segments came out with different parameter sets.
+    #[error("the parameter sets of the encoded segments differ")]
+    EncodedSetsDiffer,
+    /// ffmpeg wrote another number of frames.
+    #[error("ffmpeg wrote {written} frames, expected {expected}")]
+    EncodedFrames {
+        /// Frames that were written.
+        written: usize,
+        /// Frames that were asked for.
+        expected: usize,
+    },
+    /// ffmpeg wrote too few AAC frames, or frames of another format.
+    #[error("ffmpeg wrote {written} AAC frames, expected at least {expected} of the clip's format")]
+    EncodedAudio {
+        /// AAC frames that were written.
+        written: usize,
+        /// AAC frames that were asked for.
+        expected: usize,
+    },
+    /// AAC has no layout of so many channels.
+    #[error("the audio has {0} channels")]
+    Channels(u16),
+    /// The tracks do not fit into an MP4 file.
+    #[error(transparent)]
+    Mux(#[from] MuxError),
+    /// A thumbnail is missing or cannot be read.
+    #[error("cannot read the thumbnail of width {width}: {reason}")]
+    NoThumbnail {
+        /// Width in pixels.
+        width: u32,
+        /// The reader's own words.
+        reason: String,
+    },
+    /// A thumbnail has another size.
+    #[error("a thumbnail is {is:?} pixels, expected {expected:?}")]
+    ThumbnailSize {
+        /// Width and height.
+        is: (usize, usize),
+        /// Width and height that were asked for.
+        expected: (u32, u32),
+    },
+    /// The clip is not what was planned.
+    #[error("the clip failed verification: {0}")]
+    Verification(String),
+}
+
+impl Error {
+    /// Returns an error about `object`.
+    pub fn new(object: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self { object: object.into(), cause: cause.into() }
+    }
+
+    /// Returns an error of the footage, about `object`.
+    pub fn footage(object: impl Into<String>, error: impl Into<FootageError>) -> Self {
+        Self::new(object, error.into())
+    }
+}
+
+impl Cause {
+    /// Returns whether the footage is to blame.
+    #[must_use]
+    pub const fn is_footage(&self) -> bool {
+        match self {
+            Self::Footage(_) => true,
+            Self::Ffmpeg(error) => error.is_footage(),
+            Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Empty),
+            Self::Disk(_) | Self::NoSpace(_) | Self::TimedOut(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.cause)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+impl From<SourceError> for Error {
+    fn from(SourceError { kind, object, source }: SourceError) -> Self {
+        Self { object, cause: Cause::Source { kind, source } }
+    }
+}

@@ -1,0 +1,35 @@
+//! Command lines of ffmpeg.
+
+use std::path::Path;
+
+use ffmpeg_sidecar::command::FfmpegCommand;
+
+use crate::ffmpeg::run::Ffmpeg;
+
+/// The largest picture that is decoded, in pixels: 8192 by 4320.
+const MAX_PIXELS: &str = "35389440";
+/// Threads of a decoder. With two, a damaged picture comes out differently from one run to the next. Nor is one slower:
+/// verification runs two decoders at once.
+const DECODER_THREADS: &str = "1";
+
+/// Returns `path` as ffmpeg's `file` protocol takes it. Such a name is never read as another protocol or an option.
+#[must_use]
+pub fn file_url(path: &Path) -> String {
+    format!("file:{}", path.display())
+}
+
+/// Returns a command that reads each of `inputs` as MP4 and nothing else. Without that limit, a text file named like a
+/// recording makes ffmpeg read other files.
+#[must_use]
+pub fn reading(ffmpeg: &Ffmpeg, inputs: &[&Path]) -> FfmpegCommand {
+    let mut command = FfmpegCommand::new_with_path(ffmpeg.path());
+    // -copyts: ffmpeg would otherwise count times from the first one that it reads
+    command.hide_banner().overwrite().args(["-nostdin", "-loglevel", "error", "-copyts"]);
+    for input in inputs {
+        command
+            .args(["-threads", DECODER_THREADS, "-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS])
+            .arg("-noautorotate")
+            .input(file_url(input));
+    }
+    command
+}

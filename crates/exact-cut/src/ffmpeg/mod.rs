@@ -1,0 +1,5 @@
+//! ffmpeg: its command lines and its processes. Its exit code proves nothing: truncated input, flipped bytes and a seek
+//! past the end all succeed, and a thumbnail may be missing after exit code 0. Callers verify what ffmpeg wrote.
+
+pub mod command;
+pub mod run;

@@ -1,0 +1,61 @@
+//! A track of a clip, as data.
+
+use std::num::NonZeroU32;
+
+use shiguredo_mp4::boxes::SampleEntry;
+
+/// A sample of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackSample {
+    /// Size in bytes.
+    pub size: u32,
+    /// Composition time, in ticks of the track.
+    pub pts: i64,
+    /// Whether decoding may begin here.
+    pub sync: bool,
+}
+
+/// A track.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Codec and parameter sets.
+    pub entry: SampleEntry,
+    /// Display matrix.
+    pub matrix: [i32; 9],
+    /// Ticks a second.
+    pub timescale: NonZeroU32,
+    /// Samples in decode order; at least one.
+    pub samples: Vec<TrackSample>,
+    /// End of the sample that is shown last, in ticks.
+    pub end_pts: i64,
+}
+
+impl Track {
+    /// Returns the decode time of each sample: the k-th sample in decode order is decoded at the k-th smallest composition
+    /// time. These times rise, never drift from the pictures, and need no edit list; in exchange, composition offsets may
+    /// be negative (`ctts` version 1).
+    #[must_use]
+    pub fn decode_times(&self) -> Vec<i64> {
+        let mut times: Vec<i64> = self.samples.iter().map(|sample| sample.pts).collect();
+        times.sort_unstable();
+        times
+    }
+}
+
+/// Where the bytes of a sample lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleLocation<S> {
+    /// The source of the bytes.
+    pub source: S,
+    /// Offset of the first byte in the source.
+    pub offset: u64,
+}
+
+/// A track, and where the bytes of its samples lie.
+#[derive(Clone, Debug)]
+pub struct TrackWithSources<S> {
+    /// The track.
+    pub track: Track,
+    /// Locations of the samples, in decode order.
+    pub locations: Vec<SampleLocation<S>>,
+}

@@ -1,0 +1,114 @@
+//! What the engine reports while it works: where its time goes, and what it plans.
+
+use std::time::Instant;
+
+use crate::recording_id::RecordingId;
+
+/// A step of rendering that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum RenderStage {
+    /// Fetches the footage that the plan needs.
+    Fetch,
+    /// Encodes the frames that cannot be copied.
+    Encode,
+    /// Makes the audio of the clip.
+    Audio,
+    /// Writes the clip.
+    Write,
+    /// Verifies the clip.
+    Verify,
+    /// Renders the thumbnails.
+    Thumbnails,
+}
+
+/// Listens to the engine.
+pub trait Observer: Send + Sync {
+    /// A stage ended. `completed` is false if it failed, or was dropped before its end.
+    fn stage_ended(&self, stage: RenderStage, began: Instant, completed: bool);
+
+    /// The clip is planned.
+    fn planned(&self, report: &PlanReport);
+}
+
+/// Ignores every report.
+#[derive(Clone, Copy, Debug)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn stage_ended(&self, _stage: RenderStage, _began: Instant, _completed: bool) {}
+
+    fn planned(&self, _report: &PlanReport) {}
+}
+
+/// A range of time, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Start, in microseconds.
+    pub start_us: i64,
+    /// End, in microseconds.
+    pub end_us: i64,
+}
+
+/// How a clip is cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanReport {
+    /// Frames that are copied.
+    pub copied: usize,
+    /// Frames that are encoded.
+    pub encoded: usize,
+    /// Length of the clip, in microseconds.
+    pub length_us: i64,
+    /// Number of the frame that the thumbnails show, counted from 0.
+    pub poster: usize,
+    /// Why frames or audio are encoded; empty if everything is copied.
+    pub reasons: String,
+    /// How the audio gets into the clip: `copy`, `encode`, or `None` without audio.
+    pub audio: Option<&'static str>,
+    /// The segments in order.
+    pub segments: Vec<SegmentReport>,
+    /// Bytes of recordings that clip and thumbnails are made of, each counted once.
+    pub bytes_needed: u64,
+}
+
+/// Consecutive frames of one recording that get into the clip in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentReport {
+    /// The recording.
+    pub recording: RecordingId,
+    /// `copy` or `encode`.
+    pub method: &'static str,
+    /// Why the frames are encoded.
+    pub reason: Option<String>,
+    /// Number of frames.
+    pub frames: usize,
+    /// When the frames were taken, in microseconds since the epoch.
+    pub shown: TimeRange,
+    /// When the clip shows them, in microseconds since its start.
+    pub in_clip: TimeRange,
+    /// Bytes of the recording that are read for them.
+    pub bytes: u64,
+}
+
+/// Runs the work of a stage and reports its end, whether by a result, a panic, or because the work was dropped.
+pub(crate) async fn observed<T, E>(
+    observer: &dyn Observer,
+    stage: RenderStage,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    struct Running<'a> {
+        observer: &'a dyn Observer,
+        stage: RenderStage,
+        began: Instant,
+        completed: bool,
+    }
+    impl Drop for Running<'_> {
+        fn drop(&mut self) {
+            self.observer.stage_ended(self.stage, self.began, self.completed);
+        }
+    }
+    let mut running = Running { observer, stage, began: Instant::now(), completed: false };
+    let result = work.await;
+    running.completed = result.is_ok();
+    result
+}

@@ -1,0 +1,135 @@
+//! Opens recordings: finds the boxes that describe the samples by ranged reads, and reads the sample tables. No footage is
+//! fetched yet.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::deadline::Deadline;
+use crate::error::{Error, FootageError};
+use crate::mp4::Mp4Error;
+use crate::mp4::audio_track::AudioTrack;
+use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::tracks::{Tracks, VideoTrack};
+use crate::recording_id::PerRecording;
+use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
+use crate::time::{Span, Timestamp};
+
+/// Bytes that are read at once where only the header of a box is required: the box itself and the next headers often
+/// come with it.
+const READ_AHEAD: u64 = 64 << 10;
+/// Recordings that are opened at once.
+const PARALLEL: usize = 8;
+
+/// A recording that is known by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedRecording {
+    /// The instant of the first frame.
+    pub start: Timestamp,
+    /// Name in its store.
+    pub name: String,
+}
+
+/// A recording whose sample tables were read.
+#[derive(Clone, Debug)]
+pub struct OpenRecording {
+    /// Name and instant.
+    pub listed: ListedRecording,
+    /// The pinned version of which all further reads are.
+    pub object: Arc<dyn PinnedObject>,
+    /// The video track.
+    pub video: VideoTrack,
+    /// The audio track, or why there is none that can be used.
+    pub audio: Result<AudioTrack, Mp4Error>,
+    /// The span that the recording shows: from the instant of its first frame on, as long as its own video lasts.
+    pub span: Span,
+}
+
+/// The recordings of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Recordings {
+    /// Recordings that were opened, in the order of their starts.
+    pub opened: PerRecording<OpenRecording>,
+    /// Recordings that the store does not have.
+    pub missing: Vec<ListedRecording>,
+}
+
+impl Recordings {
+    /// Returns the span that each recording shows.
+    #[must_use]
+    pub fn spans(&self) -> PerRecording<Span> {
+        self.opened.map(|opened| opened.span)
+    }
+}
+
+/// Opens `listed` recordings, which are in the order of their starts, several at once.
+///
+/// # Errors
+/// [`Error`] of the first recording that is neither missing nor readable.
+pub async fn open_recordings(
+    store: &dyn RecordingStore,
+    listed: Vec<ListedRecording>,
+    deadline: Deadline,
+) -> Result<Recordings, Error> {
+    enum Opened {
+        Open(Box<OpenRecording>),
+        Missing(ListedRecording),
+    }
+    let opened: Vec<Opened> = stream::iter(listed)
+        .map(|recording| async move {
+            match store.open(&recording.name, READ_AHEAD, deadline).await {
+                Ok(object) => {
+                    open_recording(recording, object, deadline).await.map(|open| Opened::Open(Box::new(open)))
+                }
+                Err(error) if error.kind == SourceErrorKind::NotFound => Ok(Opened::Missing(recording)),
+                Err(error) => Err(Error::from(error)),
+            }
+        })
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    let (mut open, mut missing) = (Vec::new(), Vec::new());
+    for one in opened {
+        match one {
+            Opened::Open(recording) => open.push(*recording),
+            Opened::Missing(recording) => missing.push(recording),
+        }
+    }
+    Ok(Recordings { opened: open.into_iter().collect(), missing })
+}
+
+async fn open_recording(
+    listed: ListedRecording,
+    OpenedObject { first_bytes, object }: OpenedObject,
+    deadline: Deadline,
+) -> Result<OpenRecording, Error> {
+    let Tracks { video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
+    let end = Timestamp::from_us(listed.start.as_us().saturating_add(video.table.length_us()));
+    let span = Span::new(listed.start, end).ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
+    Ok(OpenRecording { listed, object, video, audio, span })
+}
+
+/// Reads the tracks of an object. `window` holds its first bytes.
+async fn read_tracks(object: &dyn PinnedObject, mut window: Vec<u8>, deadline: Deadline) -> Result<Tracks, Error> {
+    let unusable = |error: Mp4Error| Error::footage(object.name(), error);
+    let mut finder = BoxFinder::new(object.length());
+    let mut window_start = 0;
+    while let Some(required) = finder.required_range() {
+        let known = required.start.checked_sub(window_start).and_then(|at| window.get(usize::try_from(at).ok()?..));
+        let mut bytes = known.unwrap_or_default().to_vec();
+        let length = usize::try_from(required.end - required.start).unwrap_or(usize::MAX);
+        if bytes.len() < length {
+            let missing = required.start + bytes.len() as u64;
+            let ahead = object.length().min(required.end.max(missing + READ_AHEAD));
+            bytes.extend(object.read(missing..ahead, deadline).await?);
+            if length as u64 <= READ_AHEAD {
+                (window_start, window) = (required.start, bytes.clone());
+            } else {
+                (window_start, window) = (required.end, bytes.split_off(length)); // a large box is not kept twice
+            }
+        }
+        bytes.truncate(length);
+        finder.feed(bytes).map_err(unusable)?;
+    }
+    finder.tracks().map_err(unusable)
+}

@@ -1,0 +1,127 @@
+//! Properties of the audio plan, over generated recordings.
+
+use proptest::prelude::*;
+use shiguredo_mp4::boxes::{AudioSampleEntryFields, EsdsBox, Mp4aBox, SampleEntry};
+use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
+use shiguredo_mp4::{FixedPointNumber, Uint};
+
+use super::*;
+use crate::mp4::audio_track::AudioFrame;
+use crate::time::Span;
+
+/// AAC-LC, 48 kHz, two channels.
+const CONFIG: [u8; 2] = [0x11, 0x90];
+const RATE: u32 = 48_000;
+
+fn entry() -> SampleEntry {
+    let config = DecoderConfigDescriptor {
+        object_type_indication: DecoderConfigDescriptor::OBJECT_TYPE_INDICATION_AUDIO_ISO_IEC_14496_3,
+        stream_type: DecoderConfigDescriptor::STREAM_TYPE_AUDIO,
+        up_stream: DecoderConfigDescriptor::UP_STREAM_FALSE,
+        buffer_size_db: Uint::new(0),
+        max_bitrate: 0,
+        avg_bitrate: 0,
+        dec_specific_info: Some(DecoderSpecificInfo { payload: CONFIG.to_vec() }),
+    };
+    SampleEntry::Mp4a(Mp4aBox {
+        audio: AudioSampleEntryFields {
+            data_reference_index: AudioSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
+            channelcount: 2,
+            samplesize: 16,
+            samplerate: FixedPointNumber::new(48_000, 0),
+        },
+        esds_box: EsdsBox {
+            es: EsDescriptor {
+                es_id: 1,
+                stream_priority: EsDescriptor::LOWEST_STREAM_PRIORITY,
+                depends_on_es_id: None,
+                url_string: None,
+                ocr_es_id: None,
+                dec_config_descr: config,
+                sl_config_descr: SlConfigDescriptor,
+            },
+        },
+        unknown_boxes: Vec::new(),
+    })
+}
+
+prop_compose! {
+    /// Audio in a timescale that may not divide an AAC frame, which begins some ticks before or after the pictures.
+    fn track()(
+        timescale in prop_oneof![Just(RATE), Just(90_000_u32), Just(1000)],
+        count in 1_i64..200,
+        lead in -50_i64..50,
+    ) -> AudioTrack {
+        let at = |n: i64| lead + rescaled(n * AAC_FRAME, RATE, timescale);
+        let frames = (0..count).map(|n| AudioFrame { offset: 0, size: 1, at: at(n) }).collect();
+        AudioTrack { timescale, frames, end: at(count), entry: entry() }
+    }
+}
+
+/// Recordings of up to four seconds, one after the other, with holes and overlaps; and a span.
+fn request() -> impl Strategy<Value = (Vec<(Timestamp, Option<AudioTrack>)>, Span)> {
+    let one = (prop::option::weighted(0.8, track()), -400_000_i64..700_000);
+    (prop::collection::vec(one, 1..4), 0_i64..3_000_000, 1_i64..6_000_000).prop_map(|(recordings, from, length)| {
+        let mut at = 0;
+        let placed = recordings.into_iter().map(|(track, hole)| {
+            let start = Timestamp::from_us(at);
+            at += 4_000_000 + hole;
+            (start, track)
+        });
+        let (from, to) = (Timestamp::from_us(from), Timestamp::from_us(from + length));
+        (placed.collect(), Span::new(from, to).expect("in order"))
+    })
+}
+
+fn planned(recordings: &[(Timestamp, Option<AudioTrack>)], span: Span) -> Option<(AudioPlan, Coverage)> {
+    let shown: PerRecording<Span> = recordings
+        .iter()
+        .map(|(start, _)| Span::new(*start, Timestamp::from_us(start.as_us() + 4_000_000)).expect("in order"))
+        .collect();
+    let coverage = Coverage::of(span, &shown, 500_000);
+    let clock = ClipClock { span, gaps: &coverage.gaps, timescale: 90_000 };
+    let origin = coverage.parts.first()?.span.start();
+    let end = clock.ticks(WallInstant::at(span.end())) - clock.ticks(WallInstant::at(origin));
+    let pictures = PictureTimes { clock, origin: WallInstant::at(origin), end: end.max(1) };
+    let audio: PerRecording<AudioOfRecording<'_>> =
+        recordings.iter().map(|(start, track)| AudioOfRecording { start: *start, track: track.as_ref() }).collect();
+    let plan = AudioPlan::of(pictures, &coverage, &audio)?;
+    Some((plan, coverage))
+}
+
+proptest! {
+    #[test]
+    fn every_frame_is_heard_within_half_a_frame_of_its_time_where_a_run_begins((recordings, span) in request()) {
+        let Some((plan, _)) = planned(&recordings, span) else { return Ok(()) };
+        for source in plan.runs.iter().filter_map(|run| run.source.as_ref()) {
+            let track = recordings[source.recording.index()].1.as_ref().expect("a recording with audio");
+            let at = |frame: usize| rescaled(track.frames[frame].at, track.timescale, RATE);
+            for (place, frame) in (0..).zip(source.frames.clone()) {
+                let off = at(frame) - source.at - place * AAC_FRAME;
+                let most = if place == 0 { AAC_FRAME / 2 } else { AAC_FRAME };
+                prop_assert!(off.abs() <= most, "place {place} of {source:?} is {off} off");
+            }
+        }
+    }
+
+    #[test]
+    fn the_runs_fill_the_clip_and_no_frame_is_heard_twice((recordings, span) in request()) {
+        let Some((plan, coverage)) = planned(&recordings, span) else { return Ok(()) };
+        prop_assert!(matches!(plan.method, AudioMethod::Copy(_)));
+        let cut_out: i64 = coverage.gaps.iter().map(|gap| gap.length_us()).sum();
+        let frame_us = AAC_FRAME * 1_000_000 / i64::from(RATE);
+        let heard_us = i64::try_from(plan.length()).expect("few") * AAC_FRAME * 1_000_000 / i64::from(RATE);
+        let held = span.length_us() - cut_out;
+        prop_assert!((heard_us - held).abs() <= 500_000 + frame_us, "{heard_us} µs of {held}");
+        for run in &plan.runs {
+            prop_assert!(run.length > 0);
+            prop_assert!(run.source.as_ref().is_none_or(|source| source.frames.len() == run.length));
+        }
+        let ids: PerRecording<()> = recordings.iter().map(|_| ()).collect();
+        for (recording, ()) in ids.iter() {
+            let mut frames: Vec<Range<usize>> = plan.frames_of(recording).collect();
+            frames.sort_by_key(|frames| frames.start);
+            prop_assert!(frames.windows(2).all(|pair| pair[0].end <= pair[1].start), "{frames:?}");
+        }
+    }
+}

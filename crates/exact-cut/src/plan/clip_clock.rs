@@ -1,0 +1,99 @@
+//! The clock of a clip: it turns instants of the world into ticks of the clip, exactly, with one rounding.
+
+use crate::mp4::sample_table::SampleTable;
+use crate::time::{Span, Timestamp};
+
+/// The finest timescale of a clip, in ticks a second.
+const MAX_TIMESCALE: u32 = 1_000_000;
+
+/// Returns the timescale of a clip: the least common multiple of the recordings' timescales, so that every frame's time is
+/// exact; the first one's timescale where the multiple exceeds 1,000,000 ticks a second.
+#[must_use]
+pub fn clip_timescale(mut timescales: impl Iterator<Item = u32>) -> u32 {
+    let first = timescales.next().unwrap_or(1);
+    timescales
+        .try_fold(first, |lcm, next| (lcm / gcd(lcm, next)).checked_mul(next).filter(|&lcm| lcm <= MAX_TIMESCALE))
+        .unwrap_or(first)
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// An instant that no common unit divides evenly: `us` microseconds plus `ticks / timescale` seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct WallInstant {
+    us: i64,
+    ticks: i64,
+    timescale: u32,
+}
+
+impl WallInstant {
+    /// Returns the instant at which the frame of `pts` was taken, in a recording whose first frame was taken at `start`.
+    #[must_use]
+    pub fn of_frame(start: Timestamp, table: &SampleTable, pts: i64) -> Self {
+        Self { us: start.as_us(), ticks: pts - table.first_pts(), timescale: table.timescale }
+    }
+
+    /// Returns a plain instant.
+    #[must_use]
+    pub fn at(instant: Timestamp) -> Self {
+        Self { us: instant.as_us(), ticks: 0, timescale: 1 }
+    }
+}
+
+/// Turns instants into ticks of the clip. The start of the span is tick 0, and gaps take no time.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipClock<'a> {
+    /// The span of the clip.
+    pub span: Span,
+    /// Gaps, which are cut out.
+    pub gaps: &'a [Span],
+    /// Ticks a second.
+    pub timescale: u32,
+}
+
+impl ClipClock<'_> {
+    /// Returns the tick nearest to `instant`.
+    #[must_use]
+    pub fn ticks(&self, instant: WallInstant) -> i64 {
+        let per_second = i128::from(instant.timescale);
+        // microseconds since the start of the span, times `per_second`
+        let scaled = |us: i64| (i128::from(us) - i128::from(self.span.start().as_us())) * per_second;
+        let at = scaled(instant.us) + i128::from(instant.ticks) * 1_000_000;
+        let cut_out: i128 = self
+            .gaps
+            .iter()
+            .filter(|gap| scaled(gap.end().as_us()) <= at)
+            .map(|gap| i128::from(gap.length_us()) * per_second)
+            .sum();
+        let unit = 1_000_000 * per_second;
+        let ticks = ((at - cut_out) * i128::from(self.timescale) + unit / 2).div_euclid(unit);
+        i64::try_from(ticks).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timescale_is_the_common_multiple_unless_it_gets_too_fine() {
+        let of = |timescales: &[u32]| clip_timescale(timescales.iter().copied());
+        assert_eq!(of(&[15_360]), 15_360);
+        assert_eq!(of(&[600, 600]), 600);
+        assert_eq!(of(&[25, 30, 12]), 300);
+        assert_eq!(of(&[8, 1_000_000]), 1_000_000);
+        assert_eq!(of(&[90_000, 1_000_000]), 90_000, "9 million ticks a second");
+    }
+
+    #[test]
+    fn an_instant_becomes_the_nearest_tick_and_the_later_one_of_a_tie() {
+        let at = Timestamp::from_us;
+        let span = |from, to| Span::new(at(from), at(to)).expect("in order");
+        let gaps = [span(2_000_000, 3_000_000)];
+        let clock = ClipClock { span: span(1_000_000, 9_000_000), gaps: &gaps, timescale: 10 };
+        let ticks = [949_999, 950_000, 1_049_999, 1_050_000, 1_999_999, 3_000_000, 3_100_000];
+        assert_eq!(ticks.map(|us| clock.ticks(WallInstant::at(at(us)))), [-1, 0, 0, 1, 10, 10, 11]);
+    }
+}

@@ -1,0 +1,186 @@
+//! Assembles the video track of a clip: which bytes of which source become its samples, under which one sample entry.
+
+use std::fs::File;
+use std::num::NonZeroU32;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use shiguredo_mp4::boxes::{AvccBox, SampleEntry};
+
+use crate::blocking::blocking;
+use crate::error::{Error, FootageError};
+use crate::fetch::FetchedRecording;
+use crate::h264::nal_units::with_4_byte_lengths;
+use crate::h264::parameter_sets::ParameterSets;
+use crate::mp4::sample_table::Sample;
+use crate::mp4::tracks::VideoTrack;
+use crate::mux::layout::PieceSource;
+use crate::mux::track::{SampleLocation, Track, TrackSample, TrackWithSources};
+use crate::plan::cut_plan::CutPlan;
+use crate::plan::segments::{Method, Segment};
+use crate::recording_id::PerRecording;
+use crate::render::bitstream_facts::BitstreamFacts;
+use crate::render::excerpt::LocalVideo;
+use crate::render::write_file::PieceFiles;
+
+/// Size of the length field before each NAL unit of a clip, in bytes.
+const LENGTH_SIZE: usize = 4;
+
+/// What the samples of a segment are taken from.
+#[derive(Debug)]
+pub enum SegmentSource {
+    /// The recording itself.
+    Recording,
+    /// The frames, encoded.
+    Encoded(Box<LocalVideo>),
+    /// The samples of the recording with longer length fields.
+    Widened(WidenedSamples),
+}
+
+/// Samples whose length fields were rewritten.
+#[derive(Debug)]
+pub struct WidenedSamples {
+    file: Arc<File>,
+    /// Offset and size of each sample in the file, in bytes.
+    samples: Vec<(u64, u32)>,
+}
+
+/// Returns the source of a segment that is copied, with a work file at `path` if one is needed. A clip has one size of
+/// length fields (ISO/IEC 14496-15, section 5.3.3.1.2): samples with shorter ones are rewritten, their NAL units unchanged.
+///
+/// # Errors
+/// [`FootageError::NalLength`], or [`Cause::Disk`](crate::error::Cause::Disk).
+pub async fn copy_source(
+    segment: &Segment,
+    recording: &FetchedRecording,
+    facts: &BitstreamFacts,
+    path: &Path,
+) -> Result<SegmentSource, Error> {
+    let length_size = facts.sets.as_ref().map_or(LENGTH_SIZE, ParameterSets::length_size);
+    if length_size == LENGTH_SIZE {
+        return Ok(SegmentSource::Recording);
+    }
+    let failed = |error| Error::new(path.display().to_string(), error);
+    let file = File::options().read(true).write(true).create_new(true).open(path).map_err(failed)?;
+    let (source, samples) =
+        (Arc::clone(&recording.file), recording.open.video.table.samples[segment.samples()].to_vec());
+    let widened = blocking(move || widen(&source, &samples, length_size, file)).await.map_err(failed)?;
+    Ok(SegmentSource::Widened(widened.map_err(|error| Error::footage(recording.name(), error))?))
+}
+
+fn widen(
+    source: &File,
+    samples: &[Sample],
+    length_size: usize,
+    file: File,
+) -> std::io::Result<Result<WidenedSamples, FootageError>> {
+    let (mut widened, mut at) = (Vec::with_capacity(samples.len()), 0);
+    for sample in samples {
+        let mut bytes = vec![0; sample.size as usize];
+        source.read_exact_at(&mut bytes, sample.offset)?;
+        let bytes = match with_4_byte_lengths(&bytes, length_size) {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        file.write_all_at(&bytes, at)?;
+        let size = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
+        widened.push((at, size));
+        at += u64::from(size);
+    }
+    Ok(Ok(WidenedSamples { file: Arc::new(file), samples: widened }))
+}
+
+/// Returns the clip's one sample entry. It holds the parameter sets of the copied pictures, `copied`, and those of the
+/// encoded ones.
+///
+/// # Errors
+/// [`FootageError`] if one entry cannot hold both.
+pub fn sample_entry(
+    sources: &[SegmentSource],
+    main: &SampleEntry,
+    copied: Option<&ParameterSets>,
+) -> Result<SampleEntry, FootageError> {
+    let mut encoded = sources.iter().filter_map(|source| match source {
+        SegmentSource::Encoded(local) => Some(&local.video.entry),
+        _ => None,
+    });
+    let Some(first) = encoded.next() else { return with_sets(main, copied.map(ParameterSets::with_4_byte_lengths)) };
+    if encoded.any(|entry| entry != first) {
+        return Err(FootageError::EncodedSetsDiffer);
+    }
+    match copied {
+        Some(copied) => {
+            let encoded = ParameterSets::read(first).map_err(|_| FootageError::NotAvc)?;
+            with_sets(main, Some(copied.joined(&encoded)?))
+        }
+        None => Ok(first.clone()),
+    }
+}
+
+fn with_sets(entry: &SampleEntry, avcc: Option<AvccBox>) -> Result<SampleEntry, FootageError> {
+    match (entry.clone(), avcc) {
+        (SampleEntry::Avc1(mut avc1), Some(avcc)) => {
+            avc1.avcc_box = avcc;
+            Ok(SampleEntry::Avc1(avc1))
+        }
+        _ => Err(FootageError::NotAvc),
+    }
+}
+
+/// Returns the video track of the clip, made of the samples of all segments. Files of encoded samples are added to
+/// `files`.
+///
+/// # Panics
+/// If `sources` does not hold one source for each segment, encoded where the plan says so.
+#[must_use]
+pub fn video_track(
+    plan: &CutPlan,
+    sources: &[SegmentSource],
+    entry: SampleEntry,
+    matrix: [i32; 9],
+    facts: &PerRecording<BitstreamFacts>,
+    recordings: &PerRecording<FetchedRecording>,
+    files: &mut PieceFiles,
+) -> TrackWithSources<PieceSource> {
+    let mut samples = Vec::with_capacity(plan.times.len());
+    let mut locations = Vec::with_capacity(plan.times.len());
+    for (segment, source) in plan.segments.iter().zip(sources) {
+        let recording: &VideoTrack = &recordings[segment.recording].open.video;
+        let times = &plan.times[samples.len()..samples.len() + segment.frames.len()];
+        let (table, range) = match (&segment.method, source) {
+            (Method::Copy { samples }, _) => (&recording.table, samples.clone()),
+            (Method::Encode { .. }, SegmentSource::Encoded(local)) => {
+                (&local.video.table, 0..local.video.table.samples.len())
+            }
+            (Method::Encode { .. }, _) => panic!("a segment to be encoded has an encoded source"),
+        };
+        let piece_source = match source {
+            SegmentSource::Recording => PieceSource::Recording(segment.recording),
+            SegmentSource::Encoded(local) => files.add(Arc::clone(&local.file)),
+            SegmentSource::Widened(widened) => files.add(Arc::clone(&widened.file)),
+        };
+        // the k-th frame in time gets the k-th time of the plan
+        let mut by_time: Vec<usize> = range.clone().collect();
+        by_time.sort_by_key(|&sample| table.samples[sample].pts);
+        let mut pts = vec![0; by_time.len()];
+        for (&sample, &time) in by_time.iter().zip(times) {
+            pts[sample - range.start] = time;
+        }
+        for (index, (number, pts)) in range.zip(pts).enumerate() {
+            let sample = table.samples[number];
+            let sync = match segment.method {
+                Method::Copy { .. } => facts[segment.recording].random_access.is_idr(number),
+                Method::Encode { .. } => sample.sync,
+            };
+            let (offset, size) = match source {
+                SegmentSource::Widened(widened) => widened.samples[index],
+                _ => (sample.offset, sample.size),
+            };
+            samples.push(TrackSample { size, pts, sync });
+            locations.push(SampleLocation { source: piece_source, offset });
+        }
+    }
+    let timescale = NonZeroU32::new(plan.timescale).unwrap_or(NonZeroU32::MIN);
+    TrackWithSources { track: Track { entry, matrix, timescale, samples, end_pts: plan.end }, locations }
+}

@@ -1,0 +1,103 @@
+//! What the bytes of a recording say for or against a plan: whether decoding may begin where `stss` says, and whether the
+//! samples of a copied run carry parameter sets of their own.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::blocking::blocking;
+use crate::error::Error;
+use crate::fetch::FetchedRecording;
+use crate::h264::nal_units::{nal_units, random_access};
+use crate::h264::parameter_sets::ParameterSets;
+use crate::mp4::sample_table::Sample;
+use crate::open::OpenRecording;
+use crate::plan::random_access::RandomAccessPoints;
+use crate::plan::segments::{EncodeReason, TrimMode};
+
+/// What is known of one recording beyond its sample table.
+#[derive(Clone, Debug)]
+pub struct BitstreamFacts {
+    /// Where decoding may begin.
+    pub random_access: RandomAccessPoints,
+    /// Whether samples may be copied, or why not.
+    pub copyable: Result<(), EncodeReason>,
+    /// The parameter sets, if they are of a kind that can be copied.
+    pub sets: Option<ParameterSets>,
+}
+
+/// A sample whose bytes are to be inspected.
+struct SampleToInspect {
+    number: usize,
+    sample: Sample,
+    /// Whether its random access is unknown.
+    is_new: bool,
+}
+
+impl BitstreamFacts {
+    /// Returns what the tables alone say of `recording`, in a clip that follows the recording `main`.
+    #[must_use]
+    pub fn of_tables(recording: &OpenRecording, main: &OpenRecording, trim_mode: TrimMode) -> Self {
+        let (video, main) = (&recording.video, &main.video);
+        let sets = ParameterSets::read(&video.entry);
+        let copyable = match &sets {
+            _ if trim_mode == TrimMode::Encode => Err(EncodeReason::Requested),
+            Err(why) => Err((*why).into()),
+            Ok(_) if !video.table.shifts.is_empty() => Err(EncodeReason::SeveralEdits),
+            Ok(_) if video.entry != main.entry || video.matrix != main.matrix => Err(EncodeReason::DiffersFromMain),
+            Ok(sets) if sets.free_id().is_none() => Err(EncodeReason::NoFreeId),
+            Ok(_) => Ok(()),
+        };
+        Self { random_access: RandomAccessPoints::default(), copyable, sets: sets.ok() }
+    }
+
+    /// Inspects the fetched bytes of `samples`: the sync samples, and every sample if they are to be copied.
+    ///
+    /// # Errors
+    /// [`Cause::Disk`](crate::error::Cause::Disk).
+    pub async fn inspect(
+        &mut self,
+        recording: &FetchedRecording,
+        samples: Range<usize>,
+        copied: bool,
+    ) -> Result<(), Error> {
+        let Some(sets) = self.sets.clone() else { return Ok(()) };
+        let samples = samples.map(|number| {
+            let sample = recording.open.video.table.samples[number];
+            SampleToInspect { number, sample, is_new: sample.sync && !self.random_access.is_inspected(number) }
+        });
+        let samples: Vec<SampleToInspect> = samples.filter(|one| copied || one.is_new).collect();
+        let (file, mut facts) = (Arc::clone(&recording.file), self.clone());
+        let inspected = blocking(move || {
+            let inspected = samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, &sets, &file));
+            inspected.map(|()| facts)
+        });
+        *self = inspected.await.map_err(|error| Error::new(recording.name(), error))?;
+        Ok(())
+    }
+
+    fn inspect_sample(
+        &mut self,
+        one: &SampleToInspect,
+        copied: bool,
+        sets: &ParameterSets,
+        file: &File,
+    ) -> std::io::Result<()> {
+        let mut bytes = vec![0; one.sample.size as usize];
+        file.read_exact_at(&mut bytes, one.sample.offset)?;
+        if one.is_new {
+            self.random_access.record(one.number, random_access(&bytes, sets.length_size()));
+        }
+        if copied {
+            for unit in nal_units(&bytes, sets.length_size()) {
+                match unit {
+                    Ok(unit) if sets.is_contradicted_by(unit) => self.copyable = Err(EncodeReason::ContradictingSets),
+                    Ok(_) => {}
+                    Err(error) => self.copyable = Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}

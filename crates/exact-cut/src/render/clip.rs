@@ -1,0 +1,242 @@
+//! Renders a clip. It is planned, the bytes that the plan needs are fetched, and it is planned again where they contradict
+//! the plan. Then edges are encoded, the clip is laid out, verified and executed, and the thumbnails are rendered beside it.
+
+use std::sync::Arc;
+
+use futures::future::{try_join, try_join_all};
+
+use crate::error::{Error, FootageError};
+use crate::fetch::FetchedRecording;
+use crate::mux::layout::ClipLayout;
+use crate::observer::{RenderStage, observed};
+use crate::open::OpenRecording;
+use crate::plan::coverage::Coverage;
+use crate::plan::cut_plan::{CutPlan, FrameOfRecording, RecordingView};
+use crate::plan::segments::{Method, Segment, TrimMode};
+use crate::recording_id::{PerRecording, RecordingId};
+use crate::render::assemble::{SegmentSource, copy_source, sample_entry, video_track};
+use crate::render::audio::AudioRenderer;
+use crate::render::bitstream_facts::BitstreamFacts;
+use crate::render::context::RenderContext;
+use crate::render::encode::encode;
+use crate::render::encoder_options::EncoderOptions;
+use crate::render::excerpt::Excerpt;
+use crate::render::report::{frames_needed, plan_report, samples_needed};
+use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
+use crate::render::verify::{ClipToVerify, verify};
+use crate::render::write_file::{ClipExecutor, PieceFiles};
+use crate::scratch::ensure_free_space;
+use crate::time::Span;
+
+/// After this many plans that turned out wrong, sync samples no longer count as IDR pictures.
+const PLANS_TRUSTING_STSS: usize = 3;
+
+/// Scratch bytes for each byte that is copied: the fetched byte, the byte in the clip, and what verifying it takes.
+const SCRATCH_PER_COPIED_BYTE: u64 = 3;
+/// Scratch bytes for each byte that is encoded, as a rule of thumb: a visually lossless picture is larger than the
+/// camera's, and lies there twice. A disk that fills up all the same is a transient failure.
+const SCRATCH_PER_ENCODED_BYTE: u64 = 6;
+
+/// What is to be rendered.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipSpec<'a> {
+    /// The span of the clip.
+    pub span: Span,
+    /// Which recording shows which part of the span.
+    pub coverage: &'a Coverage,
+    /// How the clip is cut.
+    pub trim_mode: TrimMode,
+    /// The thumbnails.
+    pub thumbnails: ThumbnailSpec<'a>,
+}
+
+/// A verified clip and its thumbnails.
+#[derive(Debug)]
+pub struct RenderedClip {
+    /// The clip as data.
+    pub layout: Arc<ClipLayout>,
+    /// The thumbnails, on disk.
+    pub thumbnails: Vec<Thumbnail>,
+    /// How the clip was cut.
+    pub plan: CutPlan,
+}
+
+/// A cut plan with everything needed to execute it.
+#[derive(Debug)]
+pub struct PreparedRender {
+    /// The plan.
+    pub plan: CutPlan,
+    poster: Poster,
+    /// The recording whose parameters the clip has.
+    main: RecordingId,
+    facts: PerRecording<BitstreamFacts>,
+    /// The recordings, with the bytes that the plan needs.
+    recordings: PerRecording<FetchedRecording>,
+}
+
+/// The frame that the thumbnails show.
+#[derive(Debug)]
+pub struct Poster {
+    /// The recording that shows it.
+    pub recording: RecordingId,
+    /// The frame, and the samples that it is decoded from.
+    pub excerpt: Excerpt,
+}
+
+/// Renders the clip of `spec`, and has `executor` turn it into bytes.
+///
+/// # Errors
+/// [`FootageError`] if no verified clip can be made of the footage, or the error of the source, of ffmpeg or the disk.
+pub async fn render(
+    cx: RenderContext<'_>,
+    spec: ClipSpec<'_>,
+    recordings: PerRecording<OpenRecording>,
+    executor: &dyn ClipExecutor,
+) -> Result<RenderedClip, Error> {
+    let prepared = prepare(cx, spec, recordings).await?;
+    let files = PieceFiles::of(&prepared.recordings);
+    let Poster { recording, excerpt } = &prepared.poster;
+    let thumbnails = render_thumbnails(cx, &prepared.recordings[*recording], excerpt, &files, spec.thumbnails);
+    let thumbnails = observed(cx.observer, RenderStage::Thumbnails, thumbnails);
+    let (layout, thumbnails) = try_join(render_clip(cx, &prepared, files.clone(), executor), thumbnails).await?;
+    Ok(RenderedClip { layout, thumbnails, plan: prepared.plan })
+}
+
+/// Plans the clip of `spec`, and fetches the bytes that the plan needs.
+///
+/// # Errors
+/// [`FootageError::NoFrame`] without a frame to show, or the error of the source or the disk.
+pub async fn prepare(
+    cx: RenderContext<'_>,
+    spec: ClipSpec<'_>,
+    recordings: PerRecording<OpenRecording>,
+) -> Result<PreparedRender, Error> {
+    let no_frame = || Error::footage("clip.mp4", FootageError::NoFrame);
+    let main = spec.coverage.main_recording().ok_or_else(no_frame)?;
+    let facts = recordings.map(|recording| BitstreamFacts::of_tables(recording, &recordings[main], spec.trim_mode));
+    let path = |id: RecordingId| cx.folder.join(format!("recording-{}.mp4", id.index()));
+    let recordings = recordings.into_entries().map(|(id, open)| FetchedRecording::new(id, open, &path(id)));
+    let recordings = recordings.collect::<Result<PerRecording<_>, _>>()?;
+    let prepared = plan_until_stable(cx, spec, main, facts, recordings).await?;
+    cx.observer.planned(&plan_report(&prepared.plan, &prepared.recordings, &prepared.poster));
+    Ok(prepared)
+}
+
+/// Plans, fetches the bytes that the plan needs, and inspects them, until they no longer change the plan. Each turn
+/// inspects samples that were not inspected before, so it ends.
+async fn plan_until_stable(
+    cx: RenderContext<'_>,
+    spec: ClipSpec<'_>,
+    main: RecordingId,
+    mut facts: PerRecording<BitstreamFacts>,
+    mut recordings: PerRecording<FetchedRecording>,
+) -> Result<PreparedRender, Error> {
+    let (mut previous, mut plans) = (None, 0);
+    loop {
+        let views = recordings.map(|recording| view(recording, &facts[recording.id]));
+        let plan = CutPlan::of(spec.span, spec.coverage, &views);
+        let plan = plan.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
+        let poster = poster(&plan, &views);
+        if previous.as_ref() == Some(&plan) {
+            return Ok(PreparedRender { plan, poster, main, facts, recordings });
+        }
+        ensure_free_space(cx.folder, scratch_needed(&plan, &views))?;
+        let fetches = recordings.iter_mut().map(|(id, recording)| {
+            let (samples, frames) = (samples_needed(&plan, &poster, id), frames_needed(&plan, id));
+            async move { recording.fetch_missing(&samples, &frames, cx.deadline).await }
+        });
+        observed(cx.observer, RenderStage::Fetch, try_join_all(fetches)).await?;
+        for segment in &plan.segments {
+            let recording = &recordings[segment.recording];
+            facts[segment.recording].inspect(recording, segment.samples(), segment.is_copy()).await?;
+        }
+        let decoded = poster.excerpt.decode.clone();
+        facts[poster.recording].inspect(&recordings[poster.recording], decoded, false).await?;
+        plans += 1;
+        if plans == PLANS_TRUSTING_STSS {
+            let inspected = plan.segments.iter().map(|segment| segment.recording).chain([poster.recording]);
+            inspected.for_each(|id| facts[id].random_access.ignore_stss());
+        }
+        previous = Some(plan);
+    }
+}
+
+fn view<'a>(recording: &'a FetchedRecording, facts: &'a BitstreamFacts) -> RecordingView<'a> {
+    RecordingView {
+        start: recording.open.listed.start,
+        table: &recording.open.video.table,
+        random_access: &facts.random_access,
+        copyable: facts.copyable,
+        audio: recording.audio(),
+    }
+}
+
+/// Returns the scratch bytes that carrying out `plan` takes: fetched bytes, excerpts, encoded files, the clip.
+fn scratch_needed(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>) -> u64 {
+    let needed = |segment: &Segment| {
+        let samples = &views[segment.recording].table.samples[segment.samples()];
+        let fetched: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
+        fetched.saturating_mul(if segment.is_copy() { SCRATCH_PER_COPIED_BYTE } else { SCRATCH_PER_ENCODED_BYTE })
+    };
+    plan.segments.iter().map(needed).sum()
+}
+
+fn poster(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>) -> Poster {
+    let FrameOfRecording { recording, frame } =
+        plan.locate(plan.poster()).expect("the poster is one of the plan's frames");
+    let RecordingView { table, random_access, .. } = views[recording];
+    let frames = frame..frame + 1;
+    Poster { recording, excerpt: Excerpt { decode: random_access.decode_window(table, frames.clone()), frames } }
+}
+
+/// Encodes the edges, lays the clip out, and has it verified and executed at the same time.
+async fn render_clip(
+    cx: RenderContext<'_>,
+    prepared: &PreparedRender,
+    mut files: PieceFiles,
+    executor: &dyn ClipExecutor,
+) -> Result<Arc<ClipLayout>, Error> {
+    let PreparedRender { plan, main, facts, recordings, .. } = prepared;
+    let main_video = &recordings[*main].open.video;
+    let copied_sets = facts[*main].sets.as_ref().filter(|_| plan.segments.iter().any(Segment::is_copy));
+    let sources = segment_sources(cx, prepared, &files, EncoderOptions::like(main_video, copied_sets)).await?;
+    let footage = |error: FootageError| Error::footage("clip.mp4", error);
+    let entry = sample_entry(&sources, &main_video.entry, copied_sets).map_err(footage)?;
+    let mut tracks = vec![video_track(plan, &sources, entry, main_video.matrix, facts, recordings, &mut files)];
+    if let Some(audio) = &plan.audio {
+        let rendered = AudioRenderer { cx, recordings }.render(audio, &mut files);
+        tracks.push(observed(cx.observer, RenderStage::Audio, rendered).await?);
+    }
+    let layout = Arc::new(ClipLayout::of(&tracks).map_err(|error| footage(error.into()))?);
+    let clip = ClipToVerify { layout: &layout, files: &files, plan, tracks: &tracks, recordings };
+    let verified = observed(cx.observer, RenderStage::Verify, verify(cx, clip));
+    let executed = executor.execute(Arc::clone(&layout), files.clone());
+    try_join(verified, observed(cx.observer, RenderStage::Write, executed)).await?;
+    Ok(layout)
+}
+
+/// Encodes the segments that must be encoded, one after the other, and prepares those that are copied.
+async fn segment_sources(
+    cx: RenderContext<'_>,
+    PreparedRender { plan, facts, recordings, .. }: &PreparedRender,
+    files: &PieceFiles,
+    options: EncoderOptions<'_>,
+) -> Result<Vec<SegmentSource>, Error> {
+    let mut sources = Vec::with_capacity(plan.segments.len());
+    for (index, segment) in plan.segments.iter().enumerate() {
+        let recording = &recordings[segment.recording];
+        let folder = cx.folder.join(format!("segment-{index}"));
+        std::fs::create_dir(&folder).map_err(|error| Error::new(folder.display().to_string(), error))?;
+        sources.push(match &segment.method {
+            Method::Copy { .. } => {
+                copy_source(segment, recording, &facts[segment.recording], &folder.join("samples")).await?
+            }
+            Method::Encode { decode, .. } => {
+                let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
+                let encoded = encode(cx, recording, &excerpt, files, options, &folder);
+                SegmentSource::Encoded(Box::new(observed(cx.observer, RenderStage::Encode, encoded).await?))
+            }
+        });
+    }
+    Ok(sources)
+}

@@ -1,0 +1,55 @@
+//! Encodes the frames of a segment: an excerpt goes into ffmpeg, and a file with exactly the wanted frames comes out.
+
+use std::path::Path;
+
+use crate::error::{Error, FootageError};
+use crate::fetch::FetchedRecording;
+use crate::ffmpeg::command::{file_url, reading};
+use crate::render::context::RenderContext;
+use crate::render::encoder_options::EncoderOptions;
+use crate::render::excerpt::{Excerpt, LocalVideo, write_excerpt};
+use crate::render::write_file::PieceFiles;
+
+/// Encodes the frames of `excerpt`, with work files in `folder`.
+///
+/// # Errors
+/// [`FootageError::EncodedFrames`] if ffmpeg did not write exactly the wanted frames, or the error of ffmpeg or the disk.
+pub async fn encode(
+    cx: RenderContext<'_>,
+    recording: &FetchedRecording,
+    excerpt: &Excerpt,
+    files: &PieceFiles,
+    options: EncoderOptions<'_>,
+    folder: &Path,
+) -> Result<LocalVideo, Error> {
+    let (input, output) = (folder.join("excerpt.mp4"), folder.join("encoded.mp4"));
+    let ranks = write_excerpt(recording, excerpt, files, options.rate, &input).await?;
+    let filters = format!(
+        "trim=start_pts={}:end_pts={},settb=1/{},setpts=N{}",
+        ranks.start,
+        ranks.end,
+        options.rate,
+        options.filters(&recording.open.video).map_err(|error| Error::footage(recording.name(), error))?
+    );
+    let mut command = reading(cx.ffmpeg, &[&input]);
+    command
+        .args(["-map", "0:v:0"])
+        .filter(filters)
+        .fps_mode("passthrough")
+        .args(["-enc_time_base", &format!("1:{}", options.rate), "-video_track_timescale", &options.rate.to_string()])
+        .args(options.arguments())
+        .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
+        .output(file_url(&output));
+    cx.ffmpeg.run(command, recording.name(), cx.deadline).await?;
+    let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
+    let table = &encoded.video.table;
+    let in_order = (0..).zip(&table.frames).all(|(index, &frame)| frame == index);
+    let evenly =
+        (0..).zip(0..table.frames.len()).all(|(tick, frame)| table.frame(frame).pts == table.first_pts() + tick);
+    if table.frames.len() != ranks.len() || table.samples.len() != ranks.len() || !in_order || !evenly {
+        let (written, expected) = (table.frames.len(), ranks.len());
+        return Err(Error::footage(recording.name(), FootageError::EncodedFrames { written, expected }));
+    }
+    std::fs::remove_file(&input).map_err(|error| Error::new(input.display().to_string(), error))?;
+    Ok(encoded)
+}

@@ -1,0 +1,218 @@
+//! Verifies a clip before it may be announced. The header is read as that of any recording, and what it says is compared
+//! with the plan: the times of the frames, the parameter sets, the source of every sample. Then the clip is decoded around
+//! every joint, and copied pictures must be those that the recordings give. ffmpeg's exit code and its silence prove
+//! nothing.
+//!
+//! The layout is verified, not a file: a sample of the clip is found by way of the header and the pieces, as a player
+//! would find it.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use futures::future::try_join;
+
+use crate::error::{Error, FootageError};
+use crate::fetch::FetchedRecording;
+use crate::ffmpeg::command::{file_url, reading};
+use crate::mp4::audio_track::PCM_SAMPLES_PER_AAC_FRAME;
+use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::tracks::{Tracks, VideoTrack};
+use crate::mux::layout::{ClipLayout, PieceSource};
+use crate::mux::track::TrackWithSources;
+use crate::plan::cut_plan::CutPlan;
+use crate::plan::segments::{Method, Segment};
+use crate::recording_id::PerRecording;
+use crate::render::context::RenderContext;
+use crate::render::excerpt::{ANY_RATE, SampleRun, write_runs};
+use crate::render::write_file::PieceFiles;
+
+/// Pictures of a copied run that are decoded after a joint. The first one is an IDR picture. If it and those after it come
+/// out right, a decoder found their parameter sets and let go of what came before.
+const PICTURES_AFTER_JOINT: usize = 8;
+
+/// A clip that is to be verified, and what it was made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipToVerify<'a> {
+    /// The clip.
+    pub layout: &'a ClipLayout,
+    /// The bytes of its pieces.
+    pub files: &'a PieceFiles,
+    /// What the clip should be.
+    pub plan: &'a CutPlan,
+    /// The tracks that were laid out: video, then audio if there is any.
+    pub tracks: &'a [TrackWithSources<PieceSource>],
+    /// The recordings.
+    pub recordings: &'a PerRecording<FetchedRecording>,
+}
+
+/// Verifies `clip`.
+///
+/// # Errors
+/// [`FootageError::Verification`] if the clip is not what was planned, or the error of ffmpeg or the disk.
+pub async fn verify(cx: RenderContext<'_>, clip: ClipToVerify<'_>) -> Result<(), Error> {
+    let ClipToVerify { plan, recordings, files, .. } = clip;
+    let tracks = reopened(clip.layout).map_err(|error| Error::footage("clip.mp4", error))?;
+    check_tables(clip, &tracks).map_err(differs)?;
+    let segments = placed(&plan.segments);
+    // the decoded parts of the clip, and what of them was copied, as it is in the recordings
+    let (mut in_clip, mut in_recordings) = (Vec::new(), Vec::new());
+    let mut copied: Vec<Range<usize>> = Vec::new(); // pictures of the former that must equal those of the latter
+    let mut before = 0;
+    for window in windows(&segments, &tracks.video) {
+        for (segment, at) in &segments {
+            let Method::Copy { samples } = &segment.method else { continue };
+            let shared = at.start.max(window.start)..at.end.min(window.end);
+            if shared.is_empty() {
+                continue;
+            }
+            let from = samples.start + shared.start - at.start;
+            copied.push(before + shared.start - window.start..before + shared.end - window.start);
+            let recording = &recordings[segment.recording];
+            in_recordings.push(SampleRun::of_recording(recording, from..from + shared.len()));
+        }
+        before += window.len();
+        let locations = clip.tracks[0].locations[window.clone()].to_vec();
+        in_clip.push(SampleRun { video: &tracks.video, samples: window, locations });
+    }
+    let (shown, original) = try_join(
+        picture_hashes(cx, &in_clip, files, cx.folder.join("verify-clip")),
+        picture_hashes(cx, &in_recordings, files, cx.folder.join("verify-recordings")),
+    )
+    .await?;
+    if copied.into_iter().flat_map(|part| &shown[part]).eq(&original) {
+        Ok(())
+    } else {
+        Err(differs("copied pictures are not those of their recording".to_owned()))
+    }
+}
+
+fn differs(reason: String) -> Error {
+    Error::footage("clip.mp4", FootageError::Verification(reason))
+}
+
+/// Reads the tracks of the clip from its header.
+fn reopened(layout: &ClipLayout) -> Result<Tracks, FootageError> {
+    let outside = || FootageError::Verification("the boxes are not all in the header".to_owned());
+    let mut finder = BoxFinder::new(layout.length());
+    while let Some(range) = finder.required_range() {
+        let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let bytes = range.and_then(|(start, end)| layout.header.get(start..end)).ok_or_else(outside)?;
+        finder.feed(bytes.to_vec())?;
+    }
+    Ok(finder.tracks()?)
+}
+
+/// Compares what the header says with the plan and with the tracks that were laid out.
+fn check_tables(clip: ClipToVerify<'_>, Tracks { video, audio }: &Tracks) -> Result<(), String> {
+    let ClipToVerify { plan, tracks, layout, .. } = clip;
+    let table = &video.table;
+    let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();
+    if times != plan.times || table.end_pts != plan.end || table.timescale != plan.timescale {
+        return Err(format!("{} frames are not at the times of the {} planned", times.len(), plan.times.len()));
+    }
+    let samples = table.samples.iter().map(|sample| (sample.offset, sample.size));
+    let mut found = vec![(&video.entry, samples.collect::<Vec<_>>())];
+    if let Ok(audio) = audio {
+        let in_time =
+            (0..).step_by(PCM_SAMPLES_PER_AAC_FRAME as usize).zip(&audio.frames).all(|(at, frame)| frame.at == at);
+        if !in_time {
+            return Err("AAC frames are not at the planned times".to_owned());
+        }
+        found.push((&audio.entry, audio.frames.iter().map(|frame| (frame.offset, frame.size)).collect()));
+    }
+    if found.len() != tracks.len() {
+        return Err(format!("the clip has {} tracks, expected {}", found.len(), tracks.len()));
+    }
+    for ((entry, samples), planned) in found.into_iter().zip(tracks) {
+        if *entry != planned.track.entry {
+            return Err("a sample entry is not the planned one".to_owned());
+        }
+        check_samples(layout, &samples, planned)?;
+    }
+    Ok(())
+}
+
+/// Checks that every sample, given by offset and size in the clip, comes from the planned place.
+fn check_samples(
+    layout: &ClipLayout,
+    samples: &[(u64, u32)],
+    planned: &TrackWithSources<PieceSource>,
+) -> Result<(), String> {
+    if samples.len() != planned.locations.len() {
+        return Err(format!("a track has {} samples, expected {}", samples.len(), planned.locations.len()));
+    }
+    for ((&(offset, size), location), sample) in samples.iter().zip(&planned.locations).zip(&planned.track.samples) {
+        if size != sample.size || layout.locate(offset, size) != Some(*location) {
+            return Err(format!("the sample at byte {offset} is not the planned one"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns each segment with its samples in the clip.
+fn placed(segments: &[Segment]) -> Vec<(&Segment, Range<usize>)> {
+    let mut end = 0;
+    let place = |segment| -> (&Segment, Range<usize>) {
+        let segment: &Segment = segment;
+        let start = end;
+        end += segment.frames.len();
+        (segment, start..end)
+    };
+    segments.iter().map(place).collect()
+}
+
+/// Returns the samples of the clip that are decoded: all that were encoded, and around each joint the last group of
+/// pictures of a copied run and the first pictures of the next.
+fn windows(segments: &[(&Segment, Range<usize>)], clip: &VideoTrack) -> Vec<Range<usize>> {
+    let last_group =
+        |at: &Range<usize>| at.clone().rev().find(|&n| clip.table.samples[n].sync).unwrap_or(at.start)..at.end;
+    let first_pictures = |at: &Range<usize>| at.start..at.end.min(at.start + PICTURES_AFTER_JOINT);
+    let mut windows: Vec<Range<usize>> = Vec::new();
+    for (index, (segment, at)) in segments.iter().enumerate() {
+        if segment.is_copy() {
+            windows.push(first_pictures(at));
+            if index + 1 < segments.len() {
+                windows.push(last_group(at));
+            }
+        } else {
+            windows.push(at.clone());
+        }
+    }
+    // windows that touch are decoded in one go: the joints lie there
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for window in windows {
+        match merged.last_mut() {
+            Some(last) if last.end >= window.start => last.end = last.end.max(window.end),
+            _ => merged.push(window),
+        }
+    }
+    merged
+}
+
+/// Returns a hash of each picture of all `runs`, in the order in which they are shown.
+async fn picture_hashes(
+    cx: RenderContext<'_>,
+    runs: &[SampleRun<'_>],
+    files: &PieceFiles,
+    path: PathBuf,
+) -> Result<Vec<String>, Error> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (excerpt, hashes) = (path.with_extension("mp4"), path.with_extension("framehash"));
+    write_runs(runs, files, ANY_RATE, &excerpt).await?;
+    let mut command = reading(cx.ffmpeg, &[&excerpt]);
+    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
+    command.args(["-hash", "murmur3"]).output(file_url(&hashes)); // MD5 takes twice as long as the decoding
+    cx.ffmpeg.run(command, "clip.mp4", cx.deadline).await?;
+    let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pictures: Vec<String> =
+        lines.filter_map(|line| line.rsplit(',').next()).map(|hash| hash.trim().to_owned()).collect();
+    let samples: usize = runs.iter().map(|run| run.samples.len()).sum();
+    if pictures.len() == samples {
+        Ok(pictures)
+    } else {
+        Err(differs(format!("{} of {samples} pictures around the joints are decoded", pictures.len())))
+    }
+}

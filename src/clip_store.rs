@@ -1,0 +1,227 @@
+//! The destination bucket: whether a request's clip is already stored, and storing it.
+//!
+//! A stored object names the request that it was made for in its user-defined metadata (docs/contract.md, section 4). So a
+//! repeated request is recognized, and announced again without rendering.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use exact_cut::deadline::Deadline;
+use exact_cut::render::thumbnails::{PictureFormat, Thumbnail};
+use exact_cut::time::{Span, Timestamp};
+use futures::future::try_join_all;
+
+use crate::contract::message_body::Request;
+use crate::contract::object_keys::Keys;
+use crate::error::Error;
+use crate::services::s3::{ObjectHead, ObjectId, S3, Upload};
+use crate::settings::Settings;
+
+/// Changes whenever the same request would give other bytes.
+const RECIPE: &str = "2";
+const GAPS: &str = "gaps";
+const NO_GAPS: &str = "none";
+const TOO_MANY_GAPS: &str = "many";
+/// S3 holds 2 KB of user-defined metadata an object (`PutObject`, "User-defined object metadata").
+const MAX_GAPS_BYTES: usize = 1500;
+
+/// The clips and thumbnails in the destination bucket.
+#[derive(Clone, Debug)]
+pub struct ClipStore {
+    s3: S3,
+    bucket: String,
+    widths: Vec<u32>,
+    format: PictureFormat,
+}
+
+/// A clip that is stored with all its thumbnails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredClip {
+    /// Parts of the span that the clip lacks.
+    pub gaps: Vec<Span>,
+}
+
+/// A clip and its thumbnails on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipFiles<'a> {
+    /// The clip.
+    pub clip: &'a Path,
+    /// Its thumbnails.
+    pub thumbnails: &'a [Thumbnail],
+}
+
+impl ClipStore {
+    #[must_use]
+    pub fn new(s3: S3, settings: &Settings) -> Self {
+        Self {
+            s3,
+            bucket: settings.bucket_destination.clone(),
+            widths: settings.thumbnail_sizes.clone(),
+            format: settings.thumbnail_format,
+        }
+    }
+
+    /// Returns the clip of `request`, if it was made for this very request and its thumbnails are there.
+    ///
+    /// # Errors
+    /// As S3 answers.
+    pub async fn look_up(&self, request: &Request, deadline: Deadline) -> Result<Option<StoredClip>, Error> {
+        let heads = self.heads(request, deadline).await?;
+        let gaps = heads.as_ref().and_then(|heads| read_gaps(&heads.first()?.metadata));
+        Ok(gaps.map(|gaps| StoredClip { gaps }))
+    }
+
+    /// Stores a clip and its thumbnails. Thumbnails go first: if a clip is stored, its thumbnails are, too. Returns the
+    /// objects as they must be found afterwards, the clip first.
+    ///
+    /// # Errors
+    /// As S3 answers, or transient if the disk fails.
+    pub async fn put(
+        &self,
+        request: &Request,
+        files: ClipFiles<'_>,
+        gaps: &[Span],
+        deadline: Deadline,
+    ) -> Result<Vec<ObjectHead>, Error> {
+        let (keys, metadata) = (self.keys(request), self.tag(request).with_gaps(gaps));
+        let put = |key: String, path, content_type| {
+            let id = self.object(key);
+            let upload = Upload { path, content_type, metadata: &metadata };
+            async move { self.s3.put(&id, upload, deadline).await }
+        };
+        let thumbnails = files.thumbnails.iter();
+        let thumbnails =
+            thumbnails.map(|one| put(keys.thumbnail(one.width), one.path.as_path(), self.format.content_type()));
+        let thumbnails = try_join_all(thumbnails).await?;
+        let clip = put(keys.clip(), files.clip, "video/mp4").await?;
+        let lengths = [clip].into_iter().chain(thumbnails);
+        Ok(lengths.map(|length| ObjectHead { length, metadata: metadata.clone() }).collect())
+    }
+
+    /// Checks that the objects of `request` are those that were stored.
+    ///
+    /// # Errors
+    /// Transient if they are not, else as S3 answers.
+    pub async fn check(&self, request: &Request, stored: Vec<ObjectHead>, deadline: Deadline) -> Result<(), Error> {
+        if self.heads(request, deadline).await? == Some(stored) {
+            Ok(())
+        } else {
+            Err(Error::transient(&request.clip_id, "the objects in the bucket are not those that were stored"))
+        }
+    }
+
+    /// Returns the objects of `request`, the clip first, if all are there, not empty, and made for this very request.
+    async fn heads(&self, request: &Request, deadline: Deadline) -> Result<Option<Vec<ObjectHead>>, Error> {
+        let keys = self.keys(request);
+        let thumbnails = self.widths.iter().map(|width| keys.thumbnail(width));
+        let objects = [keys.clip()].into_iter().chain(thumbnails).map(|key| self.object(key));
+        let heads = try_join_all(objects.map(|id| async move { self.s3.head(&id, deadline).await })).await?;
+        let tag = self.tag(request);
+        let ours = |heads: &Vec<ObjectHead>| heads.iter().all(|head| head.length > 0 && tag.matches(&head.metadata));
+        Ok(heads.into_iter().collect::<Option<Vec<_>>>().filter(ours))
+    }
+
+    fn tag(&self, request: &Request) -> StoredClipTag {
+        StoredClipTag::new(request, &self.widths, self.format)
+    }
+
+    fn keys<'a>(&self, request: &'a Request) -> Keys<'a> {
+        Keys { request, format: self.format }
+    }
+
+    fn object(&self, key: String) -> ObjectId {
+        ObjectId { bucket: self.bucket.clone(), key }
+    }
+}
+
+/// The metadata of every object that is stored for one request, except for the gaps, which only the footage tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct StoredClipTag(HashMap<String, String>);
+
+impl StoredClipTag {
+    fn new(request: &Request, widths: &[u32], format: PictureFormat) -> Self {
+        let widths: Vec<String> = widths.iter().map(u32::to_string).collect();
+        let fields = [
+            ("clip", request.clip_id.clone()),
+            ("camera", request.camera_id.clone()),
+            ("start-ms", request.span.start().as_ms().to_string()),
+            ("end-ms", request.span.end().as_ms().to_string()),
+            ("sizes", widths.join(" ")),
+            ("format", format.extension().to_owned()),
+            ("recipe", RECIPE.to_owned()),
+        ];
+        Self(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// Returns the metadata as it is stored. A clip with more gaps than fit is rendered anew when it is asked for again.
+    fn with_gaps(&self, gaps: &[Span]) -> HashMap<String, String> {
+        let written: Vec<String> =
+            gaps.iter().map(|gap| format!("{}-{}", gap.start().as_ms(), gap.end().as_ms())).collect();
+        let written = match written.join(",") {
+            empty if empty.is_empty() => NO_GAPS.to_owned(), // an empty header may get lost on its way
+            long if long.len() > MAX_GAPS_BYTES => TOO_MANY_GAPS.to_owned(),
+            written => written,
+        };
+        let mut metadata = self.0.clone();
+        metadata.insert(GAPS.to_owned(), written);
+        metadata
+    }
+
+    /// Returns whether `metadata` belongs to the same request.
+    fn matches(&self, metadata: &HashMap<String, String>) -> bool {
+        self.0.iter().all(|(name, value)| metadata.get(name) == Some(value))
+    }
+}
+
+/// Returns the gaps that stored metadata names, or `None` if it names none that can be read.
+fn read_gaps(metadata: &HashMap<String, String>) -> Option<Vec<Span>> {
+    let gap = |text: &str| {
+        let (start, end) = text.split_once('-')?;
+        Span::new(Timestamp::from_ms(start.parse().ok()?)?, Timestamp::from_ms(end.parse().ok()?)?)
+    };
+    match metadata.get(GAPS)?.as_str() {
+        NO_GAPS => Some(Vec::new()),
+        gaps => gaps.split(',').map(gap).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::message_body::tests::request;
+
+    fn gap(from: i64, to: i64) -> Span {
+        Span::new(Timestamp::from_ms(from).expect("valid"), Timestamp::from_ms(to).expect("valid")).expect("in order")
+    }
+
+    #[test]
+    fn gaps_survive_being_stored() {
+        let tag = StoredClipTag::new(&request(5, 1700), &[300], PictureFormat::Png);
+        for gaps in [vec![], vec![gap(7, 11)], vec![gap(7, 11), gap(1300, 1700)]] {
+            let stored = tag.with_gaps(&gaps);
+            assert_eq!(read_gaps(&stored), Some(gaps));
+            assert!(tag.matches(&stored));
+        }
+    }
+
+    #[test]
+    fn more_gaps_than_s3_holds_do_not_count_as_none() {
+        let gaps: Vec<Span> = (0..200).map(|n| gap(n * 10 + 1_537_119_363_000, n * 10 + 1_537_119_363_007)).collect();
+        let stored = StoredClipTag::new(&request(5, 7), &[300], PictureFormat::Png).with_gaps(&gaps);
+        assert!(stored.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() < 2048);
+        assert_eq!(read_gaps(&stored), None);
+    }
+
+    #[test]
+    fn the_tag_of_another_request_does_not_match() {
+        let tag = StoredClipTag::new(&request(5, 7), &[300, 640], PictureFormat::Png);
+        for other in [
+            StoredClipTag::new(&request(5, 8), &[300, 640], PictureFormat::Png),
+            StoredClipTag::new(&request(5, 7), &[300], PictureFormat::Png),
+            StoredClipTag::new(&request(5, 7), &[300, 640], PictureFormat::Jpg),
+        ] {
+            assert!(!tag.matches(&other.with_gaps(&[])));
+        }
+        assert!(!tag.matches(&HashMap::new()));
+    }
+}

@@ -1,0 +1,257 @@
+//! The body of a message: which footage of which camera a client asks for (docs/contract.md, "The message body").
+
+use std::collections::BTreeMap;
+
+use exact_cut::time::{Span, Timestamp};
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::contract::python_literal;
+
+/// A request for the footage of one camera within a span.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// 1 to 128 characters of `A-Z a-z 0-9 _ -`.
+    pub clip_id: String,
+    /// 1 to 128 characters of `A-Z a-z 0-9 _ -`.
+    pub camera_id: String,
+    pub span: Span,
+    /// `SentTimestamp` of every earlier try, in milliseconds since the Unix epoch.
+    pub retry_timestamps_ms: Vec<i64>,
+    /// `SentTimestamp` of this message, in milliseconds since the Unix epoch.
+    pub sent_ms: i64,
+    /// All fields of the body as they arrived, unknown ones included.
+    fields: Fields,
+}
+
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+impl Request {
+    /// Reads the body of a message and its `SentTimestamp` attribute.
+    ///
+    /// # Errors
+    /// Names the first bad field and what was expected of it. Never repeats a value.
+    pub fn parse(body: &str, sent_timestamp: Option<&str>) -> Result<Self, String> {
+        let fields = parse_fields(body)?;
+        let clip_id = id(&fields, "clipId")?;
+        let camera_id = id(&fields, "cameraId")?;
+        let start = instant(&fields, "startTimestampInMs")?;
+        let end = instant(&fields, "endTimestampInMs")?;
+        let span = Span::new(start, end).ok_or("startTimestampInMs: expected an instant before endTimestampInMs")?;
+        let retry_timestamps_ms = retry_timestamps(&fields)?;
+        let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
+        let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
+        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms: sent.as_ms(), fields })
+    }
+
+    /// Returns the body of the next try as strict JSON: the same fields with the same types, and the `SentTimestamp` of
+    /// this try added to `retryTimestamps` as a string.
+    #[must_use]
+    pub fn next_try(&self) -> String {
+        let mut fields = self.fields.clone();
+        let mut tries: Vec<Box<RawValue>> = fields
+            .get(RETRY_TIMESTAMPS)
+            .and_then(|tries| serde_json::from_str::<Option<_>>(tries.get()).ok().flatten())
+            .unwrap_or_default();
+        tries.push(to_raw_value(&self.sent_ms.to_string()).expect("a string can be written as JSON"));
+        fields.insert(
+            RETRY_TIMESTAMPS.to_owned(),
+            to_raw_value(&tries).expect("a list of JSON texts can be written as JSON"),
+        );
+        serde_json::to_string(&fields).expect("a map of JSON texts can be written as JSON")
+    }
+}
+
+const RETRY_TIMESTAMPS: &str = "retryTimestamps";
+const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as an integer or as a string of digits";
+
+/// An instant in a body, in milliseconds since the Unix epoch.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Milliseconds {
+    Number(i64),
+    Text(String),
+}
+
+impl Milliseconds {
+    fn instant(&self) -> Option<Timestamp> {
+        match self {
+            Self::Number(ms) => Timestamp::from_ms(*ms),
+            Self::Text(text) => digits(text),
+        }
+    }
+}
+
+/// Reads a body as strict JSON, else as what Python's `str(dict)` writes.
+fn parse_fields(body: &str) -> Result<Fields, String> {
+    const EXPECTED: &str = "body: expected an object";
+    match serde_json::from_str(body) {
+        Ok(fields) => Ok(fields),
+        Err(error) if error.is_data() => Err(EXPECTED.to_owned()),
+        Err(_) => {
+            let json = python_literal::to_json(body)?;
+            serde_json::from_str(&json).map_err(|_| EXPECTED.to_owned())
+        }
+    }
+}
+
+fn optional<'a, T: Deserialize<'a>>(fields: &'a Fields, name: &str, expected: &str) -> Result<Option<T>, String> {
+    let parse = |raw: &'a RawValue| serde_json::from_str(raw.get()).map_err(|_| format!("{name}: expected {expected}"));
+    fields.get(name).map(|raw| parse(raw)).transpose()
+}
+
+fn required<'a, T: Deserialize<'a>>(fields: &'a Fields, name: &str, expected: &str) -> Result<T, String> {
+    optional(fields, name, expected)?.ok_or_else(|| format!("{name} is missing"))
+}
+
+fn id(fields: &Fields, name: &str) -> Result<String, String> {
+    const EXPECTED: &str = "a string of 1 to 128 characters of A-Z a-z 0-9 _ -";
+    let id: String = required(fields, name, EXPECTED)?;
+    let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if is_plain && (1..=128).contains(&id.len()) { Ok(id) } else { Err(format!("{name}: expected {EXPECTED}")) }
+}
+
+fn instant(fields: &Fields, name: &str) -> Result<Timestamp, String> {
+    let ms: Milliseconds = required(fields, name, MILLISECONDS)?;
+    ms.instant().ok_or_else(|| format!("{name}: expected {MILLISECONDS}"))
+}
+
+fn retry_timestamps(fields: &Fields) -> Result<Vec<i64>, String> {
+    const EXPECTED: &str = "a list of milliseconds, as integers or as strings of digits";
+    let tries: Option<Option<Vec<Milliseconds>>> = optional(fields, RETRY_TIMESTAMPS, EXPECTED)?;
+    let tries = tries.flatten().unwrap_or_default();
+    let instants = tries.iter().map(|ms| ms.instant().map(Timestamp::as_ms)).collect::<Option<_>>();
+    instants.ok_or_else(|| format!("{RETRY_TIMESTAMPS}: expected {EXPECTED}"))
+}
+
+/// Reads decimal digits. Plain `parse` would accept a sign.
+fn digits(text: &str) -> Option<Timestamp> {
+    let is_plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten().and_then(Timestamp::from_ms)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Returns a request for another span of the sample's clip and camera.
+    pub(crate) fn request(start_ms: i64, end_ms: i64) -> Request {
+        let body = json!({
+            "clipId": "1111111111111", "cameraId": "1111111111111",
+            "startTimestampInMs": start_ms, "endTimestampInMs": end_ms,
+        });
+        Request::parse(&body.to_string(), Some("1523232000000")).expect("a valid body")
+    }
+
+    const SAMPLE: &str = "{'clipId': '1111111111111', 'retryTimestamps': [], 'cameraId': '1111111111111', \
+        'startTimestampInMs': 1537119363000, 'endTimestampInMs': 1537119423000}";
+
+    #[test]
+    fn reads_the_sample_body_in_both_notations() {
+        for body in [SAMPLE.to_owned(), SAMPLE.replace('\'', "\"")] {
+            let request = Request::parse(&body, Some("1523232000000")).expect("valid");
+            assert_eq!(request.clip_id, "1111111111111");
+            assert_eq!(request.span.start().as_ms(), 1_537_119_363_000);
+            assert_eq!(request.span.length_us(), 60_000_000);
+            assert_eq!(request.sent_ms, 1_523_232_000_000);
+            assert!(request.retry_timestamps_ms.is_empty());
+        }
+    }
+
+    fn body_with(name: &str, value: Value) -> Value {
+        let mut body = json!({
+            "clipId": "surf_1-A", "cameraId": "c", "startTimestampInMs": 5, "endTimestampInMs": "17", "retryTimestamps": [7, "3"],
+        });
+        body[name] = value;
+        body
+    }
+
+    #[test]
+    fn names_every_bad_field() {
+        let table = [
+            ("clipId", json!("")),
+            ("clipId", json!("a/b")),
+            ("clipId", json!("..")),
+            ("clipId", json!("a b")),
+            ("clipId", json!("é")),
+            ("clipId", json!("a".repeat(129))),
+            ("clipId", json!(7)),
+            ("cameraId", json!(null)),
+            ("cameraId", json!("a\u{0}")),
+            ("startTimestampInMs", json!(-1)),
+            ("startTimestampInMs", json!(5.5)),
+            ("startTimestampInMs", json!("+5")),
+            ("startTimestampInMs", json!("")),
+            ("startTimestampInMs", json!(true)),
+            ("startTimestampInMs", json!(17)),
+            ("endTimestampInMs", json!(5)),
+            ("endTimestampInMs", json!(i64::MAX)),
+            ("endTimestampInMs", json!(u64::MAX)),
+            ("endTimestampInMs", json!("99999999999999999999")),
+            ("retryTimestamps", json!("7")),
+            ("retryTimestamps", json!([null])),
+            ("retryTimestamps", json!(["x"])),
+        ];
+        for (name, value) in table {
+            let body = body_with(name, value).to_string();
+            let error = Request::parse(&body, Some("1")).expect_err(&body);
+            assert!(error.contains(name), "{body}: {error}");
+        }
+        for name in ["clipId", "cameraId", "startTimestampInMs", "endTimestampInMs"] {
+            let mut body = body_with("extra", json!(1));
+            body.as_object_mut().expect("an object").remove(name);
+            let error = Request::parse(&body.to_string(), Some("1")).expect_err(name);
+            assert_eq!(error, format!("{name} is missing"));
+        }
+        for body in ["[]", "7", "\"text\"", "null", "", "['a']", "'text'", &"rubbish ".repeat(25_000)] {
+            Request::parse(body, Some("1")).expect_err("not an object");
+        }
+        let error = Request::parse("[null]", Some("1")).expect_err("JSON that Python does not write");
+        assert_eq!(error, "body: expected an object");
+        let body = body_with("extra", json!(1)).to_string();
+        for sent in [None, Some(""), Some("x"), Some("-1"), Some("1.5")] {
+            let error = Request::parse(&body, sent).expect_err("a bad SentTimestamp");
+            assert!(error.contains("SentTimestamp"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_next_try_keeps_every_field_and_its_type() {
+        let body = r#"{"big":12345678901234567890123,"float":1.10,"clipId":"a","cameraId":"b","startTimestampInMs":"5","endTimestampInMs":17,"retryTimestamps":[7,"3"],"nested":{"z":[1,null]}}"#;
+        let request = Request::parse(body, Some("19")).expect("valid");
+        assert_eq!(request.retry_timestamps_ms, [7, 3]);
+        assert_eq!(
+            request.next_try(),
+            r#"{"big":12345678901234567890123,"cameraId":"b","clipId":"a","endTimestampInMs":17,"float":1.10,"nested":{"z":[1,null]},"retryTimestamps":[7,"3","19"],"startTimestampInMs":"5"}"#
+        );
+    }
+
+    #[test]
+    fn the_next_try_starts_a_list_if_there_was_none() {
+        for retries in ["", "'retryTimestamps': None, "] {
+            let body =
+                format!("{{{retries}'clipId': 'a', 'cameraId': 'b', 'startTimestampInMs': 5, 'endTimestampInMs': 7}}");
+            let next = Request::parse(&body, Some("19")).expect("valid").next_try();
+            let next: Value = serde_json::from_str(&next).expect("strict JSON");
+            assert_eq!(next["retryTimestamps"], json!(["19"]));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_any_body(body in any::<String>(), sent in any::<Option<String>>()) {
+            let _ = Request::parse(&body, sent.as_deref());
+        }
+
+        #[test]
+        fn a_next_try_reads_back_as_the_same_request(start in 0_i64..1 << 40, length in 1_i64..1 << 30, sent in 0_i64..1 << 40) {
+            let first = Request { sent_ms: sent, ..request(start, start + length) };
+            let second = Request::parse(&first.next_try(), Some("1")).expect("valid");
+            prop_assert_eq!(second.span, first.span);
+            prop_assert_eq!(second.retry_timestamps_ms, vec![sent]);
+        }
+    }
+}

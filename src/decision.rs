@@ -1,0 +1,205 @@
+//! The status table (docs/contract.md, section 5), row by row. It knows the timestamps of the message, never a clock.
+
+use exact_cut::open::Recordings;
+use exact_cut::plan::coverage::Coverage;
+
+use crate::contract::clip_metadata::ClipMetadata;
+use crate::contract::message_body::Request;
+use crate::contract::status::Status;
+use crate::error::Error;
+
+/// What is to be done for a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Tell the camera API and SNS: the span is too long, the footage is given up, or the clip is already stored.
+    Announce(ClipMetadata),
+    /// Send the message back to the queue: footage may still come.
+    WaitForFootage,
+    /// Report that no clip can be made of the footage.
+    Fatal(Error),
+    /// Make the clip.
+    Render(Footage),
+}
+
+/// The footage of a span.
+#[derive(Debug)]
+pub struct Footage {
+    /// The recordings that may show some of the span.
+    pub recordings: Recordings,
+    /// Which recording shows which part of the span.
+    pub coverage: Coverage,
+}
+
+/// Limits of the status table, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `VIDEO_MAX_LEN`.
+    pub video_max_len_s: u32,
+    /// `SQS_RETRY_LIMIT`.
+    pub sqs_retry_limit_s: u32,
+    /// `OUT_OF_RANGE_LIMIT`.
+    pub out_of_range_limit_s: u32,
+}
+
+/// What is known about the footage of a span.
+#[allow(clippy::struct_excessive_bools)] // four independent facts, each a column of the table
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Some of the span is shown.
+    pub has_footage: bool,
+    /// Some of the span is a gap.
+    pub has_gap: bool,
+    /// The end of the span is a gap.
+    pub has_tail_gap: bool,
+    /// S3 does not have the object of a listed recording.
+    pub has_missing_object: bool,
+}
+
+impl Facts {
+    /// Returns the facts about `footage` of the requested span.
+    #[must_use]
+    pub fn of(request: &Request, Footage { recordings, coverage }: &Footage) -> Self {
+        Self {
+            has_footage: !coverage.parts.is_empty(),
+            has_gap: !coverage.gaps.is_empty(),
+            has_tail_gap: coverage.has_tail_gap(request.span),
+            has_missing_object: !recordings.missing.is_empty(),
+        }
+    }
+}
+
+/// Row 1, which is decided before any look-up: returns whether the span is longer than allowed.
+#[must_use]
+pub fn is_too_long(request: &Request, limits: &Limits) -> bool {
+    request.span.length_us() > i64::from(limits.video_max_len_s) * 1_000_000
+}
+
+/// Rows 2 to 7: returns the status of the first row that fits.
+#[must_use]
+pub fn status(request: &Request, limits: &Limits, facts: Facts) -> Status {
+    let whole = facts.has_footage && !facts.has_gap;
+    let worth_waiting = !facts.has_footage || facts.has_tail_gap || facts.has_missing_object;
+    if whole || !worth_waiting {
+        Status::Available
+    } else if may_still_wait(request, limits) {
+        Status::Pending
+    } else if facts.has_footage {
+        Status::Available
+    } else if !request.retry_timestamps_ms.is_empty() {
+        Status::RetryTimeout
+    } else if age_ms(request) > ms(limits.out_of_range_limit_s) {
+        Status::OutOfRange
+    } else {
+        Status::NotAvailable
+    }
+}
+
+/// *asked*: when the request was first made.
+fn asked_ms(request: &Request) -> i64 {
+    request.retry_timestamps_ms.iter().copied().min().unwrap_or(request.sent_ms)
+}
+
+/// *age*: how far from the span the request was made. It is absolute, because the sample event asks before its footage.
+fn age_ms(request: &Request) -> u64 {
+    asked_ms(request).abs_diff(request.span.start().as_ms())
+}
+
+/// *waited*: how long the request has waited since its footage could have been there.
+fn waited_ms(request: &Request) -> u64 {
+    let since = asked_ms(request).max(request.span.end().as_ms());
+    u64::try_from(request.sent_ms.saturating_sub(since)).unwrap_or(0)
+}
+
+fn may_still_wait(request: &Request, limits: &Limits) -> bool {
+    let limit = ms(limits.sqs_retry_limit_s);
+    age_ms(request) <= limit && waited_ms(request) <= limit
+}
+
+fn ms(seconds: u32) -> u64 {
+    u64::from(seconds) * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use exact_cut::time::LAST_MS;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::contract::message_body::tests::request;
+
+    const LIMITS: Limits = Limits { video_max_len_s: 300, sqs_retry_limit_s: 900, out_of_range_limit_s: 259_200 };
+    const START: i64 = 1_537_119_363_000;
+    const END: i64 = START + 60_000;
+    const RETRY: i64 = 900_000;
+    const RANGE: i64 = 259_200_000;
+
+    const WHOLE: Facts = Facts { has_footage: true, has_gap: false, has_tail_gap: false, has_missing_object: false };
+    const HEAD_OR_MIDDLE: Facts = Facts { has_gap: true, ..WHOLE };
+    const TAIL: Facts = Facts { has_gap: true, has_tail_gap: true, ..WHOLE };
+    const MISSING: Facts = Facts { has_gap: true, has_missing_object: true, ..WHOLE };
+    const NOTHING: Facts = Facts { has_footage: false, has_gap: true, has_tail_gap: true, has_missing_object: false };
+
+    fn asked(sent_ms: i64, retries: &[i64]) -> Request {
+        let mut request = request(START, END);
+        request.sent_ms = sent_ms;
+        request.retry_timestamps_ms = retries.to_vec();
+        request
+    }
+
+    #[test]
+    fn rejects_a_span_longer_than_the_limit() {
+        assert!(!is_too_long(&request(START, START + 300_000), &LIMITS));
+        assert!(is_too_long(&request(START, START + 300_001), &LIMITS));
+    }
+
+    #[test]
+    fn follows_every_row_and_boundary_of_the_table() {
+        let far = START + 10 * RANGE;
+        #[rustfmt::skip]
+        let table = [
+            ("row 2: whole, asked long ago",                     WHOLE,          far,               vec![],               Status::Available),
+            ("row 2: whole although an object is missing",       Facts { has_missing_object: true, ..WHOLE }, END, vec![], Status::Available),
+            ("row 2: gaps with footage behind them",             HEAD_OR_MIDDLE, END,               vec![],               Status::Available),
+            ("row 3: tail",                                      TAIL,           END,               vec![],               Status::Pending),
+            ("row 3: an object is missing in the middle",        MISSING,        END,               vec![],               Status::Pending),
+            ("row 3: nothing",                                   NOTHING,        END,               vec![],               Status::Pending),
+            ("row 3: asked before the span",                     NOTHING,        START - RETRY,     vec![],               Status::Pending),
+            ("row 3: age just within",                           NOTHING,        START + RETRY,     vec![],               Status::Pending),
+            ("row 7: age just over",                             NOTHING,        START + RETRY + 1, vec![],               Status::NotAvailable),
+            ("row 7: asked too long before the span",            NOTHING,        START - RETRY - 1, vec![],               Status::NotAvailable),
+            ("row 4: tail, age just over",                       TAIL,           START + RETRY + 1, vec![],               Status::Available),
+            ("row 4: an object is missing, age just over",       MISSING,        START + RETRY + 1, vec![],               Status::Available),
+            ("row 3: waited just within, counted from the end",  NOTHING,        END + RETRY,       vec![START],          Status::Pending),
+            ("row 5: waited just over",                          NOTHING,        END + RETRY + 1,   vec![START],          Status::RetryTimeout),
+            ("row 4: tail, waited just over",                    TAIL,           END + RETRY + 1,   vec![START],          Status::Available),
+            ("row 3: waited counts from the first try",          NOTHING,        END + 7 + RETRY,   vec![END + 9, END + 7], Status::Pending),
+            ("row 5: one millisecond more",                      NOTHING,        END + 8 + RETRY,   vec![END + 9, END + 7], Status::RetryTimeout),
+            ("row 5: a retry comes before out of range",         NOTHING,        far,               vec![far],            Status::RetryTimeout),
+            ("row 7: age just within the range",                 NOTHING,        START + RANGE,     vec![],               Status::NotAvailable),
+            ("row 6: age just over the range",                   NOTHING,        START + RANGE + 1, vec![],               Status::OutOfRange),
+            ("row 6: in the other direction",                    NOTHING,        START - RANGE - 1, vec![],               Status::OutOfRange),
+        ];
+        for (case, facts, sent_ms, retries, expected) in table {
+            assert_eq!(status(&asked(sent_ms, &retries), &LIMITS, facts), expected, "{case}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn footage_that_is_there_is_served_at_any_age(
+            sent in 0..=LAST_MS,
+            retries in prop::collection::vec(0..=LAST_MS, 0..3),
+            gap: bool, has_tail_gap: bool, has_missing_object: bool,
+        ) {
+            let facts = Facts { has_footage: true, has_gap: gap || has_tail_gap, has_tail_gap, has_missing_object };
+            let status = status(&asked(sent, &retries), &LIMITS, facts);
+            prop_assert!(matches!(status, Status::Available | Status::Pending));
+        }
+
+        #[test]
+        fn waiting_ends(first in 0..=END + RETRY) {
+            let status = status(&asked(first.max(END) + RETRY + 1, &[first]), &LIMITS, NOTHING);
+            prop_assert_eq!(status, Status::RetryTimeout);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The services that the function calls: the camera API, S3, SQS and SNS. Only the files here speak HTTP and know the types
+//! of the SDKs; each turns errors of its service into [`crate::error::Error`].
+
+pub mod camera_api;
+mod errors;
+pub mod s3;
+pub mod s3_ranges;
+pub mod s3_recordings;
+pub mod sns;
+pub mod sqs;

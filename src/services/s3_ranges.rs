@@ -1,0 +1,243 @@
+//! Exact ranges of one version of an object. `If-Match` with the `ETag` of the first read pins the version, and every body is
+//! checked to be exactly the range that was asked for.
+//!
+//! A range is read in parts of 8 MiB, several at once: none takes long, and one that breaks off is soon repeated. Memory use
+//! does not depend on the size of the ranges.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use exact_cut::deadline::Deadline;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::error::{Error, ErrorKind, chain};
+use crate::services::errors::{sdk_error, within};
+use crate::services::s3::{ObjectId, S3};
+
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// A body has stalled when no byte of it arrives for this long.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tries for a body that breaks off or stalls. An answer without a body is repeated by the SDK.
+const MAX_TRIES: usize = 3;
+const PART_BYTES: u64 = 8 << 20;
+/// Parts that are read at once.
+const PARALLEL_PARTS: usize = 8;
+/// Each write to disk occupies a blocking thread once, so it should not be small.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// One version of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectVersion {
+    pub id: ObjectId,
+    pub etag: String,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+impl S3 {
+    /// Reads the first `length` bytes of an object, or all of a shorter one, and returns its current version.
+    ///
+    /// # Errors
+    /// Not found if there is no such object; unusable footage if it is empty; else as S3 answers.
+    pub async fn get_first_bytes(
+        &self,
+        id: &ObjectId,
+        length: u64,
+        deadline: Deadline,
+    ) -> Result<(Vec<u8>, ObjectVersion), Error> {
+        let object = &id.to_string();
+        let read = || async move {
+            let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(&(0..length)));
+            let mut answer = get.send().await.map_err(|error| sdk_error(object, &error))?;
+            let total = total_length(&answer).ok_or_else(|| Error::transient(object, "answer without a length"))?;
+            let etag = answer.e_tag.take().ok_or_else(|| Error::transient(object, "answer without an ETag"))?;
+            let body = Body { object, deadline, received: &self.received };
+            let bytes = body.bytes(answer, &(0..length.min(total))).await;
+            Ok(bytes.map(|bytes| (bytes, ObjectVersion { id: id.clone(), etag, length: total })))
+        };
+        retry_body(|| within(deadline, READ_TIMEOUT, object, read())).await
+    }
+
+    /// Reads a range of an object.
+    ///
+    /// # Errors
+    /// Modified if the object has another version now; else as S3 answers.
+    pub async fn read(&self, version: &ObjectVersion, range: Range<u64>, deadline: Deadline) -> Result<Vec<u8>, Error> {
+        let (object, range) = (&range_name(version, &range), &range);
+        let read = || async move {
+            let answer = self.get_range(version, range, object).await?;
+            Ok(Body { object, deadline, received: &self.received }.bytes(answer, range).await)
+        };
+        retry_body(|| within(deadline, READ_TIMEOUT, object, read())).await
+    }
+
+    /// Reads ranges of an object and writes each to the same offset of `file`.
+    ///
+    /// # Errors
+    /// Modified if the object has another version now; transient if the disk fails; else as S3 answers.
+    pub async fn fetch(
+        &self,
+        version: &ObjectVersion,
+        ranges: &[Range<u64>],
+        file: &Arc<File>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        stream::iter(parts(ranges))
+            .map(|part| async move {
+                let (object, part) = (&range_name(version, &part), &part);
+                let fetch = || async move {
+                    let answer = self.get_range(version, part, object).await?;
+                    Ok(Body { object, deadline, received: &self.received }.write(answer, part, file).await)
+                };
+                retry_body(|| within(deadline, READ_TIMEOUT, object, fetch())).await
+            })
+            .buffer_unordered(PARALLEL_PARTS)
+            .try_collect()
+            .await
+    }
+
+    async fn get_range(
+        &self,
+        version: &ObjectVersion,
+        range: &Range<u64>,
+        object: &str,
+    ) -> Result<GetObjectOutput, Error> {
+        let ObjectVersion { id, etag, .. } = version;
+        let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(range)).if_match(etag);
+        get.send().await.map_err(|error| sdk_error(object, &error))
+    }
+}
+
+/// Receives a body.
+#[derive(Clone, Copy)]
+struct Body<'a> {
+    /// Name for errors.
+    object: &'a str,
+    deadline: Deadline,
+    received: &'a AtomicU64,
+}
+
+impl Body<'_> {
+    /// Returns the body of `answer`, which must be exactly `range`.
+    async fn bytes(self, answer: GetObjectOutput, range: &Range<u64>) -> Result<Vec<u8>, Error> {
+        let mut body = self.of_range(answer, range)?;
+        let mut bytes = Vec::new();
+        let mut left = range.end - range.start;
+        while self.receive(&mut body, &mut bytes, &mut left).await? {}
+        Ok(bytes)
+    }
+
+    /// Writes the body of `answer`, which must be exactly `range`, to the same offsets of `file`.
+    async fn write(self, answer: GetObjectOutput, range: &Range<u64>, file: &Arc<File>) -> Result<(), Error> {
+        let mut body = self.of_range(answer, range)?;
+        let mut block = Vec::new();
+        let mut left = range.end - range.start;
+        let mut offset = range.start;
+        loop {
+            let goes_on = self.receive(&mut body, &mut block, &mut left).await?;
+            if block.len() >= WRITE_BYTES || !goes_on {
+                let (bytes, file, at) = (std::mem::take(&mut block), Arc::clone(file), offset);
+                offset += bytes.len() as u64;
+                let written = tokio::task::spawn_blocking(move || file.write_all_at(&bytes, at)).await;
+                let failed = |error| Error::transient(self.object, format_args!("cannot write to disk: {error}"));
+                written.map_err(std::io::Error::from).flatten().map_err(failed)?;
+            }
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns the body of an answer that states the range that was asked for.
+    fn of_range(self, answer: GetObjectOutput, range: &Range<u64>) -> Result<ByteStream, Error> {
+        let asked = range_header(range);
+        let is_asked = match answer.content_range() {
+            Some(stated) => {
+                stated.strip_prefix("bytes ").is_some_and(|stated| stated.starts_with(&asked["bytes=".len()..]))
+            }
+            None => range.start == 0, // the whole object
+        };
+        if is_asked {
+            return Ok(answer.body);
+        }
+        let stated = answer.content_range().unwrap_or("no range");
+        Err(Error::transient(self.object, format_args!("Content-Range: expected {asked}, got {stated}")))
+    }
+
+    /// Appends the next bytes to `block` and subtracts them from `left`. Returns `false` at the end of the body.
+    async fn receive(self, body: &mut ByteStream, block: &mut Vec<u8>, left: &mut u64) -> Result<bool, Error> {
+        let next = async { Ok(body.next().await) };
+        let Some(bytes) = within(self.deadline, STALL_TIMEOUT, self.object, next).await? else {
+            let early = || Error::transient(self.object, format_args!("the body ended {left} bytes early"));
+            return if *left == 0 { Ok(false) } else { Err(early()) };
+        };
+        let bytes = bytes.map_err(|error| Error::transient(self.object, chain(&error)))?;
+        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let after = left.checked_sub(bytes.len() as u64);
+        *left = after.ok_or_else(|| Error::transient(self.object, "the body is longer than the range"))?;
+        block.extend_from_slice(&bytes);
+        Ok(true)
+    }
+}
+
+/// Repeats a read whose body breaks off. The outer result is the answer's, the inner one is the body's.
+async fn retry_body<T, F>(read: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<Result<T, Error>, Error>>,
+{
+    let mut tries = 1;
+    loop {
+        match read().await? {
+            Err(broken) if broken.kind == ErrorKind::Transient && tries < MAX_TRIES => tries += 1,
+            body => return body,
+        }
+    }
+}
+
+/// Returns the value of a `Range` header (RFC 9110, section 14.1.2), whose end is inclusive.
+fn range_header(range: &Range<u64>) -> String {
+    format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
+}
+
+fn range_name(version: &ObjectVersion, range: &Range<u64>) -> String {
+    format!("{} bytes {}-{}", version.id, range.start, range.end)
+}
+
+/// Returns the length of the object, from `Content-Range: bytes 0-99/1234`, else from an answer that holds all of it.
+fn total_length(answer: &GetObjectOutput) -> Option<u64> {
+    match answer.content_range() {
+        Some(range) => range.rsplit('/').next()?.parse().ok(),
+        None => answer.content_length()?.try_into().ok(),
+    }
+}
+
+/// Splits ranges into parts of at most [`PART_BYTES`].
+fn parts(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let step = usize::try_from(PART_BYTES).unwrap_or(usize::MAX);
+    let split = |range: &Range<u64>| {
+        let end = range.end;
+        range.clone().step_by(step).map(move |start| start..end.min(start + PART_BYTES)).collect::<Vec<_>>()
+    };
+    ranges.iter().flat_map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_ranges_into_parts_without_losing_a_byte() {
+        const PART: u64 = PART_BYTES;
+        assert_eq!(parts(&[5..5, 7..11, 13..13 + PART]), [7..11, 13..13 + PART]);
+        assert_eq!(
+            parts(&[3..3 + 2 * PART + 1]),
+            [3..3 + PART, 3 + PART..3 + 2 * PART, 3 + 2 * PART..3 + 2 * PART + 1]
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! What happened to a request: a trace while it runs, a document of it afterwards, and the log line and metrics that the
+//! document gives.
+
+pub mod document;
+pub mod log;
+pub mod stages;
+pub mod trace;
