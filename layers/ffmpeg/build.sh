@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Builds the ffmpeg of the Lambda layer into ./opt (what /opt will be in Lambda): static, without network, and
-# with nothing in it but what this project uses. The sources are those of Debian 13 with its security updates.
+# Builds the ffmpeg of the Lambda layer into ./opt, which becomes /opt in Lambda. It is static, has no network
+# protocols, and contains only the parts that this project uses. The sources are those of Debian 13 with its security
+# updates.
 #
-#   layers/ffmpeg/build.sh [-q]     -q: one line at the start, one at the end
+#   layers/ffmpeg/build.sh [-q]     -q: print one line at the start and one at the end
 #
-# A build is kept in the user's cache, so another clone of the project takes it from there.
-# ARCH=x86_64|arm64 must be the machine's own; DEBIAN_MIRROR is the mirror's base (default: the machine's own).
+# The user's cache keeps each build, so that other clones of the project can use it.
+# ARCH (x86_64 or arm64) must be the architecture of this machine. DEBIAN_MIRROR is the base URL of the mirror; by
+# default it is the mirror of this machine's packages.
 set -euo pipefail
 export LC_ALL=C TZ=UTC
 unset CFLAGS CPPFLAGS LDFLAGS MAKEFLAGS # the result must not depend on the caller's
@@ -18,8 +20,8 @@ log=$cache/ffmpeg-build.log
 arch=${ARCH:-x86_64}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# What is in it; ffmpeg adds the little that these need (muxer mov, parser ac3, filter rotate). The self-check holds
-# protocols, demuxers, decoders and encoders against these lists.
+# The parts of the build. ffmpeg adds the few that these need (muxer mov, parser ac3, filter rotate). The self-check
+# compares protocols, demuxers, decoders and encoders with these lists.
 demuxers=mov
 muxers=framehash,framemd5,image2,mp4,null,pcm_s16le,rawvideo
 decoders=aac,h264,hevc
@@ -29,12 +31,12 @@ bsfs=aac_adtstoasc,extract_extradata,h264_mp4toannexb,hevc_mp4toannexb,null
 filters=aformat,anull,anullsrc,apad,aresample,asetpts,atrim,concat,copy,crop,format,hflip,null,pad,scale,select
 filters+=,setparams,setpts,setsar,settb,split,transpose,trim,vflip
 
-# It reads footage from outside: the usual hardening, and addresses that change from run to run.
+# ffmpeg reads untrusted footage, so it gets the usual hardening and randomized addresses.
 cflags='-fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2'
 ldflags='-static-pie -Wl,-z,relro,-z,now'
 
-work='' # the temporary folder of a build under way
-exec 3>&1 4>&2 # the screen, also while the build writes into its log
+work='' # the temporary folder of the running build
+exec 3>&1 4>&2 # the terminal, also while the build writes to its log
 verbose=false
 if [[ -t 1 ]]; then verbose=true; fi
 case ${1:-} in
@@ -54,7 +56,7 @@ finish() {
   rm -rf "$work"
   if ((status)); then
     tail -n 30 "$log" >&4
-    warn "the build failed; its whole log: $log"
+    warn "cannot build: see $log"
   fi
 }
 trap finish EXIT
@@ -65,19 +67,19 @@ check_tools() {
   case $arch in
     x86_64) machine=x86_64 tools+=(nasm:nasm) ;;
     arm64) machine=aarch64 ;;
-    *) die "ARCH is x86_64 or arm64, not $arch" ;;
+    *) die "ARCH: expected x86_64 or arm64, got $arch" ;;
   esac
-  [[ $(uname -m) == "$machine" ]] || die "ARCH=$arch can be built on such a machine only; this one is $(uname -m)"
+  [[ $(uname -m) == "$machine" ]] || die "ARCH: expected the architecture of this machine ($(uname -m)), got $arch"
   for tool in "${tools[@]}"; do
     command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
   done
   [[ -e $keyring ]] || missing+=(debian-archive-keyring)
   libc=$(gcc -print-file-name=libc.a 2>/dev/null) || true
   [[ -e $libc ]] || missing+=(libc6-dev)
-  if ((${#missing[@]})); then die "needs: apt-get install ${missing[*]}"; fi
+  if ((${#missing[@]})); then die "cannot build without ${missing[*]}: apt-get install ${missing[*]}"; fi
 }
 
-# apt with sources, lists and cache of its own: it leaves the machine's alone. Proxy settings still hold.
+# Runs apt with its own sources, lists and cache, so that those of the machine do not change. Proxy settings apply.
 apt() {
   apt-get -q -o APT::Default-Release= -o APT::Sandbox::User="$(id -un)" \
     -o Acquire::http::Timeout=10 -o Acquire::Retries=1 \
@@ -85,7 +87,7 @@ apt() {
     -o Dir::State="$sources/apt" -o Dir::State::status=/dev/null -o Dir::Cache="$sources/apt" "$@"
 }
 
-# The base of the mirror that this machine's own packages come from.
+# Prints the base URL of the mirror of this machine's packages.
 # shellcheck disable=SC2016 # apt's own variables
 own_mirror() { apt-get indextargets --format '$(REPO_URI)' | sed -n 's,/debian/*$,,p' | head -n 1; }
 
@@ -94,29 +96,29 @@ deb_src() { # suite, archive
     "${DEBIAN_MIRROR:-$(own_mirror)}" "$2" "$1" "$keyring"
 }
 
-# Brings the source packages up to date (apt skips what is there already) and lists them in `manifest`, with the
-# checksums from the index that Debian signed. It is called as a condition, where bash ignores `set -e`.
+# Updates the source packages (apt skips those that exist already) and lists them in `manifest`, with the checksums
+# from the index that Debian signed. The caller uses it as a condition, where bash ignores `set -e`.
 fetch() (
   mkdir -p "$sources"/apt/{lists,archives}/partial && cd "$sources" || exit
   { deb_src trixie debian; deb_src trixie-security debian-security; } >apt/debian.sources
   apt update --error-on=any || exit
   apt source --download-only ffmpeg || exit
   for package in x264 zlib; do
-    # Some mirrors are incomplete. Of ffmpeg we insist on Debian's part: it holds the security fixes.
+    # Some mirrors are incomplete. Debian's part of ffmpeg is required, because it contains the security fixes.
     apt source --download-only "$package" && continue
     apt source --download-only --tar-only "$package" || exit
-    warn "the mirror lacks Debian's patches to $package; it is built without them"
+    warn "the mirror lacks Debian's patches of $package; building without them"
   done
-  # apt prints what is not in the folder yet (hence the cd), as: 'url' file size SHA256:checksum
+  # apt prints only files that are not in the folder yet (hence the cd), as: 'url' file size SHA256:checksum
   (cd apt && apt source --print-uris ffmpeg x264 zlib) | grep "^'" | while read -r url file _ checksum; do
     if [[ -e $file ]]; then echo "${checksum#SHA256:}  $file  ${url//\'/}"; fi
   done >manifest.new
   cut -d' ' -f1-3 manifest.new | sha256sum --check || exit
   mv manifest.new manifest
-  for file in *_*; do grep -qF "  $file  " manifest || rm "$file"; done # superseded ones
+  for file in *_*; do grep -qF "  $file  " manifest || rm "$file"; done # superseded files
 )
 
-unpack() { # package: goes to its unpacked folder
+unpack() { # package; changes to the unpacked folder
   local names archive
   names=$(cut -d' ' -f3 "$sources/manifest" | grep "^$1_")
   if archive=$(grep '\.dsc$' <<<"$names"); then
@@ -150,7 +152,7 @@ build() {
 
   step "building ffmpeg $version (about 2 min)"
   cd "$work/ffmpeg"
-  # The binary quotes its configure line, so the temporary folder must not be in it.
+  # The binary contains its configure line, so the line must not name the temporary folder.
   PKG_CONFIG_LIBDIR=$work/libs/lib/pkgconfig ./configure --prefix=/opt --extra-version="${version#*-}" \
     --disable-everything --disable-autodetect --disable-iconv --disable-network --disable-avdevice --disable-postproc \
     --disable-ffplay --disable-ffprobe --disable-doc --disable-debug \
@@ -164,7 +166,7 @@ build() {
   step 'checking the result'
   self_check "$opt/bin/ffmpeg"
 
-  # The GPL asks for its text, and for the way to the source and to the scripts that built it.
+  # The GPL requires its text, and directions to the source and to the build scripts.
   mkdir -p "$about/licences"
   "$opt/bin/ffmpeg" -version >"$about/VERSION"
   cp "$here/build.sh" "$about/"
@@ -174,52 +176,52 @@ build() {
   cp ../zlib/LICENSE "$about/licences/zlib"
   cp /usr/share/doc/libc6-dev/copyright "$about/licences/glibc"
   cat >"$about/SOURCE" <<END
-bin/ffmpeg $version is under the GNU General Public License, version 2 or later (licences/COPYING.GPLv2).
-build.sh made it of the following sources. Where Debian has replaced one of them by a newer one,
-https://snapshot.debian.org/ still has it, by its package's name.
+bin/ffmpeg $version is licensed under the GNU General Public License, version 2 or later (licences/COPYING.GPLv2).
+build.sh built it from the following sources. If Debian has replaced a source with a newer one,
+https://snapshot.debian.org/ still has the old one under the name of its package.
 
 $(cat "$sources/manifest")
 
-The C library linked into it is that of the Debian source package
+The linked C library comes from the Debian source package
 $(dpkg-query -W -f '${source:Package} ${source:Version}' libc6-dev).
 END
-  # Without dates of its own the layer's zip is the same for the same build.
+  # With the date of the source, the same build always gives the same files.
   find "$opt" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
-self_check() { # the binary
+self_check() { # binary
   local parts
-  if readelf -lW "$1" | grep INTERP || readelf -dW "$1" | grep NEEDED; then die 'the result is not static'; fi
-  if strings "$1" | grep -F "$work"; then die 'the result names the folder it was built in'; fi
+  if readelf -lW "$1" | grep INTERP || readelf -dW "$1" | grep NEEDED; then die 'expected a static binary, got a dynamic one'; fi
+  if strings "$1" | grep -F "$work"; then die 'expected a binary without the build folder in it, got its name'; fi
   parts=$("$1" -hide_banner -protocols | xargs)
-  [[ $parts == 'Supported file protocols: Input: file Output: file' ]] || die "unexpected protocols: $parts"
+  [[ $parts == 'Supported file protocols: Input: file Output: file' ]] || die "expected the protocol file only, got: $parts"
   for kind in demuxers decoders encoders; do
-    # Below a line of dashes: flags, name, description.
+    # ffmpeg prints flags, name and description below a line of dashes.
     parts=$("$1" -hide_banner -$kind | sed '1,/^ ---/d' | awk '{ print $2 }' | sort | paste -sd,)
-    # The mov demuxer's name is a list: mov,mp4,m4a,…
-    [[ $parts == "${!kind}" || $parts == mov,mp4,m4a,3gp,3g2,mj2 ]] || die "unexpected $kind: $parts"
+    # The name of the mov demuxer is a list: mov,mp4,m4a,…
+    [[ $parts == "${!kind}" || $parts == mov,mp4,m4a,3gp,3g2,mj2 ]] || die "expected $kind ${!kind}, got $parts"
   done
-  # No source of pictures is in it, but one of silence: encode, write, read and decode that.
+  # The build has a source of silence but none of pictures, so silence is encoded, written, read and decoded.
   "$1" -nostdin -v error -filter_complex anullsrc=d=1 -c:a aac "$work/silence.mp4"
   "$1" -nostdin -v error -i "$work/silence.mp4" -f framemd5 "$work/silence.md5"
-  grep -q '^0,' "$work/silence.md5" || die 'the result does not decode what it encoded'
+  grep -q '^0,' "$work/silence.md5" || die 'cannot decode what the binary encoded'
 }
 
 check_tools
 mkdir -p "$cache"
-exec 9>"$cache/ffmpeg.lock" # one run at a time, also of several clones
-flock -n 9 || { say 'waiting for another run'; flock 9; }
+exec 9>"$cache/ffmpeg.lock" # only one build at a time, even from several clones
+flock -n 9 || { say 'waiting for another build'; flock 9; }
 
-# Debian is asked once a day.
+# Updates are fetched once a day.
 if [[ -z $(find "$sources/manifest" -mmin -1440 2>/dev/null) ]]; then
-  step "looking for Debian's current sources"
+  step "fetching Debian's current sources"
   if ! fetch >"$log" 2>&1; then
-    [[ -e $sources/manifest ]] || { tail -n 30 "$log" >&4; die "cannot fetch the sources; the whole log: $log"; }
-    warn "cannot reach Debian's mirror ($log); going on with the sources of $(date -r "$sources/manifest" +%F)"
+    [[ -e $sources/manifest ]] || { tail -n 30 "$log" >&4; die "cannot fetch the sources: see $log"; }
+    warn "cannot reach the mirror of Debian (see $log); using the sources of $(date -r "$sources/manifest" +%F)"
   fi
 fi
 
-# All that the result depends on: this script, the sources, the compiler, the assembler, the linker and the C library.
+# The key covers everything that the result depends on: this script, sources, compiler, assembler, linker, C library.
 key=$({
   echo "$arch"
   cut -d' ' -f1-3 "$sources/manifest"
@@ -233,7 +235,7 @@ built=$cache/ffmpeg-$key
 how='from the cache'
 if [[ ! -d $built ]]; then
   say "building (about 3 min on 2 cores; log: $log)"
-  rm -rf "$cache"/ffmpeg-work.* # of a run that was killed
+  rm -rf "$cache"/ffmpeg-work.* # left by a killed build
   work=$(mktemp -d "$cache/ffmpeg-work.XXXXXX")
   build >"$log" 2>&1
   mv "$work/opt" "$built"

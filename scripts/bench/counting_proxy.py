@@ -1,7 +1,7 @@
 """Runs a proxy in front of S3 that counts requests and bytes, so that the function's own figures are not needed."""
 
-import threading
 import collections
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,1 +1,1 @@
-"""Chromium, and what is looked at in it: the camera zoo's clips, reports."""
+"""Checks clips and reports in Chromium."""

@@ -100,7 +100,12 @@ def _check_timeline(page: Page, boxes: list[dict]) -> None:
         _holds(page, f"spans of kind {kind}", [_ends(box) for box in drawn[kind]], [_ends(one) for one in spans])
     for kind in ("copy", "encode"):
         for box, segment in zip(drawn[kind], expected[kind], strict=True):
-            _holds(page, f"the title says {segment['frames']} frames", f" {segment['frames']:,} frame" in box["title"], True)
+            _holds(
+                page,
+                f"the title says {segment['frames']} frames",
+                f" {segment['frames']:,} frame" in box["title"],
+                True,
+            )
     requested = [box for box in boxes if box["kind"] == "wanted"]
     is_drawn_twice = any(one["shows"] for one in document["recordings"])
     _holds(page, "the requested span", [_ends(box) for box in requested], [span] * (2 if is_drawn_twice else 1))

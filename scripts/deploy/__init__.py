@@ -1,1 +1,1 @@
-"""Stack, deployment, rollback and dead letters on AWS."""
+"""Manages stacks, deployments, rollbacks and dead letters on AWS."""

@@ -1,4 +1,4 @@
-"""Creates or updates an environment's CloudFormation stack, from `cloudformation.yaml`."""
+"""Creates or updates the CloudFormation stack of an environment from `cloudformation.yaml`."""
 
 import argparse
 import time
@@ -9,18 +9,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from scripts import ROOT
-from scripts.deploy import target
-from scripts.deploy.target import Target
+from scripts.deploy import environment
+from scripts.deploy.environment import Environment
 from scripts.function import package
 from scripts.shared import console
 
 TEMPLATE = Path(__file__).with_name("cloudformation.yaml")
-# A parameter of the template: no package yet.
+# Default of the template's parameters for packages.
 NO_PACKAGE = "none"
 POLL_SECONDS = 2
-PATIENCE_SECONDS = 1800
+TIMEOUT_SECONDS = 1800
 
-# Parameters of the template, and the variables they are taken from.
+# Parameters of the template, and the variables that hold their values.
 FROM_VARIABLES = {
     "CamServicesUrl": "CAM_SERVICES_URL",
     "RecordingsUrl": "RECORDINGS_URL",
@@ -32,20 +32,20 @@ FROM_VARIABLES = {
 
 
 def main() -> None:
-    """What `make stack` does."""
-    arguments = target.arguments(__doc__)
-    arguments.add_argument("--env-file", default="", metavar="FILE", help="what a new stack is made of; .env")
+    """Runs `make stack`."""
+    arguments = environment.arguments(__doc__)
+    arguments.add_argument("--env-file", default="", metavar="FILE", help="settings of a new stack; .env by default")
     arguments.add_argument("--arch", choices=package.MACHINES, default="x86_64")
-    arguments.add_argument("--alarm-topic", metavar="ARN", help="the topic that alarms go to")
-    arguments.add_argument("--cdn-distribution", metavar="ARN", help="the distribution that serves the clips")
-    arguments.add_argument("--no-build", action="store_true", help="takes the packages that are in dist")
+    arguments.add_argument("--alarm-topic", metavar="ARN", help="topic that receives the alarms")
+    arguments.add_argument("--cdn-distribution", metavar="ARN", help="distribution that serves the clips")
+    arguments.add_argument("--no-build", action="store_true", help="use the packages in dist")
     given = arguments.parse_args()
-    with target.one_line_errors():
-        env_file = Path(given.env_file or ROOT / ".env")
-        _create_or_update(target.find(given, env_file if env_file.exists() else None), env_file, given)
+    with environment.one_line_errors():
+        settings = Path(given.env_file or ROOT / ".env")
+        _create_or_update(environment.find(given, settings if settings.exists() else None), settings, given)
 
 
-def _create_or_update(to: Target, env_file: Path, given: argparse.Namespace) -> None:
+def _create_or_update(to: Environment, settings: Path, given: argparse.Namespace) -> None:
     chosen = {
         name: value
         for name, value in (("AlarmTopic", given.alarm_topic), ("CdnDistribution", given.cdn_distribution))
@@ -54,11 +54,11 @@ def _create_or_update(to: Target, env_file: Path, given: argparse.Namespace) -> 
     existing = to.stack()
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in (existing or {}).get("Parameters", [])}
     if given.env_file or not existing:
-        chosen |= _from_variables(to, env_file)
+        chosen |= _from_variables(to, settings)
     if not existing:
         chosen["OwnRecordingsBucket"] = "false" if _exists(to, chosen["RecordingsBucket"]) else "true"
     to.confirm("update the stack" if existing else "create the stack", bool(given.yes))
-    # A stack without its function is one whose making was broken off.
+    # A stack lacks its function if its creation was interrupted.
     without_function = parameters.get("FunctionKey", NO_PACKAGE) == NO_PACKAGE
     if without_function and not given.no_build:
         package.make(given.arch)
@@ -68,55 +68,55 @@ def _create_or_update(to: Target, env_file: Path, given: argparse.Namespace) -> 
         _create(to, chosen)
     if without_function:
         _update(to, _packages(to) | {"Architecture": given.arch})
-    _tell(to)
+    _print_outputs(to)
 
 
-def _from_variables(to: Target, env_file: Path) -> dict[str, str]:
-    variables = target.read_variables(env_file)
-    if not to.local:
-        target.refuse_placeholders(variables, ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL"))
+def _from_variables(to: Environment, settings: Path) -> dict[str, str]:
+    variables = environment.read_variables(settings)
+    if not to.is_local:
+        environment.refuse_placeholders(variables, ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL"))
     optional = {"S3_BUCKET_ORIGIN_DIR"}
     missing = [name for name in FROM_VARIABLES.values() if not variables.get(name) and name not in optional]
     if missing:
-        raise RuntimeError(f"missing in {env_file}: {', '.join(missing)}")
+        raise RuntimeError(f"{settings}: expected values for {', '.join(missing)}, got none")
     found = {parameter: variables.get(name, "") for parameter, name in FROM_VARIABLES.items()}
     found["RecordingsFolder"] = found["RecordingsFolder"].strip("/")
     return found
 
 
-def _exists(to: Target, bucket: str) -> bool:
-    """Whether there is such a bucket, ours to look into or not."""
+def _exists(to: Environment, bucket: str) -> bool:
+    """Whether the bucket exists, in this account or in another."""
     try:
         to.client("s3").head_bucket(Bucket=bucket)
     except ClientError as error:
         return error.response["Error"]["Code"] != "404"
-    console.say(f"the bucket {bucket} is there already; the stack will leave it as it is")
+    console.say(f"the bucket {bucket} exists already; the stack does not change it")
     return True
 
 
-def _create(to: Target, chosen: dict[str, str]) -> None:
-    """All that needs no package, the bucket for packages among it."""
+def _create(to: Environment, chosen: dict[str, str]) -> None:
+    """Creates everything that needs no package, including the bucket for the packages."""
     console.say(f"creating the stack {to.name} in {to.region}")
     cloudformation = to.client("cloudformation")
     try:
         _follow(to, lambda: cloudformation.create_stack(**_request(to, chosen)), "CREATE_COMPLETE")
     except RuntimeError:
-        # What was made is gone again; so that the next try finds nothing, its record goes, too.
+        # The resources are removed already. Without the record of the stack, the next try can create it.
         if (to.stack() or {}).get("StackStatus") == "ROLLBACK_COMPLETE":
             cloudformation.delete_stack(StackName=to.name)
         raise
 
 
-def _packages(to: Target) -> dict[str, str]:
-    """The template's parameters for the packages, which are put into the code bucket."""
+def _packages(to: Environment) -> dict[str, str]:
+    """Uploads the packages to the code bucket. Returns the template's parameters for them."""
     bucket = to.outputs()["CodeBucket"]
     return {
-        "FunctionKey": target.upload(to, bucket, package.FUNCTION_ZIP),
-        "LayerKey": target.upload(to, bucket, package.LAYER_ZIP),
+        "FunctionKey": environment.upload(to, bucket, package.FUNCTION_ZIP),
+        "LayerKey": environment.upload(to, bucket, package.LAYER_ZIP),
     }
 
 
-def _update(to: Target, chosen: dict[str, str]) -> None:
+def _update(to: Environment, chosen: dict[str, str]) -> None:
     update = to.client("cloudformation").update_stack
     try:
         _follow(to, lambda: update(**_request(to, chosen)), "UPDATE_COMPLETE")
@@ -126,8 +126,8 @@ def _update(to: Target, chosen: dict[str, str]) -> None:
         console.say("nothing to change")
 
 
-def _request(to: Target, chosen: dict[str, str]) -> dict[str, Any]:
-    """The template with these parameters; those that are not chosen stay as they are."""
+def _request(to: Environment, chosen: dict[str, str]) -> dict[str, Any]:
+    """Returns a request with the template and the chosen parameters. All other parameters keep their values."""
     parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in sorted(chosen.items())]
     kept = {each["ParameterKey"] for each in (to.stack() or {}).get("Parameters", [])} - chosen.keys()
     parameters += [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(kept)]
@@ -136,20 +136,20 @@ def _request(to: Target, chosen: dict[str, str]) -> dict[str, Any]:
         "TemplateBody": TEMPLATE.read_text(),
         "Parameters": parameters,
         "Capabilities": ["CAPABILITY_IAM"],
-        # What outlives the stack later on does not outlive a failure to make it.
+        # If the creation fails, resources with a DeletionPolicy of Retain are removed too.
         "RetainExceptOnCreate": True,
     }
 
 
-def _follow(to: Target, start: Callable[[], dict], wanted: str) -> None:
-    """Tells of every resource that is done, until the stack is; raises with the first reason if it isn't as wanted."""
+def _follow(to: Environment, start: Callable[[], dict], expected: str) -> None:
+    """Prints every finished resource, then raises the first failure if the stack's status is not `expected`."""
     cloudformation = to.client("cloudformation")
     earlier = to.stack()
     seen = {event["EventId"] for event in _events(cloudformation, earlier["StackId"])} if earlier else set()
     stack_id = start()["StackId"]
-    reason, status, give_up = "", "", time.monotonic() + PATIENCE_SECONDS
+    reason, status, give_up = "", "", time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < give_up:
-        # Asked before its events, so that none comes after the last look at them.
+        # The status is read before the events, so that the last events are not missed.
         status = cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
         for event in _events(cloudformation, stack_id):
             if event["EventId"] in seen or event["ResourceStatus"].endswith("_IN_PROGRESS"):
@@ -161,9 +161,9 @@ def _follow(to: Target, start: Callable[[], dict], wanted: str) -> None:
                 reason = reason or f"{event['LogicalResourceId']}: {why}"
         if not status.endswith("_IN_PROGRESS"):
             break
-        time.sleep(0.1 if to.local else POLL_SECONDS)
-    if status != wanted:
-        raise RuntimeError(f"the stack ended in {status}: {reason or 'its events in the console tell more'}")
+        time.sleep(0.1 if to.is_local else POLL_SECONDS)
+    if status != expected:
+        raise RuntimeError(f"the stack: expected {expected}, got {status}: {reason or 'see its events in the console'}")
 
 
 def _events(cloudformation: Any, stack_id: str) -> list[dict]:  # noqa: ANN401
@@ -171,15 +171,15 @@ def _events(cloudformation: Any, stack_id: str) -> list[dict]:  # noqa: ANN401
     return [event for page in pages for event in page["StackEvents"]][::-1]
 
 
-def _tell(to: Target) -> None:
+def _print_outputs(to: Environment) -> None:
     outputs = to.outputs()
-    console.say(f"""The stack {to.name} is up. What it gave the function, as lines of an ENV_FILE:
+    console.say(f"""The stack {to.name} is up. These variables of its function can go into an ENV_FILE:
   S3_BUCKET_ORIGIN={outputs["RecordingsBucket"]}
   S3_BUCKET_DESTINATION={outputs["ClipsBucket"]}
   AWS_SNS_TOPIC={outputs["TopicArn"]}
   AWS_SQS_QUEUE={outputs["QueueArn"]}
   AWS_SQS_QUEUE_URL={outputs["QueueUrl"]}
-What serves has not changed, if it was there before: `make deploy ENV={to.environment}` takes up new settings.""")
+The live version of an existing function is unchanged: `make deploy ENV={to.label}` applies new settings.""")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A function on Lambda, its versions and layers, and the alias that names the version that serves."""
+"""Manages a function on Lambda: its versions, its layer, and the alias that names the live version."""
 
 import base64
 import json
@@ -8,18 +8,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.deploy.target import ALIAS
+from scripts.deploy.environment import ALIAS
 from scripts.shared import console
 
-# The alias's description tells the versions that served before, the last one first: the way back.
+# The description of the alias lists the versions that were live before, latest first. A rollback follows the list.
 BEFORE = "before: "
-REMEMBERED = 20
+MAX_BEFORE = 20
 MOVE_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class Release:
-    """What a version is made of."""
+    """Code, layer and settings of a version."""
 
     bucket: str
     key: str
@@ -30,8 +30,8 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What an invocation answered, and the end of its log."""
+class Response:
+    """The response of an invocation, and the end of its log."""
 
     payload: str
     failed: bool
@@ -39,23 +39,25 @@ class Answer:
 
 
 class LambdaFunction:
-    """One function."""
+    """A function by its name."""
 
     def __init__(self, client: Any, name: str) -> None:  # noqa: ANN401
         self._client = client
         self._name = name
 
-    def serving(self) -> dict:
-        """The configuration that serves: the alias's, or without one the function's own."""
+    def live(self) -> dict:
+        """Returns the configuration of the live version, or of the function itself if it has no alias."""
         for qualifier in ({"Qualifier": ALIAS}, {}):
             try:
                 return self._client.get_function_configuration(FunctionName=self._name, **qualifier)
             except self._client.exceptions.ResourceNotFoundException:
                 continue
-        raise RuntimeError(f"there is no function {self._name}: `make stack` makes one, FUNCTION_NAME= names another")
+        raise RuntimeError(
+            f"cannot find the function {self._name}: `make stack` creates it, FUNCTION_NAME=name selects another"
+        )
 
     def triggers(self) -> list[dict]:
-        """What invokes it, by whichever of its names."""
+        """Returns the triggers that invoke the function or its alias."""
         found = {}
         for name in (self._name, f"{self._name}:{ALIAS}"):
             with suppress(self._client.exceptions.ResourceNotFoundException):
@@ -63,34 +65,34 @@ class LambdaFunction:
                 found |= {each["UUID"]: each for page in pages for each in page["EventSourceMappings"]}
         return list(found.values())
 
-    def alias_of(self, serving: dict) -> str:
-        """The version that serves. A function that has no alias yet gets one, and its triggers are moved to it."""
+    def ensure_alias(self, live: dict) -> str:
+        """Returns the live version. A function without an alias gets one, and its triggers move to the alias."""
         try:
             return self._client.get_alias(FunctionName=self._name, Name=ALIAS)["FunctionVersion"]
         except self._client.exceptions.ResourceNotFoundException:
             pass
         version = self._client.publish_version(
-            FunctionName=self._name, CodeSha256=serving["CodeSha256"], Description="what served before the first deploy"
+            FunctionName=self._name, CodeSha256=live["CodeSha256"], Description="live before the first deploy"
         )["Version"]
         alias = self._client.create_alias(FunctionName=self._name, Name=ALIAS, FunctionVersion=version)["AliasArn"]
-        console.say(f"what serves now is version {version}, alias {ALIAS}")
+        console.say(f"the live version is now version {version}, alias {ALIAS}")
         for trigger in self.triggers():
             if trigger["FunctionArn"].endswith(f":{self._name}"):
                 self._move(trigger["UUID"], alias)
-                console.say(f"the trigger {trigger['UUID']} invokes the alias from now on")
+                console.say(f"the trigger {trigger['UUID']} now invokes the alias")
         return version
 
     def _move(self, trigger: str, alias: str) -> None:
-        """Has a trigger invoke the alias. Until that is so, it must not find new code under the function's own name."""
+        """Moves a trigger to the alias, and waits because until then it would invoke any new code."""
         self._client.update_event_source_mapping(UUID=trigger, FunctionName=alias)
         give_up = time.monotonic() + MOVE_SECONDS
         while self._client.get_event_source_mapping(UUID=trigger)["State"] not in {"Enabled", "Disabled"}:
             if time.monotonic() > give_up:
-                raise RuntimeError(f"the trigger {trigger} is still being moved to {alias}")
+                raise RuntimeError(f"cannot move the trigger {trigger} to {alias} within {MOVE_SECONDS} s")
             time.sleep(1)
 
     def publish(self, release: Release) -> str:
-        """Makes a version of it. What serves is not touched: that is a version of its own."""
+        """Publishes a version of the release. The live version does not change."""
         found = self._client.get_function_configuration(FunctionName=self._name)
         code = {"CodeSha256": release.sha256, "Architectures": [release.arch]}
         if not code.items() <= found.items():
@@ -113,40 +115,40 @@ class LambdaFunction:
         self._client.get_waiter("published_version_active").wait(FunctionName=self._name, Qualifier=version)
         return version
 
-    def invoke(self, version: str, event: object) -> Answer:
-        """What a version answers to an event."""
+    def invoke(self, version: str, event: object) -> Response:
+        """Invokes a version with an event."""
         answer = self._client.invoke(
             FunctionName=self._name, Qualifier=version, Payload=json.dumps(event).encode(), LogType="Tail"
         )
         log = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace")
-        return Answer(answer["Payload"].read().decode(), "FunctionError" in answer, log)
+        return Response(answer["Payload"].read().decode(), "FunctionError" in answer, log)
 
-    def serve(self, version: str) -> None:
-        """Switches what serves, and remembers what did."""
-        serving, *before = self.history()
-        self._switch(version, [serving, *before])
+    def make_live(self, version: str) -> None:
+        """Makes a version live, and records the one before."""
+        live, *before = self.history()
+        self._switch(version, [live, *before])
 
-    def go_back(self) -> str | None:
-        """Switches to the version that served before and tells it, if there is one."""
-        _serving, *before = self.history()
+    def roll_back(self) -> str | None:
+        """Makes the previous version live. Returns it, or `None` if there is none."""
+        _live, *before = self.history()
         if not before:
             return None
         self._switch(before[0], before[1:])
         return before[0]
 
     def history(self) -> list[str]:
-        """The version that serves, and those that served before, the last one first."""
+        """Returns the live version, and those that were live before, latest first."""
         alias = self._client.get_alias(FunctionName=self._name, Name=ALIAS)
         described = alias.get("Description", "")
         before = described.removeprefix(BEFORE).split() if described.startswith(BEFORE) else []
         return [alias["FunctionVersion"], *before]
 
     def _switch(self, version: str, before: list[str]) -> None:
-        described = BEFORE + " ".join(before[:REMEMBERED])
+        described = BEFORE + " ".join(before[:MAX_BEFORE])
         self._client.update_alias(FunctionName=self._name, Name=ALIAS, FunctionVersion=version, Description=described)
 
     def layer_with(self, sha256: str) -> str | None:
-        """The layer version that has these bytes."""
+        """Returns the layer version with this content, or `None`."""
         pages = self._client.get_paginator("list_layer_versions").paginate(LayerName=self._layer)
         for version in (each for page in pages for each in page["LayerVersions"]):
             content = self._client.get_layer_version(LayerName=self._layer, VersionNumber=version["Version"])
@@ -155,7 +157,7 @@ class LambdaFunction:
         return None
 
     def publish_layer(self, bucket: str, key: str, arch: str) -> str:
-        """A new version of the layer."""
+        """Publishes a version of the layer. Returns its ARN."""
         return self._client.publish_layer_version(
             LayerName=self._layer,
             Description="ffmpeg as /opt/bin/ffmpeg",

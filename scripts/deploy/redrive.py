@@ -1,4 +1,4 @@
-"""Lists the messages that failed for good, each with its reason, and sends chosen ones or all back to the queue."""
+"""Lists the messages in the dead-letter queue with their reasons, and sends chosen ones or all back to the queue."""
 
 import ast
 import json
@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.deploy import target
+from scripts.deploy import environment
+from scripts.deploy.environment import Environment
 from scripts.deploy.lambda_function import LambdaFunction
-from scripts.deploy.target import Target
 from scripts.shared import console, instants
 
-# Long enough to look up the reasons of some hundred messages; nobody else sees them until then.
+# Messages stay invisible to others this long, which is enough to look up the reasons of some hundred messages.
 HIDDEN_SECONDS = 120
-# An empty answer to a long poll means that the queue is empty.
+# If a long poll returns nothing, the queue is empty.
 LONG_POLL_SECONDS = 2
 
 
@@ -30,32 +30,32 @@ class DeadLetter:
 
     @property
     def request(self) -> dict | None:
-        """What it asks for, if it can be read: JSON, or as Python writes a dictionary."""
+        """The request in the body, as JSON or as a Python literal, or `None` if the body is neither."""
         for read in (json.loads, ast.literal_eval):
             with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
                 value = read(self.text)
                 return value if isinstance(value, dict) else None
         return None
 
-    def again(self) -> str:
-        """The same request as a message of today, with the instant at which it was first sent."""
+    def new_body(self) -> str:
+        """Returns a body with the same request, and the time of this message among its retries."""
         request = self.request or {}
         return json.dumps(request | {"retryTimestamps": [*(request.get("retryTimestamps") or []), str(self.sent_ms)]})
 
 
 def main() -> None:
-    """What `make redrive` does."""
-    arguments = target.arguments(__doc__)
-    arguments.add_argument("--clips", default="", metavar="IDS", help="sends these clips' messages back")
-    arguments.add_argument("--messages", default="", metavar="IDS", help="sends these messages back")
-    arguments.add_argument("--all", default="", help="sends all of them back")
+    """Runs `make redrive`."""
+    arguments = environment.arguments(__doc__)
+    arguments.add_argument("--clips", default="", metavar="IDS", help="send back the messages of these clips")
+    arguments.add_argument("--messages", default="", metavar="IDS", help="send back these messages")
+    arguments.add_argument("--all", default="", help="send back all messages")
     given = arguments.parse_args()
-    with target.one_line_errors():
+    with environment.one_line_errors():
         chosen = {*given.clips.replace(",", " ").split(), *given.messages.replace(",", " ").split()}
-        _redrive(target.find(given), chosen, bool(given.all), bool(given.yes))
+        _redrive(environment.find(given), chosen, bool(given.all), bool(given.yes))
 
 
-def _redrive(to: Target, chosen: set[str], everything: bool, yes: bool) -> None:
+def _redrive(to: Environment, chosen: set[str], everything: bool, yes: bool) -> None:
     sqs = to.client("sqs")
     queue_url, dead_letters_url = _queues(to, sqs)
     letters = list(_received(sqs, dead_letters_url))
@@ -63,36 +63,36 @@ def _redrive(to: Target, chosen: set[str], everything: bool, yes: bool) -> None:
         for letter in letters:
             _show(to, letter)
         if not letters:
-            console.say(f"no dead letters in {to.name}")
-        wanted = [each for each in letters if everything or {each.id, (each.request or {}).get("clipId")} & chosen]
-        if wanted:
-            to.confirm(f"send {len(wanted)} of {len(letters)} messages back", yes)
-        for letter in list(wanted):
+            console.say(f"no dead letters of {to.name}")
+        selected = [each for each in letters if everything or {each.id, (each.request or {}).get("clipId")} & chosen]
+        if selected:
+            to.confirm(f"send {len(selected)} of {len(letters)} messages back", yes)
+        for letter in list(selected):
             if letter.request is None:
-                console.say(f"left where it is, for it is no request: {letter.id}")
+                console.say(f"not sent back, because its body is not a request: {letter.id}")
                 continue
-            # In this order a message is at worst there twice, never lost.
-            sqs.send_message(QueueUrl=queue_url, MessageBody=letter.again())
+            # In this order, an interruption can duplicate a message but never lose it.
+            sqs.send_message(QueueUrl=queue_url, MessageBody=letter.new_body())
             sqs.delete_message(QueueUrl=dead_letters_url, ReceiptHandle=letter.receipt)
             letters.remove(letter)
             console.say(f"sent back: {letter.id}")
     finally:
         for letter in letters:
             sqs.change_message_visibility(QueueUrl=dead_letters_url, ReceiptHandle=letter.receipt, VisibilityTimeout=0)
-    if letters and not wanted:
-        console.say(f"none sent back: CLIPS=id,id MESSAGES=id,id or ALL=1 (make redrive ENV={to.environment} ALL=1)")
+    if letters and not selected:
+        console.say(f"none sent back: CLIPS=id,id MESSAGES=id,id or ALL=1 (make redrive ENV={to.label} ALL=1)")
 
 
-def _queues(to: Target, sqs: Any) -> tuple[str, str]:  # noqa: ANN401
-    """The URLs of the queue that triggers the function, and of the one that takes what fails for good."""
+def _queues(to: Environment, sqs: Any) -> tuple[str, str]:  # noqa: ANN401
+    """Returns the URLs of the queue that triggers the function, and of its dead-letter queue."""
     function = LambdaFunction(to.client("lambda"), to.name)
-    function.serving()
+    function.live()  # raises an error if the function does not exist
     for trigger in function.triggers():
         url = _url(sqs, trigger["EventSourceArn"])
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
         if "RedrivePolicy" in attributes:
             return url, _url(sqs, json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"])
-    raise RuntimeError(f"no queue with a dead-letter queue triggers {to.name}")
+    raise RuntimeError(f"cannot find a queue that triggers {to.name} and has a dead-letter queue")
 
 
 def _url(sqs: Any, arn: str) -> str:  # noqa: ANN401
@@ -101,7 +101,7 @@ def _url(sqs: Any, arn: str) -> str:  # noqa: ANN401
 
 
 def _received(sqs: Any, url: str) -> Iterator[DeadLetter]:  # noqa: ANN401
-    """All messages in the queue, once each. They stay in it."""
+    """Yields every message in the queue once. They stay in the queue."""
     seen = set()
     while True:
         answer = sqs.receive_message(
@@ -126,14 +126,14 @@ def _received(sqs: Any, url: str) -> Iterator[DeadLetter]:  # noqa: ANN401
             )
 
 
-def _show(to: Target, letter: DeadLetter) -> None:
+def _show(to: Environment, letter: DeadLetter) -> None:
     clip = (letter.request or {}).get("clipId", "no clip")
     console.say(f"{letter.id}  {clip}  sent {instants.rfc_3339(letter.sent_ms)}")
     console.say(f"  {_reason(to, letter)}")
 
 
-def _reason(to: Target, letter: DeadLetter) -> str:
-    """What the function last logged of it as a failure."""
+def _reason(to: Environment, letter: DeadLetter) -> str:
+    """Returns the last failure that the function logged for the message."""
     logs = to.client("logs")
     try:
         pages = logs.get_paginator("filter_log_events").paginate(
@@ -141,15 +141,15 @@ def _reason(to: Target, letter: DeadLetter) -> str:
         )
         lines = [event["message"] for page in pages for event in page["events"]]
     except logs.exceptions.ResourceNotFoundException:
-        return "reason unknown: there is no log"
+        return "reason unknown: the function has no log"
     for line in reversed(lines):
         try:
             logged = json.loads(line)
         except ValueError:
-            return line  # the function logs text, not JSON
+            return line  # the log is text, not JSON
         if "error" in logged:
             return ": ".join(filter(None, (logged.get("object"), logged["error"])))
-    return "reason unknown: the log tells nothing of it any more"
+    return "reason unknown: the log no longer contains it"
 
 
 if __name__ == "__main__":

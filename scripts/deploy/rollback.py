@@ -1,33 +1,33 @@
-"""Goes back to the version of the function that served before."""
+"""Makes the previous version of the function live again."""
 
-from scripts.deploy import target
+from scripts.deploy import environment
+from scripts.deploy.environment import ALIAS, Environment
 from scripts.deploy.lambda_function import LambdaFunction
-from scripts.deploy.target import ALIAS, Target
 from scripts.shared import console
 
 
 def main() -> None:
-    """What `make rollback` does."""
-    arguments = target.arguments(__doc__)
-    arguments.add_argument("--version", default="", metavar="NUMBER", help="this one, not the one before")
+    """Runs `make rollback`."""
+    arguments = environment.arguments(__doc__)
+    arguments.add_argument("--version", default="", metavar="NUMBER", help="version in place of the previous one")
     given = arguments.parse_args()
-    with target.one_line_errors():
-        _go_back(target.find(given), given.version, bool(given.yes))
+    with environment.one_line_errors():
+        _roll_back(environment.find(given), given.version, bool(given.yes))
 
 
-def _go_back(to: Target, wanted: str, yes: bool) -> None:
+def _roll_back(to: Environment, version: str, yes: bool) -> None:
     function = LambdaFunction(to.client("lambda"), to.name)
-    serving = function.serving()["Version"]
-    if serving == "$LATEST":
-        raise RuntimeError(f"{to.name} has no alias {ALIAS} yet, so nothing to go back to: make deploy")
-    to.confirm(f"go back to {f'version {wanted}' if wanted else 'the version before'}", yes)
-    if wanted:
-        function.serve(wanted)
+    live = function.live()["Version"]
+    if live == "$LATEST":
+        raise RuntimeError(f"cannot roll back {to.name}: it has no alias {ALIAS} yet: make deploy")
+    to.confirm(f"roll back to {f'version {version}' if version else 'the previous version'}", yes)
+    if version:
+        function.make_live(version)
     else:
-        wanted = function.go_back()
-    if not wanted:
-        raise RuntimeError(f"nothing served before version {serving} of {to.name}; VERSION=number goes to any other")
-    console.say(f"{to.name} serves version {wanted}, in place of {serving}")
+        version = function.roll_back()
+    if not version:
+        raise RuntimeError(f"cannot roll back {to.name}: no version was live before {live}; VERSION=number selects one")
+    console.say(f"{to.name}: version {version} is live, in place of {live}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Checks that the tables of contents in Markdown files list the headings of their files, in order."""
+"""Checks that the table of contents of each Markdown file lists the headings of the file, in order."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ MARKER = "<!-- START doctoc"
 
 
 def main() -> None:
-    """Checks the files that `make lint` names, and skips those without a table of contents."""
+    """Checks the files in the arguments, except those without a table of contents."""
     stale = [name for name in sys.argv[1:] if _is_stale(Path(name).read_text())]
     if stale:
         sys.exit(f"error: the table of contents differs from the headings in {', '.join(stale)}: make doctoc")

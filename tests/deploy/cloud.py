@@ -1,4 +1,4 @@
-"""AWS on this machine, as ministack has it, and a person who runs the scripts there."""
+"""Runs the deployment scripts against AWS on this machine, which ministack simulates."""
 
 import os
 import subprocess
@@ -11,11 +11,12 @@ from typing import Any
 
 from scripts import ROOT
 from scripts.local import stack
+from scripts.shared import env_file
 
 
 @dataclass
 class Cloud:
-    """AWS on this machine, and a person at work with it."""
+    """AWS on this machine, and a user's settings."""
 
     url: str
     folder: Path
@@ -25,7 +26,7 @@ class Cloud:
         return stack.client(self.url, service)
 
     def run(self, script: str, *arguments: str, succeeds: bool = True, **variables: str) -> str:
-        """What a script says, on both of its outputs."""
+        """Runs a script, and returns its stdout and stderr."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -43,13 +44,13 @@ class Cloud:
             text=True,
             check=False,
         )
-        said = done.stdout + done.stderr
+        output = done.stdout + done.stderr
         assert (done.returncode == 0) == succeeds, (
-            f"{script} {' '.join(arguments)} ended with {done.returncode}:\n{said}"
+            f"{script} {' '.join(arguments)} ended with {done.returncode}:\n{output}"
         )
-        return said
+        return output
 
     def write_env_file(self, variables: Mapping[str, str]) -> str:
         file = self.folder / f"env-{time.monotonic_ns()}"
-        file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+        env_file.write(file, variables)
         return str(file)

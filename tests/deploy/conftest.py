@@ -1,4 +1,4 @@
-"""What these tests run against: the packages as built, a ministack of their own, and a camera API that can be held."""
+"""Fixtures: the packages as built, a ministack for each test, and a camera API whose answers can be held back."""
 
 import subprocess
 import zipfile
@@ -19,12 +19,12 @@ from system import System
 @pytest.fixture(scope="session")
 def packages() -> None:
     for file in (package.FUNCTION_ZIP, package.LAYER_ZIP):
-        assert file.is_file(), f"{file} is missing: make build"
+        assert file.is_file(), f"cannot read {file}: no such file: make build"
 
 
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Five seconds of a small picture."""
+    """A recording of five seconds with a small picture."""
     file = tmp_path_factory.mktemp("recording") / RECORDING
     source = "testsrc=size=192x108:rate=25:duration=5"
     encode = ["-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p"]
@@ -55,7 +55,7 @@ def system(cloud: Cloud, camera_api: CameraApi, recording: bytes) -> System:
 
 @pytest.fixture
 def other_function(packages: None, tmp_path: Path) -> SimpleNamespace:
-    """A package with other code: the same, but for a few bytes behind its end."""
+    """A package whose code differs by a few bytes after its end."""
     with zipfile.ZipFile(package.FUNCTION_ZIP) as zipped:
         (tmp_path / "bootstrap").write_bytes(zipped.read("bootstrap") + b"another")
     (tmp_path / "bootstrap").chmod(0o755)

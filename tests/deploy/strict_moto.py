@@ -1,7 +1,7 @@
-"""`moto_server`, told three things of AWS that it leaves out where it checks policies.
+"""Runs `moto_server` with three rules of AWS that it lacks when it checks policies.
 
-Which resource a call to SNS or to the logs is about (it knows only S3's and SQS's), and that S3 tells of an absent
-object only to those who may list its bucket.
+It gets the resources of calls to SNS and to CloudWatch Logs, since it knows only those of S3 and SQS. And S3 answers
+404 for a missing object only if the caller may list the bucket.
 """
 
 from collections.abc import Callable
@@ -23,15 +23,15 @@ def log_stream(call: LogsResponse) -> str:
     return f"arn:aws:logs:{call.region}:{call.current_account}:log-group:{group}:log-stream:{stream}"
 
 
-def only_to_those_who_may_list(find: Callable) -> Callable:
+def only_if_caller_may_list(find: Callable) -> Callable:
     def found(call: S3Response, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         try:
             answer = find(call, *arguments, **named)
-            absent = isinstance(answer[0], int) and answer[0] == 404
+            is_missing = isinstance(answer[0], int) and answer[0] == 404
         except MissingKey:
             check_listing(call)
             raise
-        if absent:
+        if is_missing:
             check_listing(call)
         return answer
 
@@ -45,8 +45,8 @@ def check_listing(call: S3Response) -> None:
 
 SNSResponse._determine_resource = topic
 LogsResponse._determine_resource = log_stream
-S3Response._get_key = only_to_those_who_may_list(S3Response._get_key)
-S3Response.head_object = only_to_those_who_may_list(S3Response.head_object)
+S3Response._get_key = only_if_caller_may_list(S3Response._get_key)
+S3Response.head_object = only_if_caller_may_list(S3Response.head_object)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The stack in a sandbox on ministack, with a recording in it, and a person who runs the scripts."""
+"""Creates the sandbox stack on ministack, with a recording in it."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ NAME = "cameras-service-generate-clip-sandbox"
 
 
 def body(clip: str, camera: str = CAMERA, earlier: Sequence[str] = ()) -> str:
-    """Asks for two seconds of the recording."""
+    """Returns a message body that asks for two seconds of the recording."""
     return json.dumps(
         {
             "clipId": clip,
@@ -25,7 +25,7 @@ def body(clip: str, camera: str = CAMERA, earlier: Sequence[str] = ()) -> str:
 
 
 class System:
-    """The stack in a sandbox, with a recording in it."""
+    """The sandbox stack and its variables."""
 
     def __init__(self, cloud: Cloud, camera_api: CameraApi, recording: bytes) -> None:
         self.cloud, self.camera_api = cloud, camera_api
@@ -37,7 +37,7 @@ class System:
             "S3_BUCKET_ORIGIN_DIR": "/live/",
             "S3_BUCKET_DESTINATION": "clips",
         }
-        self.said = cloud.run("create_stack", "--no-build", "--env-file", cloud.write_env_file(variables))
+        cloud.run("create_stack", "--no-build", "--env-file", cloud.write_env_file(variables))
         [described] = cloud.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
         cloud.client("s3").put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
@@ -49,13 +49,13 @@ class System:
             "AWS_SQS_QUEUE": self.outputs["QueueArn"],
             "AWS_SQS_QUEUE_URL": self.outputs["QueueUrl"],
             "CLIP_DOWNLOAD_DEST": str(scratch),
-            "FFMPEG_PATH": str(FFMPEG),  # here no layer is mounted
+            "FFMPEG_PATH": str(FFMPEG),  # no layer is mounted here
             "THUMBNAIL_SIZES": "64",
-            "AWS_LAMBDA_LOG_FORMAT": "JSON",  # here Lambda doesn't tell
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",  # Lambda sets this, ministack does not
         }
 
     def deploy(self, *arguments: str, succeeds: bool = True, **changes: str) -> str:
-        """Deploys with other variables than before, if any are given."""
+        """Deploys, with changed variables if any are given."""
         if changes:
             self.variables |= changes
         env_file = ["--env-file", self.cloud.write_env_file(self.variables)] if changes else []
@@ -66,7 +66,7 @@ class System:
         sqs.send_message(QueueUrl=self.outputs["QueueUrl"], MessageBody=body(clip, camera, earlier or []))
 
     def served(self, clip: str) -> dict:
-        return self.camera_api.until(clip, lambda status: status == "CLIP_AVAILABLE")
+        return self.camera_api.wait_for(clip, lambda status: status == "CLIP_AVAILABLE")
 
     def live(self) -> dict:
         functions = self.cloud.client("lambda")

@@ -1,4 +1,4 @@
-"""Whatever fails while a function is deployed, the old version serves on."""
+"""Failures during a deployment, which leave the live version unchanged."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,12 +7,12 @@ from typing import Any
 import boto3
 import pytest
 
-from scripts.deploy import deploy, target
+from scripts.deploy import deploy, environment
 from scripts.local import stack
 from scripts.local.stack import REGION
 from system import System
 
-# All that a deployment asks of AWS once it has begun to change something, in the order in which it does.
+# All calls to AWS of a deployment after its first change, in order.
 CALLS = [
     "s3.PutObject",
     "lambda.ListLayerVersions",
@@ -28,11 +28,11 @@ CALLS = [
 
 
 def refuse(**_: object) -> tuple[SimpleNamespace, dict]:
-    """What a person gets who lacks a permission, in place of the call."""
+    """Answers in place of AWS, as for a user without the permission."""
     return SimpleNamespace(status_code=403), {"Error": {"Code": "AccessDeniedException", "Message": "not you"}}
 
 
-def test_whichever_call_is_refused_the_old_version_serves(
+def test_leaves_the_live_version_unchanged_if_any_call_is_refused(
     system: System, other_function: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system.deploy(THUMBNAIL_SIZES="64")
@@ -41,7 +41,7 @@ def test_whichever_call_is_refused_the_old_version_serves(
     monkeypatch.setenv("AWS_ENDPOINT_URL", system.cloud.url)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(stack.ACCESS_KEY, stack.ACCESS_KEY, region_name=REGION))
     events = boto3.DEFAULT_SESSION.events
-    to = target.find(SimpleNamespace(env="sandbox", function_name=""))
+    to = environment.find(SimpleNamespace(env="sandbox", function_name=""))
     options = deploy.Options("x86_64", variables, None, "", other_function.zip, build=False, yes=False)
 
     calls: list[str] = []
@@ -52,14 +52,16 @@ def test_whichever_call_is_refused_the_old_version_serves(
     events.register("before-call", note)
     for call in CALLS:
         events.register(f"before-call.{call}", refuse)
-        with pytest.raises(RuntimeError, match=r"AccessDenied.*not you -- not deployed: .* serves as before"):
+        with pytest.raises(
+            RuntimeError, match=r"cannot deploy .*, whose live version is unchanged: .*AccessDenied.*not you"
+        ):
             deploy.deploy(to, options)
         events.unregister(f"before-call.{call}", refuse)
-        assert system.live() == before, f"{call} was refused"
+        assert system.live() == before, f"with {call} refused"
     system.ask("meanwhile")
     assert system.served("meanwhile")["thumbnail"]["sizes"] == [64]
 
     deploy.deploy(to, options)
     assert system.live()["CodeSha256"] == other_function.sha256
-    looks = {"lambda.GetFunctionConfiguration", "cloudformation.DescribeStacks", "lambda.ListEventSourceMappings"}
-    assert set(calls) - looks == set(CALLS), "each of them was refused once"
+    reads = {"lambda.GetFunctionConfiguration", "cloudformation.DescribeStacks", "lambda.ListEventSourceMappings"}
+    assert set(calls) - reads == set(CALLS), "each was refused once"

@@ -1,4 +1,4 @@
-"""The role's policy, checked by a server that checks signatures and policies: enough for every course, and no more."""
+"""The role's policy on a server that checks signatures and policies: it allows every scenario and nothing more."""
 
 import ast
 import json
@@ -24,13 +24,13 @@ from scripts.local.stack import REGION
 from scripts.shared import processes
 from system import FFMPEG, NAME
 
-ABSENT, DOWN, BROKEN = "2", "3", "4"
+MISSING, DOWN, BROKEN = "2", "3", "4"
 HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
-class Course:
-    """A request, and what becomes of it."""
+class Scenario:
+    """A request, its last status, and what becomes of its message."""
 
     status: str
     camera: str
@@ -49,25 +49,25 @@ class Course:
         }
 
 
-def courses(now: int) -> dict[str, Course]:
-    """Each line of the status table."""
+def scenarios(now: int) -> dict[str, Scenario]:
+    """Returns a scenario for each line of the status table."""
     young, old = now - CLIP_MS, now - 2 * OUT_OF_RANGE_LIMIT_MS
     middle = now - (RETRY_LIMIT_MS + OUT_OF_RANGE_LIMIT_MS) // 2
     return {
-        "too long": Course("CLIP_TOO_LONG", CAMERA, START_MS, START_MS + 300_001),
-        "whole": Course("CLIP_AVAILABLE", CAMERA, START_MS + 1000, START_MS + 2000),
-        "absent object": Course("CLIP_PENDING", ABSENT, young, now, outcome="sent back"),
-        "nothing yet": Course("CLIP_PENDING", DOWN, young, now, outcome="sent back"),
-        "with a gap": Course("CLIP_AVAILABLE", CAMERA, START_MS + 4000, START_MS + 7000),
-        "waited in vain": Course("CLIP_RETRY_TIMEOUT", DOWN, middle, middle + CLIP_MS, [middle + CLIP_MS]),
-        "out of range": Course("CLIP_OUT_OF_RANGE", DOWN, old, old + CLIP_MS),
-        "nothing": Course("CLIP_NOT_AVAILABLE", DOWN, middle, middle + CLIP_MS),
-        "broken": Course("FATAL_ERROR", BROKEN, START_MS, START_MS + 1000, outcome="failed"),
+        "too long": Scenario("CLIP_TOO_LONG", CAMERA, START_MS, START_MS + 300_001),
+        "whole": Scenario("CLIP_AVAILABLE", CAMERA, START_MS + 1000, START_MS + 2000),
+        "missing object": Scenario("CLIP_PENDING", MISSING, young, now, outcome="sent back"),
+        "not yet": Scenario("CLIP_PENDING", DOWN, young, now, outcome="sent back"),
+        "with a gap": Scenario("CLIP_AVAILABLE", CAMERA, START_MS + 4000, START_MS + 7000),
+        "retry timeout": Scenario("CLIP_RETRY_TIMEOUT", DOWN, middle, middle + CLIP_MS, [middle + CLIP_MS]),
+        "out of range": Scenario("CLIP_OUT_OF_RANGE", DOWN, old, old + CLIP_MS),
+        "nothing": Scenario("CLIP_NOT_AVAILABLE", DOWN, middle, middle + CLIP_MS),
+        "broken": Scenario("FATAL_ERROR", BROKEN, START_MS, START_MS + 1000, outcome="failed"),
     }
 
 
 class Aws:
-    """The stack without its function, which runs here with the role's own credentials."""
+    """The stack without its function, which runs on this machine with the credentials of the role."""
 
     def __init__(self, url: str, camera_api: CameraApi, recording: bytes) -> None:
         self.url, self.camera_api = url, camera_api
@@ -91,11 +91,11 @@ class Aws:
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
         s3 = anybody.client("s3", endpoint_url=url)
         for bucket in ("recordings", "clips"):
-            s3.delete_bucket_policy(Bucket=bucket)  # TLS only, which this server does not speak
+            s3.delete_bucket_policy(Bucket=bucket)  # requires TLS, which this server does not support
         s3.put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
         s3.put_object(Bucket="recordings", Key="live/broken.20180916T173017000.mp4", Body=b"<html>not found</html>")
         self.admin = self._administrator(anybody)
-        # From here on signatures and policies count.
+        # From now on the server checks signatures and policies.
         plain = {"Content-Type": "text/plain"}
         reset = urllib.request.Request(f"{url}/moto-api/reset-auth", b"0", plain)
         urllib.request.urlopen(reset, timeout=10).close()
@@ -103,20 +103,20 @@ class Aws:
         self.iam = self.admin.client("iam", endpoint_url=url)
         self.role_name = self.outputs["RoleArn"].rpartition("/")[2]
         policy = self.iam.get_role_policy(RoleName=self.role_name, PolicyName="function")["PolicyDocument"]
-        # This server keeps a stack's policy as Python writes it, and then can't read it.
+        # This server stores a stack's policy as a Python literal, which it cannot read.
         self.statements = ast.literal_eval(policy)["Statement"]
         self.allow(self.statements)
-        # Here the administrator takes the role; on AWS nobody but Lambda may.
+        # The administrator assumes the role here. On AWS only Lambda may.
         administrator = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
         trust = json.dumps({"Version": "2012-10-17", "Statement": [administrator]})
         self.iam.update_assume_role_policy(RoleName=self.role_name, PolicyDocument=trust)
-        taken = self.admin.client("sts", endpoint_url=url).assume_role(
+        assumed = self.admin.client("sts", endpoint_url=url).assume_role(
             RoleArn=self.outputs["RoleArn"], RoleSessionName="function"
         )["Credentials"]
         self.credentials = {
-            "AWS_ACCESS_KEY_ID": taken["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": taken["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": taken["SessionToken"],
+            "AWS_ACCESS_KEY_ID": assumed["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": assumed["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": assumed["SessionToken"],
         }
         self.role = boto3.Session(*self.credentials.values(), region_name=REGION)
 
@@ -152,8 +152,8 @@ class Aws:
         document = json.dumps({"Version": "2012-10-17", "Statement": statements})
         self.iam.put_role_policy(RoleName=self.role_name, PolicyName="function", PolicyDocument=document)
 
-    def serve(self, function: runtime_api.Function, course: Course) -> str:
-        """One message through the queue as Lambda takes it, and a line for the log of it; tells what came of it."""
+    def handle(self, function: runtime_api.Function, scenario: Scenario) -> str:
+        """Takes a message through the queue and the function into the log, as Lambda does. Returns the outcome."""
         clip = f"c{uuid.uuid4().hex}"
         queue = {"QueueUrl": self.outputs["QueueUrl"]}
         admin, sqs, logs = (
@@ -161,17 +161,17 @@ class Aws:
             self.role.client("sqs", endpoint_url=self.url),
             self.role.client("logs", endpoint_url=self.url),
         )
-        admin.send_message(**queue, MessageBody=json.dumps(course.body(clip)))
+        admin.send_message(**queue, MessageBody=json.dumps(scenario.body(clip)))
         try:
             sqs.get_queue_attributes(**queue, AttributeNames=["All"])
             [message] = sqs.receive_message(**queue, MessageSystemAttributeNames=["All"])["Messages"]
             record = {"messageId": message["MessageId"], "body": message["Body"], "attributes": message["Attributes"]}
-            answer = function.answer({"Records": [record]})
-            if answer.ok:
+            response = function.invoke({"Records": [record]})
+            if response.ok:
                 sqs.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
             stream = {"logGroupName": f"/aws/lambda/{NAME}", "logStreamName": clip}
             logs.create_log_stream(**stream)
-            event = {"timestamp": time.time_ns() // 1_000_000, "message": json.dumps(answer.body)}
+            event = {"timestamp": time.time_ns() // 1_000_000, "message": json.dumps(response.body)}
             logs.put_log_events(**stream, logEvents=[event])
         except sqs.exceptions.ClientError as error:
             return f"{error.operation_name} answered {error.response['ResponseMetadata']['HTTPStatusCode']}"
@@ -179,17 +179,17 @@ class Aws:
             back = admin.receive_message(**queue, MaxNumberOfMessages=10).get("Messages", [])
             for message in back:
                 admin.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
-        told = [put["status"] for put in self.camera_api.puts if put["clipId"] == clip]
-        outcome = "sent back" if back else "done" if answer.ok else "failed"
-        return f"{told[-1] if told else 'nothing told'}, {outcome}"
+        statuses = [put["status"] for put in self.camera_api.puts if put["clipId"] == clip]
+        outcome = "sent back" if back else "done" if response.ok else "failed"
+        return f"{statuses[-1] if statuses else 'no status'}, {outcome}"
 
 
 @pytest.fixture
 def aws(packages: None, tmp_path: Path, camera_api: CameraApi, recording: bytes) -> Iterator[Aws]:
     now = time.time_ns() // 1_000_000
     camera_api.cameras |= {
-        ABSENT: [
-            (f"absent.{time.strftime('%Y%m%dT%H%M%S', time.gmtime((now - HOUR_MS) // 1000))}.mp4", now - HOUR_MS, now)
+        MISSING: [
+            (f"missing.{time.strftime('%Y%m%dT%H%M%S', time.gmtime((now - HOUR_MS) // 1000))}.mp4", now - HOUR_MS, now)
         ],
         DOWN: [],
         BROKEN: [("broken.20180916T173017000.mp4", START_MS, START_MS + 5000)],
@@ -203,37 +203,37 @@ def aws(packages: None, tmp_path: Path, camera_api: CameraApi, recording: bytes)
         yield Aws(f"http://127.0.0.1:{port}", camera_api, recording)
 
 
-def test_the_role_is_enough_for_every_course_and_none_of_its_statements_can_go(aws: Aws, tmp_path: Path) -> None:
+def test_the_role_allows_every_scenario_and_needs_each_statement(aws: Aws, tmp_path: Path) -> None:
     package.unpack(package.FUNCTION_ZIP, tmp_path)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     statements = aws.statements
-    table = courses(time.time_ns() // 1_000_000)
-    expected = {name: f"{course.status}, {course.outcome}" for name, course in table.items()}
+    table = scenarios(time.time_ns() // 1_000_000)
+    expected = {name: f"{scenario.status}, {scenario.outcome}" for name, scenario in table.items()}
     with runtime_api.running(tmp_path / "bootstrap", aws.environment(scratch), tmp_path / "log") as function:
-        outcomes = {name: aws.serve(function, course) for name, course in table.items()}
+        outcomes = {name: aws.handle(function, scenario) for name, scenario in table.items()}
         assert outcomes == expected, f"with the whole policy; see {tmp_path / 'log'}"
 
-        # What shows first that a statement is gone.
+        # A scenario that fails without the statement, and its outcome.
         breaks = {
-            "ReadRecordings": ("whole", "nothing told, failed"),
-            "ListRecordings": ("absent object", "nothing told, failed"),
-            "StoreClips": ("whole", "nothing told, failed"),
-            "ListClips": ("nothing", "nothing told, failed"),
+            "ReadRecordings": ("whole", "no status, failed"),
+            "ListRecordings": ("missing object", "no status, failed"),
+            "StoreClips": ("whole", "no status, failed"),
+            "ListClips": ("nothing", "no status, failed"),
             "Announce": ("too long", "CLIP_TOO_LONG, failed"),
-            "SendBack": ("nothing yet", "CLIP_PENDING, failed"),
+            "SendBack": ("not yet", "CLIP_PENDING, failed"),
             "Poll": ("nothing", "GetQueueAttributes answered 403"),
             "Log": ("nothing", "CreateLogStream answered 403"),
         }
         assert [each["Sid"] for each in statements] == list(breaks)
-        for sid, (course, outcome) in breaks.items():
+        for sid, (name, outcome) in breaks.items():
             aws.allow([each for each in statements if each["Sid"] != sid])
-            assert aws.serve(function, table[course]) == outcome, f"without {sid}; see {tmp_path / 'log'}"
+            assert aws.handle(function, table[name]) == outcome, f"without {sid}; see {tmp_path / 'log'}"
         aws.allow(statements)
-        assert aws.serve(function, table["whole"]) == expected["whole"], "with all of them again"
+        assert aws.handle(function, table["whole"]) == expected["whole"], "with all statements again"
 
 
-def test_the_server_refuses_who_signs_wrongly(aws: Aws) -> None:
+def test_the_server_rejects_wrong_signatures(aws: Aws) -> None:
     wrong: dict[str, Any] = {
         "aws_secret_access_key": "another",
         "aws_access_key_id": aws.credentials["AWS_ACCESS_KEY_ID"],

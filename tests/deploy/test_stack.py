@@ -1,4 +1,4 @@
-"""Making and changing stacks, and what is refused before anything is changed."""
+"""Creating and updating stacks, and arguments that are rejected before any change."""
 
 import re
 
@@ -12,90 +12,93 @@ from system import NAME, System
 
 
 @pytest.mark.parametrize("script", ["deploy", "rollback", "redrive", "create_stack"])
-def test_what_cannot_be_meant_is_one_clear_line_and_changes_nothing(cloud: Cloud, script: str) -> None:
+def test_rejects_invalid_arguments_with_one_line_and_changes_nothing(cloud: Cloud, script: str) -> None:
     nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    nothing = {
-        "deploy": "there is no function",
-        "rollback": "there is no function",
-        "redrive": "there is no function",
-        "create_stack": "ENV_FILE=",
+    missing = {
+        "deploy": "cannot find the function",
+        "rollback": "cannot find the function",
+        "redrive": "cannot find the function",
+        "create_stack": "ENV_FILE: cannot read /nowhere: no such file",
     }
     for arguments, variables, complaint in [
-        (["--env", "live"], {}, "error: ENV=live is unknown: sandbox, staging or prod"),
-        ([], nobody, "error: no AWS credentials"),
-        ([], {}, f"error: {nothing[script]}"),
+        (["--env", "live"], {}, "error: ENV: expected sandbox, staging or prod, got live"),
+        ([], nobody, "error: cannot find AWS credentials"),
+        ([], {}, f"error: {missing[script]}"),
     ]:
         options = ["--env-file", "/nowhere"] if script == "create_stack" and not arguments else []
-        said = cloud.run(script, *arguments, *options, succeeds=False, **variables)
-        assert said.startswith(complaint), said
-        assert len(said.strip().splitlines()) == 1, said
+        output = cloud.run(script, *arguments, *options, succeeds=False, **variables)
+        assert output.startswith(complaint), output
+        assert len(output.strip().splitlines()) == 1, output
     assert cloud.client("cloudformation").list_stacks()["StackSummaries"] == []
 
 
-def test_addresses_of_a_sample_are_refused_but_on_this_machine(system: System) -> None:
-    # Another name of this machine, which these scripts don't know to be one.
+def test_rejects_the_addresses_of_a_sample_except_on_this_machine(system: System) -> None:
+    # Another address of this machine, which the scripts do not count as local.
     elsewhere = {"AWS_ENDPOINT_URL": system.cloud.url.replace("127.0.0.1", "0.0.0.0")}
     before = system.live()
     for sample in sorted(ROOT.glob(".env.sample_*")):
-        said = system.cloud.run("deploy", "--no-build", "--env-file", str(sample), succeeds=False, **elsewhere)
-        made_up = "CAM_SERVICES_URL, RECORDINGS_URL, CLIP_URL, AWS_SNS_TOPIC, AWS_SQS_QUEUE, AWS_SQS_QUEUE_URL"
-        assert said == f"error: still a sample's placeholder: {made_up}\n"
+        output = system.cloud.run("deploy", "--no-build", "--env-file", str(sample), succeeds=False, **elsewhere)
+        placeholders = "CAM_SERVICES_URL, RECORDINGS_URL, CLIP_URL, AWS_SNS_TOPIC, AWS_SQS_QUEUE, AWS_SQS_QUEUE_URL"
+        assert output == f"error: expected real addresses, got the placeholders of a sample: {placeholders}\n"
     assert system.live() == before
     stack = ["--no-build", "--function-name", "another", "--env-file", str(ROOT / ".env.sample_staging")]
-    said = system.cloud.run("create_stack", *stack, succeeds=False, **elsewhere)
-    assert said == "error: still a sample's placeholder: CAM_SERVICES_URL, RECORDINGS_URL, CLIP_URL\n"
+    output = system.cloud.run("create_stack", *stack, succeeds=False, **elsewhere)
+    placeholders = "CAM_SERVICES_URL, RECORDINGS_URL, CLIP_URL"
+    assert output == f"error: expected real addresses, got the placeholders of a sample: {placeholders}\n"
     system.deploy(THUMBNAIL_SIZES="64")
 
 
-def test_a_stack_is_updated_where_it_differs_and_leaves_alone_what_serves(system: System) -> None:
+def test_updates_a_stack_and_leaves_the_live_version_unchanged(system: System) -> None:
     system.deploy(THUMBNAIL_SIZES="64 48")
     before = system.live()
     assert "nothing to change" in system.cloud.run("create_stack")
     topic = system.outputs["TopicArn"]
-    said = system.cloud.run("create_stack", "--alarm-topic", topic)
-    assert "update complete" in said
-    assert "DeadLettersAlarm" in said
+    output = system.cloud.run("create_stack", "--alarm-topic", topic)
+    assert "update complete" in output
+    assert "DeadLettersAlarm" in output
     alarms = system.cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert [alarm["AlarmActions"] for alarm in alarms] == [[topic]] * 4
     assert system.live() == before
     system.ask("after")
     assert system.served("after")["thumbnail"]["sizes"] == [64, 48]
-    # A bucket that is there already stays somebody else's.
+    # The stack does not take over an existing bucket.
     s3 = system.cloud.client("s3")
     s3.create_bucket(Bucket="theirs", CreateBucketConfiguration={"LocationConstraint": REGION})
     variables = system.variables | {"S3_BUCKET_ORIGIN": "theirs", "S3_BUCKET_DESTINATION": "clips-2"}
     staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
-    assert "the bucket theirs is there already" in system.cloud.run("create_stack", *staging, "--arch", "arm64")
+    assert "the bucket theirs exists already" in system.cloud.run("create_stack", *staging, "--arch", "arm64")
     functions = system.cloud.client("lambda")
     made = functions.get_function_configuration(FunctionName="cameras-service-generate-clip-staging")
     assert made["Architectures"] == ["arm64"]
 
 
-def test_a_stack_that_cannot_be_made_says_why_and_leaves_nothing(system: System) -> None:
+def test_explains_why_a_stack_cannot_be_created_and_leaves_nothing(system: System) -> None:
     variables = system.variables | {"S3_BUCKET_ORIGIN": "other-recordings"}  # but the same clips
     staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
-    said = system.cloud.run("create_stack", *staging, succeeds=False)
-    assert re.search(r"^error: the stack ended in ROLLBACK_COMPLETE: \S+: \S", said, re.MULTILINE), said
+    output = system.cloud.run("create_stack", *staging, succeeds=False)
+    assert re.search(
+        r"^error: the stack: expected CREATE_COMPLETE, got ROLLBACK_COMPLETE: \S+: \S", output, re.MULTILINE
+    ), output
     stacks = system.cloud.client("cloudformation").describe_stacks()["Stacks"]
     assert [each["StackName"] for each in stacks] == [NAME]
-    # The next try finds nothing in its way.
+    # Nothing remains that the next try could conflict with.
     variables |= {"S3_BUCKET_DESTINATION": "other-clips"}
     staging = ["--no-build", "--env", "staging", "--env-file", system.cloud.write_env_file(variables)]
     assert "cameras-service-generate-clip-staging is up" in system.cloud.run("create_stack", *staging)
 
 
-def test_prod_is_changed_only_by_somebody_who_says_so(system: System) -> None:
+def test_changes_prod_only_with_a_confirmation(system: System) -> None:
     variables = system.variables | {"S3_BUCKET_ORIGIN": "prod-recordings", "S3_BUCKET_DESTINATION": "prod-clips"}
     stack = ["--no-build", "--env", "production", "--env-file", system.cloud.write_env_file(variables)]
-    said = system.cloud.run("create_stack", *stack, succeeds=False)
-    assert said == "error: prod is changed only by somebody who says so: YES=1 to create the stack\n"
+    output = system.cloud.run("create_stack", *stack, succeeds=False)
+    assert output == "error: cannot create the stack in prod without a confirmation: set YES=1\n"
     assert "cameras-service-generate-clip-prod is up" in system.cloud.run("create_stack", *stack, "--yes", "1")
     deploy = ["--no-build", "--env", "prod"]
-    said = system.cloud.run("deploy", *deploy, succeeds=False)
-    assert said == "error: prod is changed only by somebody who says so: YES=1 to deploy\n"
+    output = system.cloud.run("deploy", *deploy, succeeds=False)
+    assert output == "error: cannot deploy in prod without a confirmation: set YES=1\n"
 
 
-def test_making_a_stack_goes_on_where_it_was_broken_off(system: System) -> None:
+def test_completes_a_stack_whose_creation_was_interrupted(system: System) -> None:
     variables = system.variables | {"S3_BUCKET_ORIGIN": "other-recordings", "S3_BUCKET_DESTINATION": "other-clips"}
     parameters = {parameter: variables[name] for parameter, name in create_stack.FROM_VARIABLES.items()}
     parameters["RecordingsFolder"] = "live"

@@ -1,4 +1,4 @@
-"""What the stack is made of."""
+"""The CloudFormation template."""
 
 import json
 import re
@@ -20,14 +20,14 @@ def of_type(kind: str) -> dict[str, dict]:
     return {name: each["Properties"] for name, each in RESOURCES.items() if each["Type"] == kind}
 
 
-def test_cfn_lint_has_nothing_to_say() -> None:
+def test_passes_cfn_lint() -> None:
     lint = [str(Path(sys.executable).parent / "cfn-lint"), str(TEMPLATE)]
     done = subprocess.run(lint, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("name", of_type("AWS::S3::Bucket"))
-def test_buckets_are_encrypted_private_tls_only_and_rid_of_aborted_uploads(name: str) -> None:
+def test_buckets_are_encrypted_private_tls_only_and_remove_aborted_uploads(name: str) -> None:
     bucket = RESOURCES[name]["Properties"]
     [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -45,7 +45,7 @@ def test_buckets_are_encrypted_private_tls_only_and_rid_of_aborted_uploads(name:
     assert tls["Resource"] == [{"Fn::GetAtt": [name, "Arn"]}, {"Fn::Sub": f"${{{name}.Arn}}/*"}]
 
 
-def test_a_message_stays_hidden_while_it_may_be_worked_on_and_is_kept_longer_once_it_is_dead() -> None:
+def test_hides_a_message_while_the_function_works_on_it_and_keeps_dead_letters_longer() -> None:
     queue, dead = (RESOURCES[name]["Properties"] for name in ("Queue", "DeadLetters"))
     assert queue["VisibilityTimeout"] >= 6 * RESOURCES["Function"]["Properties"]["Timeout"]
     assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
@@ -54,7 +54,7 @@ def test_a_message_stays_hidden_while_it_may_be_worked_on_and_is_kept_longer_onc
     assert not any(name.get("FifoQueue") for name in (queue, dead))
 
 
-def test_the_function() -> None:
+def test_configures_the_function() -> None:
     function = RESOURCES["Function"]["Properties"]
     assert (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
     assert 128 <= function["MemorySize"] <= 10_240
@@ -66,7 +66,7 @@ def test_the_function() -> None:
     assert RESOURCES["Log"]["Properties"]["RetentionInDays"] == 30
 
 
-def test_the_trigger_invokes_what_serves_and_takes_partial_failures() -> None:
+def test_the_trigger_invokes_the_live_version_and_accepts_partial_failures() -> None:
     trigger = RESOURCES["Trigger"]["Properties"]
     assert trigger["FunctionName"] == {"Ref": "Live"}
     assert 1 <= trigger["BatchSize"] <= 10
@@ -74,7 +74,7 @@ def test_the_trigger_invokes_what_serves_and_takes_partial_failures() -> None:
     assert trigger["ScalingConfig"]["MaximumConcurrency"] >= 2
 
 
-def test_alarms_watch_dead_letters_age_errors_and_fatal_errors_and_the_dashboard_shows_them() -> None:
+def test_alarms_and_dashboard_cover_dead_letters_age_errors_and_fatal_errors() -> None:
     watched = {
         "ApproximateNumberOfMessagesVisible": "DeadLetters",
         "ApproximateAgeOfOldestMessage": "Queue",
@@ -87,9 +87,9 @@ def test_alarms_watch_dead_letters_age_errors_and_fatal_errors_and_the_dashboard
         if queue:
             [dimension] = alarms[metric]["Dimensions"]
             assert dimension["Value"] == {"Fn::GetAtt": [queue, "QueueName"]}
-    # The metric is the function's own; tests/it/telemetry.rs reads it as CloudWatch does.
+    # The function writes this metric itself; tests/it/telemetry.rs reads it as CloudWatch does.
     fatal = alarms["Requests"]
-    assert f'"{fatal["Namespace"]}"' in (ROOT / "src/telemetry.rs").read_text()
+    assert f'"{fatal["Namespace"]}"' in "".join(file.read_text() for file in ROOT.glob("src/telemetry/*.rs"))
     assert {"Name": "Status", "Value": "FATAL_ERROR"} in fatal["Dimensions"]
     [dashboard] = of_type("AWS::CloudWatch::Dashboard").values()
     assert all(metric in dashboard["DashboardBody"]["Fn::Sub"] for metric in watched)
@@ -100,17 +100,21 @@ def test_the_dashboard_shows_the_metrics_that_the_function_writes() -> None:
     body = json.loads(re.sub(r"\$\{[^}]*\}", "x", dashboard["DashboardBody"]["Fn::Sub"]))
     metrics = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
     shown = {metric[1] for metric in metrics if metric[0] == "CamerasServiceGenerateClip"}
-    # README's table of metrics: tests/it/telemetry.rs reads them as CloudWatch does
-    rows = re.findall(r"^\| (`.*`) \| (?:Count|Milliseconds|Bytes) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    # The documentation has a table of the metrics; tests/it/telemetry.rs reads them as CloudWatch does.
+    documentation = "".join(file.read_text() for file in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
+    rows = re.findall(r"^\| (`.*`) \| (?:Count|Milliseconds|Bytes) \|", documentation, re.MULTILINE)
     written = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert shown <= written
-    # of the stages those that take time
+    # The dashboard leaves out the shortest stages.
     assert {name for name in written - shown if not name.endswith("Duration")} == set()
     statuses = {metric[5] for metric in metrics if metric[1] == "Requests" and len(metric) > 5}
-    assert statuses >= set(re.findall(r"=> \"([A-Z_]+)\",", (ROOT / "src/verdict.rs").read_text())) | {"FAILED"}
+    contract = (ROOT / "src/contract/status.rs").read_text().partition("#[cfg(test)]")[0]
+    documented = set(re.findall(r'"([A-Z_]{5,})"', contract))
+    assert len(documented) == 7
+    assert statuses >= documented | {"FAILED"}
 
 
-def test_the_role_may_do_what_the_code_does_on_one_thing_each() -> None:
+def test_the_role_allows_only_the_calls_of_the_code_on_single_resources() -> None:
     [role] = of_type("AWS::IAM::Role").values()
     assert "ManagedPolicyArns" not in role
     [policy] = role["Policies"]
@@ -118,12 +122,12 @@ def test_the_role_may_do_what_the_code_does_on_one_thing_each() -> None:
     for statement in policy["PolicyDocument"]["Statement"]:
         actions, resource = statement["Action"], statement["Resource"]
         assert statement["Effect"] == "Allow"
-        assert not isinstance(resource, list), "one thing each"
+        assert not isinstance(resource, list), "one resource each"
         for text in re.findall(r"'([^']*\*[^']*)'", str([actions, resource])):
             if text.endswith(":log-group:/aws/lambda/${AWS::StackName}:*"):
                 continue  # the streams of one group
             assert text.startswith("arn:${AWS::Partition}:s3:::${"), (
-                f"{text}: a star stands for objects of a bucket only"
+                f"{text}: only the objects of a bucket may be a star"
             )
             assert text.endswith("/*")
         allowed += [actions] if isinstance(actions, str) else actions

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::deadline::Deadline;
-use crate::error::{Error, FootageError};
+use crate::error::{Cause, Error, FootageError};
 use crate::ffmpeg::run::Ffmpeg;
 use crate::observer::{Observer, PlanReport, RenderStage};
 use crate::open::{ListedRecording, open_recordings};
@@ -17,7 +17,7 @@ use crate::render::context::RenderContext;
 use crate::render::thumbnails::{PictureFormat, ThumbnailSpec};
 use crate::render::write_file::WriteFile;
 use crate::scratch::Scratch;
-use crate::source::RecordingStore;
+use crate::source::{RecordingStore, SourceErrorKind};
 use crate::time::Span;
 
 /// Width of the one thumbnail that is rendered and thrown away, in pixels: a frame that cannot be decoded is found so.
@@ -65,8 +65,8 @@ pub async fn cut(
     let deadline = Deadline::unknown();
     let recordings = open_recordings(store, recordings, deadline).await?;
     if let Some(missing) = recordings.missing.first() {
-        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(Error::new(&missing.name, error));
+        let source = "there is no such recording".into();
+        return Err(Error::new(&missing.name, Cause::Source { kind: SourceErrorKind::NotFound, source }));
     }
     let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
     let names = recordings.opened.map(|recording| recording.listed.name.clone());

@@ -1,1 +1,7 @@
-//! placeholder
+//! What all tests of the workspace use: footage with numbered frames, and servers that misbehave on demand. The kit depends
+//! on no other crate of the workspace, so that unit tests of any of them may use it.
+
+pub mod decode;
+pub mod footage;
+pub mod frame_numbers;
+pub mod paths;

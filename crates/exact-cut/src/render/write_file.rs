@@ -1,7 +1,7 @@
 //! Executes a clip layout. The executor of this file writes the clip to disk, once and in order, and reads it back.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,24 +87,30 @@ pub async fn write_file(path: &Path, layout: Arc<ClipLayout>, files: PieceFiles)
     blocking(move || write(&layout, &files, &file).map(|()| file)).await.map_err(failed)
 }
 
+/// Bytes that are copied or compared at once.
+const BLOCK: usize = 256 << 10;
+
+/// Several layouts are written at the same time out of the same files, so a read never moves a file's position.
 fn write(layout: &ClipLayout, files: &PieceFiles, file: &File) -> std::io::Result<()> {
     let mut writer = BufWriter::new(file);
     writer.write_all(&layout.header)?;
+    let mut block = vec![0; BLOCK];
     for Piece { source, range } in &layout.pieces {
-        let mut piece = files.file(*source);
-        piece.seek(SeekFrom::Start(range.start))?;
-        let length = range.end - range.start;
-        if std::io::copy(&mut piece.take(length), &mut writer)? != length {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        for start in range.clone().step_by(BLOCK) {
+            let block = &mut block[..block_length(start, range.end)];
+            files.file(*source).read_exact_at(block, start)?;
+            writer.write_all(block)?;
         }
     }
     writer.flush()
 }
 
+fn block_length(start: u64, end: u64) -> usize {
+    usize::try_from(end - start).unwrap_or(BLOCK).min(BLOCK)
+}
+
 /// Returns whether `file` holds the bytes of `layout`.
 fn reads_back(layout: &ClipLayout, files: &PieceFiles, file: &File) -> std::io::Result<bool> {
-    /// Bytes that are compared at once.
-    const BLOCK: usize = 256 << 10;
     let mut written = vec![0; layout.header.len()];
     file.read_exact_at(&mut written, 0)?;
     if file.metadata()?.len() != layout.length() || written != layout.header {
@@ -114,7 +120,7 @@ fn reads_back(layout: &ClipLayout, files: &PieceFiles, file: &File) -> std::io::
     let mut at = layout.header.len() as u64;
     for Piece { source, range } in &layout.pieces {
         for start in range.clone().step_by(BLOCK) {
-            let length = usize::try_from(range.end - start).unwrap_or(BLOCK).min(BLOCK);
+            let length = block_length(start, range.end);
             files.file(*source).read_exact_at(&mut expected[..length], start)?;
             file.read_exact_at(&mut written[..length], at)?;
             if expected[..length] != written[..length] {

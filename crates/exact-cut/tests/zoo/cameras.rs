@@ -1,76 +1,86 @@
-//! The cameras of the zoo: what they record, and which spans of it are asked for.
+//! The cameras of the zoo: what they record, and which spans are cut out of it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{long_term, surgery};
-use crate::footage::{Footage, X264};
+use exact_cut::plan::segments::TrimMode;
+use testkit::footage::{Footage, X264};
+use testkit::paths::footage_folder;
 
-/// A recording that is there.
+use super::{long_term, mp4_edit};
+
+/// A recording of a camera.
 pub struct Recording {
-    /// Makes its file, unless an earlier test has.
+    /// Makes the file, unless an earlier test made it.
     pub make: Box<dyn Fn() -> PathBuf + Send + Sync>,
-    /// When its name says it begins, in ms after the zoo's opening.
+    /// The instant in the name, in milliseconds after the opening of the zoo.
     pub at: i64,
 }
 
-/// A camera, and what is asked of it.
+/// A camera, and what is cut out of its recordings.
 pub struct Camera {
     pub name: String,
     pub recordings: Vec<Recording>,
-    /// In ms after the zoo's opening.
+    /// In milliseconds after the opening of the zoo.
     pub spans: Vec<(i64, i64)>,
     pub copies: Copies,
     pub full_range: bool,
-    /// `TRIM_MODE`.
-    pub mode: &'static str,
-    pub sound: Sound,
+    pub mode: TrimMode,
+    pub audio: Audio,
 }
 
-/// Whether something of its clips is copied.
+/// Whether frames of the clips are copied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Copies {
     Some,
     None,
-    /// Where the span holds an IDR picture, or not at all.
+    /// If the span holds an IDR picture.
     Perhaps,
 }
 
-/// What is heard in its clips.
+/// How the audio gets into the clips.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Sound {
-    No,
+pub enum Audio {
+    None,
     Copied,
     Encoded,
 }
 
-/// Sound that tells the time: a beep of 20 ms every half second.
+/// Audio that tells the time: a beep of 20 ms every half second.
 const BEEPS: &str = "aevalsrc='0.7*lt(mod(t,0.5),0.02)*sin(2*PI*1000*t)':s=48000:d=60";
 const BEEPS_44: &str = "aevalsrc='0.7*lt(mod(t,0.5),0.02)*sin(2*PI*1000*t)':s=44100:d=60";
 
 const PLAIN: &str = "-bf 0 -g 60";
 const PYRAMID: &str = "-bf 3 -b_strategy 0 -g 60 -x264-params b-pyramid=normal:ref=4";
 
-/// Three recordings of 150 frames at 30 a second, one behind the other: the spans of most.
+/// Spans of most cameras: three recordings of 150 frames at 30 frames a second, one after the other.
 const SPANS: [(i64, i64); 3] = [(1117, 3900), (3317, 6703), (4117, 11_301)];
 
-/// By the usual encoder, unless `options` names another.
+/// Returns footage of the usual encoder, unless `options` names another.
 fn footage(options: &str) -> Footage {
     let options = if options.starts_with("-c:v") { options.to_owned() } else { format!("{X264} {options}") };
     Footage { options, ..Footage::default() }
 }
 
-/// Frame numbers of the second recording begin at 1000, of the third at 2000.
+/// Returns `footage` for one recording: the frame numbers of the second one begin at 1000, of the third one at 2000.
 fn numbered(footage: &Footage, recording: u32) -> Footage {
     Footage { first: recording * 1000, ..footage.clone() }
 }
 
 fn camera(name: &str, recordings: Vec<Recording>, spans: &[(i64, i64)]) -> Camera {
     let (name, spans) = (name.to_owned(), spans.to_vec());
-    Camera { name, recordings, spans, copies: Copies::Some, full_range: false, mode: "smart", sound: Sound::No }
+    Camera {
+        name,
+        recordings,
+        spans,
+        copies: Copies::Some,
+        full_range: false,
+        mode: TrimMode::Smart,
+        audio: Audio::None,
+    }
 }
 
-/// Three recordings one behind the other, each made of `footage` by `make`.
+/// Returns a camera with three recordings one after the other, each made of `footage` by `make`.
 fn three<M>(name: &str, footage: &Footage, length_ms: i64, make: M) -> Camera
 where
     M: Fn(&Path) -> PathBuf + Clone + Send + Sync + 'static,
@@ -86,7 +96,7 @@ fn alike(name: &str, options: &str) -> Camera {
     three(name, &footage(options), 5000, Path::to_path_buf)
 }
 
-/// One of each footage, at these times.
+/// Returns a camera with one recording of each footage, at these times.
 fn placed(name: &str, recordings: &[(&Footage, i64)], spans: &[(i64, i64)]) -> Camera {
     let recording = |(n, &(footage, at)): (u32, &(&Footage, i64))| {
         let footage = numbered(footage, n);
@@ -95,15 +105,15 @@ fn placed(name: &str, recordings: &[(&Footage, i64)], spans: &[(i64, i64)]) -> C
     camera(name, (0..).zip(recordings).map(recording).collect(), spans)
 }
 
-/// Cameras that between them make use of every part of ffmpeg that writes into a clip; and one whose recordings are
-/// damaged, of which two threads of a decoder would not make the same twice.
+/// Returns cameras that together use every part of ffmpeg that writes into a clip, and one with damaged recordings, which two
+/// threads of a decoder would not decode alike twice.
 pub fn various() -> Vec<Camera> {
-    let various = ["b-pyramid", "size-changed", "hevc", "10-bit", "sound-over-a-hole", "sound-that-differs"];
-    let damaged = three("damaged", &footage(PLAIN), 5000, surgery::damaged);
+    let various = ["b-pyramid", "size-changed", "hevc", "10-bit", "audio-over-a-hole", "audio-that-differs"];
+    let damaged = three("damaged", &footage(PLAIN), 5000, mp4_edit::damaged);
     all().into_iter().filter(|camera| various.contains(&camera.name.as_str())).chain([damaged]).collect()
 }
 
-/// All of them.
+/// Returns all cameras.
 pub fn all() -> Vec<Camera> {
     let mut all = vec![
         alike("no-b-frames", PLAIN),
@@ -112,7 +122,7 @@ pub fn all() -> Vec<Camera> {
             spans: (0..5).map(|n| (1117, 3900 + n * 33)).collect(),
             ..alike("b-frame-joint-at-the-tail", PYRAMID)
         },
-        Camera { mode: "encode", copies: Copies::None, ..alike("trim-mode-encode", PYRAMID) },
+        Camera { mode: TrimMode::Encode, copies: Copies::None, ..alike("trim-mode-encode", PYRAMID) },
         alike("all-intra", "-g 1"),
         alike("profile-baseline", "-profile:v baseline -g 60"),
         alike("profile-main", "-profile:v main -bf 2 -g 60"),
@@ -124,9 +134,9 @@ pub fn all() -> Vec<Camera> {
         alike("moov-in-front", "-bf 0 -g 60 -movflags +faststart"),
         alike("fragmented", "-bf 2 -g 60 -movflags +frag_keyframe+empty_moov+default_base_moof"),
         alike("fragmented-old-style", "-bf 0 -g 60 -movflags +frag_keyframe+empty_moov -frag_duration 700000"),
-        three("64-bit-mdat", &footage(PLAIN), 5000, surgery::wide_mdat),
-        three("avcc-without-chroma-fields", &footage(PYRAMID), 5000, surgery::without_chroma_fields),
-        three("nal-lengths-of-2-bytes", &footage(PYRAMID), 5000, surgery::short_lengths),
+        three("64-bit-mdat", &footage(PLAIN), 5000, mp4_edit::wide_mdat),
+        three("avcc-without-chroma-fields", &footage(PYRAMID), 5000, mp4_edit::without_chroma_fields),
+        three("nal-lengths-of-2-bytes", &footage(PYRAMID), 5000, mp4_edit::short_lengths),
         Camera {
             copies: Copies::None,
             ..alike("hevc", "-c:v libx265 -preset ultrafast -x265-params keyint=60:pools=1:log-level=error -tag:v hvc1")
@@ -148,18 +158,18 @@ pub fn all() -> Vec<Camera> {
     all.extend(clocks());
     all.extend(shapes());
     all.extend(arrangements());
-    all.extend(sounds());
+    all.extend(audible());
     all
 }
 
-/// How pictures refer to each other.
+/// Returns cameras whose pictures refer to each other in various ways.
 fn groups() -> Vec<Camera> {
     let open = "-bf 3 -b_strategy 0 -g 60 -x264-params open-gop=1";
     let refresh = "-bf 0 -g 60 -x264-params intra-refresh=1";
     let long = Footage { frames: 750, ..footage("-bf 2 -g 300 -keyint_min 300") };
     let once = Footage { frames: 150, ..footage("-bf 2 -g 9999 -keyint_min 9999") };
     vec![
-        Camera { copies: Copies::Perhaps, ..three("open-gop", &footage(open), 5000, surgery::listing_only_the_first) },
+        Camera { copies: Copies::Perhaps, ..three("open-gop", &footage(open), 5000, mp4_edit::listing_only_the_first) },
         Camera { copies: Copies::Perhaps, ..alike("open-gop-sync-samples-of-type-1", open) },
         Camera { copies: Copies::Perhaps, ..alike("intra-refresh", refresh) },
         placed("gop-of-10-s", &[(&long, 0), (&long, 25_000)], &[(3100, 17_903), (7100, 8300), (21_500, 27_300)])
@@ -176,10 +186,9 @@ impl Camera {
     }
 }
 
-/// A byte stream in an MP4 file.
+/// Muxes a byte stream into an MP4 file.
 fn muxed(name: &str, stream: &[u8]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("footage");
-    std::fs::create_dir_all(&folder).expect("a folder for footage");
+    let folder = footage_folder();
     let target = folder.join(format!("{name}.mp4"));
     let raw = tempfile::Builder::new().suffix(".h264").tempfile_in(&folder).expect("a file");
     std::fs::write(raw.path(), stream).expect("written");
@@ -200,7 +209,7 @@ fn long_term_references() -> Camera {
     camera("long-term-references", (0..3).map(recording).collect(), &SPANS)
 }
 
-/// 75 frames without a container.
+/// Returns 75 frames without a container.
 fn byte_stream(first: u32, options: &str) -> Vec<u8> {
     let file = Footage { first, frames: 75, ..footage(options) }.file();
     let raw = tempfile::NamedTempFile::new().expect("a file");
@@ -211,8 +220,8 @@ fn byte_stream(first: u32, options: &str) -> Vec<u8> {
     std::fs::read(raw.path()).expect("readable")
 }
 
-/// Two encoders' output in one file: `avcC` holds the first one's parameter sets, the second one's, of the same id, are
-/// in-band.
+/// Returns recordings with the output of two encoders: `avcC` holds the parameter sets of the first one, and those of the
+/// second one, with the same id, lie among the pictures.
 fn contradicting_sets() -> Camera {
     let make = |n: u32| {
         let coders =
@@ -224,7 +233,7 @@ fn contradicting_sets() -> Camera {
     camera("in-band-sets-that-contradict-avcc", (0..2).map(recording).collect(), &spans).perhaps()
 }
 
-/// Rates and timescales.
+/// Returns cameras of various rates and timescales.
 fn clocks() -> Vec<Camera> {
     let rate = |rate: &'static str, frames: u32, length_ms: i64| {
         let footage =
@@ -260,18 +269,18 @@ fn clocks() -> Vec<Camera> {
     ]
 }
 
-/// Shapes and colours.
+/// Returns cameras of various shapes and colours.
 fn shapes() -> Vec<Camera> {
     let full = Footage { filters: ",scale=out_range=pc,format=yuvj420p", ..footage("-bf 0 -g 60 -color_range pc") };
     let wide = Footage { filters: ",setsar=4/3", ..footage(PLAIN) };
-    // numbers survive scaling where the blocks' sides are whole pixels in both
+    // numbers survive scaling if the sides of the blocks are whole pixels in both sizes
     let large = Footage { size: (384, 216), ..footage(PLAIN) };
     let small = Footage { size: (192, 108), ..footage(PLAIN) };
     let other = footage("-bf 2 -g 60 -coder 0");
     let mut shapes: Vec<Camera> = (1..4)
         .map(|quarters| {
             three(&format!("turned-by-{}", quarters * 90), &footage(PLAIN), 5000, move |file| {
-                surgery::turned(file, quarters)
+                mp4_edit::turned(file, quarters)
             })
         })
         .collect();
@@ -284,23 +293,23 @@ fn shapes() -> Vec<Camera> {
     shapes
 }
 
-/// Where recordings lie, and which spans are asked for.
+/// Returns cameras whose recordings lie apart, overlap, or hide frames.
 fn arrangements() -> Vec<Camera> {
     let (plain, pyramid) = (footage(PLAIN), footage(PYRAMID));
     let two = |name: &str, at: i64, spans: &[(i64, i64)]| placed(name, &[(&pyramid, 0), (&pyramid, at)], spans);
     let spans = |name: &str, spans: &[(i64, i64)]| placed(name, &[(&plain, 0), (&pyramid, 5000)], spans).perhaps();
     let hiding = |file: &Path| {
-        let ticks = 20 * 512; // 20 frames of ffmpeg's usual 15360 ticks a second
-        surgery::hiding(file, ticks)
+        let ticks = 20 * 512; // 20 frames at ffmpeg's usual 15360 ticks a second
+        mp4_edit::hiding(file, ticks)
     };
     let hidden = |n: u32| {
         let footage = numbered(&pyramid, n);
         Recording { make: Box::new(move || hiding(&footage.file())), at: i64::from(n) * 4333 }
     };
-    // 0.3 s left out at the start, 0.9 s in the middle; with B-frames ffmpeg itself would leave a hole between the two
+    // leaves out 0.3 s at the start and 0.9 s in the middle; with B-frames ffmpeg itself leaves a hole between two edits
     let edited = |n: u32| {
         let footage = numbered(&plain, n);
-        let make = move || surgery::edited(&footage.file(), [9..60, 87..150]);
+        let make = move || mp4_edit::edited(&footage.file(), [9..60, 87..150]);
         Recording { make: Box::new(make), at: i64::from(n) * 3800 }
     };
     vec![
@@ -323,25 +332,25 @@ fn arrangements() -> Vec<Camera> {
     ]
 }
 
-/// Cameras that one can hear.
-fn sounds() -> Vec<Camera> {
-    let heard = Footage { sound: Some(BEEPS), ..footage(PYRAMID) };
-    let other = Footage { sound: Some(BEEPS_44), ..footage(PYRAMID) };
+/// Returns cameras with audio.
+fn audible() -> Vec<Camera> {
+    let heard = Footage { audio: Some(BEEPS), ..footage(PYRAMID) };
+    let other = Footage { audio: Some(BEEPS_44), ..footage(PYRAMID) };
     let fragments = "-bf 2 -g 60 -movflags +frag_keyframe+empty_moov+default_base_moof";
-    let fragmented = Footage { sound: Some(BEEPS), ..footage(fragments) };
+    let fragmented = Footage { audio: Some(BEEPS), ..footage(fragments) };
     let silent = footage(PYRAMID);
-    let copied = |camera: Camera| Camera { sound: Sound::Copied, ..camera };
+    let copied = |camera: Camera| Camera { audio: Audio::Copied, ..camera };
     vec![
-        copied(three("sound", &heard, 5000, Path::to_path_buf)),
-        copied(three("sound-in-fragments", &fragmented, 5000, Path::to_path_buf)),
-        copied(placed("sound-in-the-first-only", &[(&heard, 0), (&silent, 5000)], &[(3317, 6703)])),
-        copied(placed("sound-in-the-second-only", &[(&silent, 0), (&heard, 5000)], &[(3317, 6703)])),
-        copied(placed("sound-over-a-hole", &[(&heard, 0), (&heard, 5400)], &[(3117, 7703)])),
-        copied(placed("sound-over-a-gap", &[(&heard, 0), (&heard, 12_000)], &[(3117, 14_703)])),
-        copied(placed("sound-over-an-overlap", &[(&heard, 0), (&heard, 4300)], &[(3117, 6703)])),
+        copied(three("audio", &heard, 5000, Path::to_path_buf)),
+        copied(three("audio-in-fragments", &fragmented, 5000, Path::to_path_buf)),
+        copied(placed("audio-in-the-first-only", &[(&heard, 0), (&silent, 5000)], &[(3317, 6703)])),
+        copied(placed("audio-in-the-second-only", &[(&silent, 0), (&heard, 5000)], &[(3317, 6703)])),
+        copied(placed("audio-over-a-hole", &[(&heard, 0), (&heard, 5400)], &[(3117, 7703)])),
+        copied(placed("audio-over-a-gap", &[(&heard, 0), (&heard, 12_000)], &[(3117, 14_703)])),
+        copied(placed("audio-over-an-overlap", &[(&heard, 0), (&heard, 4300)], &[(3117, 6703)])),
         Camera {
-            sound: Sound::Encoded,
-            ..placed("sound-that-differs", &[(&heard, 0), (&other, 5000)], &[(3317, 7703)])
+            audio: Audio::Encoded,
+            ..placed("audio-that-differs", &[(&heard, 0), (&other, 5000)], &[(3317, 7703)])
         },
     ]
 }

@@ -1,31 +1,31 @@
-//! Holds a clip against what it must show.
+//! Checks a clip: everything that can be seen and heard of it.
 #![allow(clippy::cast_precision_loss)] // times of a few minutes
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cameras_service_generate_clip::cut::segments::How;
-use cameras_service_generate_clip::cut::sound::How as SoundHow;
-use cameras_service_generate_clip::render::Rendered;
+use exact_cut::plan::audio_plan::AudioMethod;
+use exact_cut::plan::segments::Method;
+use exact_cut::render::clip::RenderedClip;
 use serde_json::json;
 use shiguredo_mp4::Decode;
 use shiguredo_mp4::boxes::{MoovBox, SampleEntry};
 
 use super::Row;
-use super::cameras::{Camera, Copies, Sound};
+use super::cameras::{Audio, Camera, Copies};
 use super::expected::Expected;
 use super::film::{Film, beeps_us};
 
-/// What is encoded is at least that close to its source, in dB.
-const LEAST_PSNR: f64 = 45.0;
+/// The least PSNR of an encoded frame against its source, in dB.
+const MIN_PSNR: f64 = 45.0;
 
-/// Checks a clip in all that can be seen and heard of it, and returns its line in the table.
+/// Checks a clip, and returns its line in the table.
 pub fn check(
     camera: &Camera,
     films: &[Film],
     expected: &Expected,
     (name, file): (&str, &Path),
-    rendered: &Rendered,
+    rendered: &RenderedClip,
 ) -> Row {
     let clip = Film::of(file, camera.full_range);
     let numbers: Vec<u32> = expected.frames.iter().map(|&(n, k)| films[n].numbers[k]).collect();
@@ -41,8 +41,8 @@ pub fn check(
         expected.end_us
     );
     let worst_db = check_pictures(name, films, expected, &clip, rendered);
-    check_boxes(name, file, camera.sound != Sound::No);
-    check_sound((camera, films), expected, (name, file), rendered);
+    check_boxes(name, file, camera.audio != Audio::None);
+    check_audio((camera, films), expected, (name, file), rendered);
     let (copied, encoded) = rendered.plan.counts();
     match camera.copies {
         Copies::Some => assert!(copied > 0, "{name}: nothing was copied: {}", rendered.plan.reasons()),
@@ -50,11 +50,19 @@ pub fn check(
         Copies::Perhaps => {}
     }
     describe(camera, &clip, file, rendered);
-    Row { clip: name.to_owned(), copied, encoded, fetched: 0, worst_db, why: rendered.plan.reasons() }
+    let bytes = rendered.layout.length();
+    Row { clip: name.to_owned(), copied, encoded, bytes, worst_db, reasons: rendered.plan.reasons() }
 }
 
-/// Copied pictures are those of a full decode of their source; encoded ones come close. Returns how close.
-fn check_pictures(name: &str, films: &[Film], expected: &Expected, clip: &Film, rendered: &Rendered) -> Option<f64> {
+/// Checks that copied pictures are those of a full decode of their source, and that encoded ones come close. Returns the
+/// least PSNR.
+fn check_pictures(
+    name: &str,
+    films: &[Film],
+    expected: &Expected,
+    clip: &Film,
+    rendered: &RenderedClip,
+) -> Option<f64> {
     let mut scaled: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
     let mut frame = 0;
     let mut worst: Option<f64> = None;
@@ -68,14 +76,14 @@ fn check_pictures(name: &str, films: &[Film], expected: &Expected, clip: &Film, 
                 &scaled.entry(n).or_insert_with(|| film.scaled(clip.size))[k]
             };
             let shown = &clip.pictures[frame];
-            match segment.how {
-                How::Copy { .. } => {
+            match segment.method {
+                Method::Copy { .. } => {
                     assert!(shown == source, "{name}: copied frame {frame} is another than frame {k} of recording {n}");
                 }
-                How::Encode { .. } => {
+                Method::Encode { .. } => {
                     let db = psnr(shown, source);
                     assert!(
-                        db >= LEAST_PSNR,
+                        db >= MIN_PSNR,
                         "{name}: encoded frame {frame} is {db:.1} dB from frame {k} of recording {n}"
                     );
                     worst = Some(worst.map_or(db, |worst| worst.min(db)));
@@ -88,14 +96,14 @@ fn check_pictures(name: &str, films: &[Film], expected: &Expected, clip: &Film, 
     worst
 }
 
-/// Peak signal-to-noise ratio of 8-bit samples, in dB.
+/// Returns the peak signal-to-noise ratio of 8-bit samples, in dB.
 fn psnr(a: &[u8], b: &[u8]) -> f64 {
     let squares: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
     10.0 * (255.0 * 255.0 * a.len() as f64 / squares.max(1) as f64).log10()
 }
 
-/// One `avc1` track with one sample entry, sound beside it or not, and no edit list.
-fn check_boxes(name: &str, file: &Path, sound: bool) {
+/// Checks that the clip has one `avc1` track with one sample entry, perhaps an audio track, and no edit list.
+fn check_boxes(name: &str, file: &Path, audio: bool) {
     let bytes = std::fs::read(file).expect("readable");
     let at = bytes.windows(4).position(|found| found == b"moov").expect("a moov box") - 4;
     let (moov, _) = MoovBox::decode(&bytes[at..]).expect("readable");
@@ -111,27 +119,27 @@ fn check_boxes(name: &str, file: &Path, sound: bool) {
             _ => "other",
         });
     }
-    assert_eq!(kinds, if sound { vec!["avc1", "mp4a"] } else { vec!["avc1"] }, "{name}: its tracks");
+    assert_eq!(kinds, if audio { vec!["avc1", "mp4a"] } else { vec!["avc1"] }, "{name}: its tracks");
 }
 
-/// Every beep comes within half a packet of its time, and nothing beeps that shouldn't.
-fn check_sound(
+/// Checks that every beep comes within half an AAC frame of its time, and that there are no other beeps.
+fn check_audio(
     (camera, films): (&Camera, &[Film]),
     expected: &Expected,
     (name, file): (&str, &Path),
-    rendered: &Rendered,
+    rendered: &RenderedClip,
 ) {
-    let Some(plan) = &rendered.plan.sound else {
-        assert_eq!(camera.sound, Sound::No, "{name}: silent");
+    let Some(plan) = &rendered.plan.audio else {
+        assert_eq!(camera.audio, Audio::None, "{name}: silent");
         return;
     };
-    let how = if matches!(plan.how, SoundHow::Copy(_)) { Sound::Copied } else { Sound::Encoded };
-    assert_eq!(how, camera.sound, "{name}: its sound");
+    let method = if matches!(plan.method, AudioMethod::Copy(_)) { Audio::Copied } else { Audio::Encoded };
+    assert_eq!(method, camera.audio, "{name}: its audio");
     let (beeps, length_us) = beeps_us(file, plan.format.rate);
-    let packet_us = 1024e6 / f64::from(plan.format.rate);
-    assert!((length_us - expected.end_us).abs() <= packet_us, "{name}: {length_us} µs of sound");
-    // near the ends of a part, where a packet more or less is heard, a beep may be there or not
-    let doubtful = 2.0 * packet_us + 25_000.0;
+    let frame_us = 1024e6 / f64::from(plan.format.rate);
+    assert!((length_us - expected.end_us).abs() <= frame_us, "{name}: {length_us} µs of audio");
+    // near the ends of a part, an AAC frame more or less is heard, and so a beep or none
+    let doubtful = 2.0 * frame_us + 25_000.0;
     let (mut sure, mut possible, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for &(n, since, until, off) in &expected.parts_us {
         let starts = camera.recordings[n].at as f64 * 1e3;
@@ -146,7 +154,7 @@ fn check_sound(
             }
         }
     }
-    let near = |a: f64, list: &[f64]| list.iter().any(|b| (a - b).abs() <= packet_us / 2.0 + 3000.0);
+    let near = |a: f64, list: &[f64]| list.iter().any(|b| (a - b).abs() <= frame_us / 2.0 + 3000.0);
     for &beep in &sure {
         assert!(near(beep, &beeps), "{name}: no beep at {beep} µs, but at {beeps:?}");
     }
@@ -156,8 +164,8 @@ fn check_sound(
     }
 }
 
-/// Leaves what a player must see beside the clip.
-fn describe(camera: &Camera, clip: &Film, file: &Path, rendered: &Rendered) {
+/// Writes what a player must show into a file beside the clip.
+fn describe(camera: &Camera, clip: &Film, file: &Path, rendered: &RenderedClip) {
     let mut joints = Vec::new();
     let mut end = 0;
     for segment in &rendered.plan.segments {

@@ -1,4 +1,4 @@
-//! What a clip must show, told from what a full decode of its recordings shows and from their names alone.
+//! What a clip must show, computed from a full decode of its recordings and from their names alone.
 #![allow(clippy::cast_precision_loss)] // times of a few minutes
 
 use super::cameras::Camera;
@@ -7,14 +7,15 @@ use super::film::Film;
 /// `GAP_TOLERANCE_MS`, in microseconds.
 const TOLERANCE_US: f64 = 500_000.0;
 
-/// What a clip must show: recordings and frames, and when.
+/// What a clip must show.
 pub struct Expected {
+    /// Recording and number of each frame.
     pub frames: Vec<(usize, usize)>,
     pub times_us: Vec<f64>,
     /// Half a frame, in microseconds.
     pub tolerance_us: f64,
     pub end_us: f64,
-    /// What of each recording is shown, from and until, and what is to be taken off to get to the clip's time.
+    /// The part of each recording that is shown: recording, start, end, and what to subtract to get the time in the clip.
     pub parts_us: Vec<(usize, f64, f64, f64)>,
 }
 
@@ -22,7 +23,7 @@ impl Expected {
     pub fn of(camera: &Camera, films: &[Film], (from, to): (i64, i64)) -> Self {
         let (from, to) = (from as f64 * 1e3, to as f64 * 1e3);
         let starts = |n: usize| camera.recordings[n].at as f64 * 1e3;
-        // who shows an instant: the recording that began last
+        // the recording that shows an instant is the one that began last
         let shows =
             |at: f64| (0..films.len()).rev().find(|&n| starts(n) <= at && at < starts(n) + films[n].end_us - 0.5);
         let mut frames = Vec::new();
@@ -54,7 +55,7 @@ impl Expected {
         let mut times_us: Vec<f64> = frames.iter().map(|(wall, ..)| wall - cut_out(*wall) - origin).collect();
         times_us[0] = 0.0;
         let &(_, last, frame) = frames.last().expect("a frame");
-        // a clip is as long as its span, less what is cut out, unless its last frame's time is over before
+        // a clip is as long as its span without the gaps, unless its last frame ends before
         let natural = films[last].times_us.get(frame + 1).copied().unwrap_or(films[last].end_us) + starts(last);
         let (hole, at_end) = holes.last().map_or((0.0, false), |hole| (hole.1 - hole.0, hole.1 >= to));
         let end = to - from - gaps.iter().map(|gap| gap.1 - gap.0).sum::<f64>();

@@ -1,11 +1,12 @@
-//! What a video shows, as ffmpeg decodes all of it: independent of what the function makes of its tables.
+//! What a video shows, by a full decode: independent of how the engine reads its tables.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::footage::{decoded, number};
+use testkit::decode::decoded;
+use testkit::frame_numbers::number;
 
 /// All frames of a video, in the order in which they are shown.
 pub struct Film {
@@ -14,15 +15,15 @@ pub struct Film {
     pub size: (usize, usize),
     /// When each frame is shown, in microseconds after the first.
     pub times_us: Vec<f64>,
-    /// When the last one's time is over.
+    /// End of the last frame.
     pub end_us: f64,
-    /// The same, as the track says it: packets' durations belong to the order in which they are decoded.
+    /// The same as the track states it: durations belong to the decode order.
     pub stated_end_us: f64,
-    /// Luma and chroma, 4:2:0.
+    /// Luma and chroma of each frame, 4:2:0.
     pub pictures: Vec<Vec<u8>>,
-    /// The number in each.
+    /// The number in each frame.
     pub numbers: Vec<u32>,
-    /// Without a sound track.
+    /// There is no audio track.
     pub silent: bool,
 }
 
@@ -52,13 +53,13 @@ impl Film {
         Self { file: file.to_owned(), silent, full_range, size, times_us, end_us, stated_end_us, pictures, numbers }
     }
 
-    /// Its pictures in another size.
+    /// Returns the pictures in another size.
     pub fn scaled(&self, (width, height): (usize, usize)) -> Vec<Vec<u8>> {
         pictures(&self.file, self.full_range, (width, height), &format!("scale={width}:{height}:flags=bicubic"))
     }
 }
 
-/// Decodes a video without a complaint.
+/// Decodes a video. Any message of ffmpeg is a failure.
 fn pictures(file: &Path, full_range: bool, (width, height): (usize, usize), filter: &str) -> Vec<Vec<u8>> {
     let format = if full_range { "yuvj420p" } else { "yuv420p" };
     let options = ["-map", "0:v:0", "-fps_mode", "passthrough", "-vf", filter, "-pix_fmt", format, "-f", "rawvideo"];
@@ -67,7 +68,7 @@ fn pictures(file: &Path, full_range: bool, (width, height): (usize, usize), filt
     bytes.chunks_exact(width * height + chroma).map(<[u8]>::to_vec).collect()
 }
 
-/// What ffprobe says of a file.
+/// Returns what ffprobe says of a file.
 fn probe(file: &Path, streams: &str, entries: &str) -> Value {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-of", "json", "-select_streams", streams, "-show_entries", entries])
@@ -78,7 +79,7 @@ fn probe(file: &Path, streams: &str, entries: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// When beeps begin in a file's sound, in microseconds, and how long the sound is.
+/// Returns when beeps begin in the audio of a file, in microseconds, and the length of the audio.
 pub fn beeps_us(file: &Path, rate: u32) -> (Vec<f64>, f64) {
     let (one_channel, rate_named) = (["-map", "0:a:0", "-ac", "1", "-ar"], rate.to_string());
     let bytes = decoded(file, &[&one_channel[..], &[&rate_named, "-c:a", "pcm_s16le", "-f", "s16le"]].concat());

@@ -1,18 +1,18 @@
-//! A stream that no encoder at hand writes: H.264 whose pictures refer to a long-term picture (ITU-T H.264, sections 7.3
-//! and 8.2.5). Baseline, one slice a picture, all that is drawn as `I_PCM`, all else as `P_Skip`.
+//! H.264 whose pictures refer to a long-term reference picture, which no available encoder writes (ITU-T H.264, sections 7.3
+//! and 8.2.5): Baseline, one slice a picture, drawn macroblocks as `I_PCM`, all others as `P_Skip`.
 
-use crate::footage::draw;
+use testkit::frame_numbers::draw;
 
-/// Macroblocks of a picture, across and down.
+/// Width and height of a picture in macroblocks.
 const ACROSS: u8 = 20;
 const DOWN: u8 = 12;
-/// Pixels of a picture, across.
+/// Width of a picture in pixels.
 const WIDTH: usize = 16 * ACROSS as usize;
 /// Pictures from one IDR picture to the next.
 const GROUP: u32 = 60;
 
-/// `frames` pictures, numbered from `first`, as a byte stream. Every IDR picture is kept for long. The one after it is
-/// painted anew and kept for short: from there on odd pictures copy it, even ones the long-term one.
+/// Returns `frames` pictures, numbered from `first`, as a byte stream. Every IDR picture becomes a long-term reference. The
+/// picture after it is painted anew and becomes a short-term one: after that, odd pictures copy it, even ones the long-term one.
 pub fn stream(first: u32, frames: u32) -> Vec<u8> {
     let mut stream = Vec::new();
     unit(&mut stream, 0x67, sequence());
@@ -163,7 +163,7 @@ impl Bits {
         self.bits(byte.into(), 8);
     }
 
-    /// Fills the byte up, after a stop bit at the end of a unit.
+    /// Fills the byte up with zeros, after a stop bit at the end of a unit.
     fn align(&mut self, stop: bool) {
         if stop {
             self.bit(true);

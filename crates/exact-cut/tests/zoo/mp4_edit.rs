@@ -1,4 +1,4 @@
-//! Makes of an ordinary file what no muxer at hand writes. All files here end with their `moov` box, so it may grow.
+//! Edits the boxes of a file into what no available muxer writes. The `moov` box ends the file, so it may grow.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,31 +30,31 @@ impl Mp4 {
     }
 }
 
-/// `path` after `operation`, beside it, made once.
-fn operated(path: &Path, name: &str, operation: impl FnOnce(Mp4) -> Vec<u8>) -> PathBuf {
+/// Returns the file at `path` after an edit. It lies beside the original, and is made once.
+fn edited_file(path: &Path, name: &str, edit: impl FnOnce(Mp4) -> Vec<u8>) -> PathBuf {
     let target = path.with_extension(format!("{name}.mp4"));
     if !target.exists() {
         let folder = path.parent().expect("a folder");
         let scratch = tempfile::NamedTempFile::new_in(folder).expect("a file");
-        std::fs::write(scratch.path(), operation(Mp4::open(path))).expect("written");
+        std::fs::write(scratch.path(), edit(Mp4::open(path))).expect("written");
         scratch.persist(&target).expect("moved into place");
     }
     target
 }
 
-/// Mounted turned by so many quarters, clockwise.
+/// Turns the picture by this many quarters, clockwise.
 pub fn turned(path: &Path, quarters: usize) -> PathBuf {
     const ONE: i32 = 0x1_0000;
     let [a, b, c, d] = [[ONE, 0, 0, ONE], [0, ONE, -ONE, 0], [-ONE, 0, 0, -ONE], [0, -ONE, ONE, 0]][quarters];
-    operated(path, &format!("turned-{quarters}"), |mut file| {
+    edited_file(path, &format!("turned-{quarters}"), |mut file| {
         file.video().tkhd_box.matrix = [a, b, 0, c, d, 0, 0, 0, 0x4000_0000];
         file.bytes()
     })
 }
 
-/// With the first frames hidden by an edit list: so many ticks.
+/// Hides the first ticks by an edit list.
 pub fn hiding(path: &Path, ticks: i64) -> PathBuf {
-    operated(path, &format!("hiding-{ticks}"), |mut file| {
+    edited_file(path, &format!("hiding-{ticks}"), |mut file| {
         let composed_from =
             file.video().edts_box.as_ref().and_then(|edts| Some(edts.elst_box.as_ref()?.entries[0].media_time));
         let media_time = composed_from.unwrap_or(0) + ticks;
@@ -71,36 +71,36 @@ pub fn hiding(path: &Path, ticks: i64) -> PathBuf {
     })
 }
 
-/// With an edit list that shows two stretches, given in frames of 512 ticks, one behind the other.
-pub fn edited(path: &Path, stretches: [Range<u64>; 2]) -> PathBuf {
-    operated(path, "edited", |mut file| {
+/// Shows two ranges of frames, of 512 ticks each, one after the other, by an edit list.
+pub fn edited(path: &Path, ranges: [Range<u64>; 2]) -> PathBuf {
+    edited_file(path, "edited", |mut file| {
         let composed_from =
             file.video().edts_box.as_ref().and_then(|edts| Some(edts.elst_box.as_ref()?.entries[0].media_time));
         let media_timescale = u64::from(file.video().mdia_box.mdhd_box.timescale.get());
         let movie_timescale = u64::from(file.moov.mvhd_box.timescale.get());
-        let entry = |stretch: Range<u64>| ElstEntry {
-            edit_duration: (stretch.end - stretch.start) * 512 * movie_timescale / media_timescale,
-            media_time: composed_from.unwrap_or(0) + i64::try_from(stretch.start * 512).expect("small"),
+        let entry = |range: Range<u64>| ElstEntry {
+            edit_duration: (range.end - range.start) * 512 * movie_timescale / media_timescale,
+            media_time: composed_from.unwrap_or(0) + i64::try_from(range.start * 512).expect("small"),
             media_rate: FixedPointNumber::new(1, 0),
         };
-        let elst_box = Some(ElstBox { entries: stretches.map(entry).to_vec() });
+        let elst_box = Some(ElstBox { entries: ranges.map(entry).to_vec() });
         file.video().edts_box = Some(EdtsBox { elst_box, unknown_boxes: Vec::new() });
         file.bytes()
     })
 }
 
-/// With only the first sample listed as a sync sample.
+/// Lists only the first sample as a sync sample.
 pub fn listing_only_the_first(path: &Path) -> PathBuf {
-    operated(path, "one-listed", |mut file| {
+    edited_file(path, "one-listed", |mut file| {
         let stbl = &mut file.video().mdia_box.minf_box.stbl_box;
         stbl.stss_box.as_mut().expect("sync samples").sample_numbers.truncate(1);
         file.bytes()
     })
 }
 
-/// With an `avcC` as before 2005: without the chroma fields at its end (ISO/IEC 14496-15, section 5.3.3.1.2).
+/// Removes the chroma fields at the end of `avcC`, which files before 2005 lack (ISO/IEC 14496-15, section 5.3.3.1.2).
 pub fn without_chroma_fields(path: &Path) -> PathBuf {
-    operated(path, "without-chroma", |file| {
+    edited_file(path, "without-chroma", |file| {
         let mut bytes = file.bytes();
         let mut at = bytes.len();
         for name in [&b"avcC"[..], b"avc1", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"] {
@@ -117,9 +117,9 @@ pub fn without_chroma_fields(path: &Path) -> PathBuf {
     })
 }
 
-/// With NAL lengths of two bytes.
+/// Writes the lengths of NAL units with two bytes.
 pub fn short_lengths(path: &Path) -> PathBuf {
-    operated(path, "short-lengths", |mut file| {
+    edited_file(path, "short-lengths", |mut file| {
         let source = file.media.clone();
         let stbl = &mut file.video().mdia_box.minf_box.stbl_box;
         let table = SampleTableAccessor::new(&*stbl).expect("readable");
@@ -152,9 +152,9 @@ pub fn short_lengths(path: &Path) -> PathBuf {
     })
 }
 
-/// With the length of `mdat` in 64 bits: ffmpeg leaves room for it in a `free` box.
+/// Writes the length of `mdat` with 64 bits: ffmpeg leaves room for it in a `free` box.
 pub fn wide_mdat(path: &Path) -> PathBuf {
-    operated(path, "wide-mdat", |mut file| {
+    edited_file(path, "wide-mdat", |mut file| {
         let free = file.media.windows(16).position(|found| &found[..8] == b"\0\0\0\x08free" && &found[12..] == b"mdat");
         let free = free.expect("a free box before mdat");
         let length = (file.media.len() - free) as u64;
@@ -164,9 +164,9 @@ pub fn wide_mdat(path: &Path) -> PathBuf {
     })
 }
 
-/// With every tenth picture damaged, in so many ways that a decoder must make some of them up.
+/// Damages every tenth picture, so that a decoder must conceal parts of them.
 pub fn damaged(path: &Path) -> PathBuf {
-    operated(path, "damaged", |mut file| {
+    edited_file(path, "damaged", |mut file| {
         let source = file.video().clone();
         let table = SampleTableAccessor::new(&source.mdia_box.minf_box.stbl_box).expect("readable");
         for sample in table.samples().skip(5).step_by(10) {

@@ -1,0 +1,39 @@
+//! Decodes files with our own ffmpeg. Any message of ffmpeg is a failure.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::frame_numbers::number;
+use crate::paths::ffmpeg;
+
+/// Returns the number of each frame of a video of that width and height, in the order in which they are shown.
+#[must_use]
+pub fn numbers(video: &Path, (width, height): (usize, usize)) -> Vec<u32> {
+    gray(video).chunks_exact(width * height).map(|picture| number(picture, width)).collect()
+}
+
+/// Returns all pictures of a video, 8 bits of luma a pixel.
+#[must_use]
+pub fn gray(video: &Path) -> Vec<u8> {
+    decoded(video, &["-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo"])
+}
+
+/// Returns what ffmpeg makes of `file` with these output options.
+///
+/// # Panics
+/// If ffmpeg fails or writes a message.
+#[must_use]
+pub fn decoded(file: &Path, options: &[&str]) -> Vec<u8> {
+    let raw = tempfile::NamedTempFile::new().expect("a file");
+    let output = Command::new(ffmpeg())
+        .args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate", "-i"])
+        .arg(file)
+        .args(options)
+        .arg(raw.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("our ffmpeg runs");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && messages.is_empty(), "{}, {options:?}: {messages}", file.display());
+    std::fs::read(raw.path()).expect("readable")
+}

@@ -1,0 +1,1 @@
+"""Checks what no ready-made linter checks."""
