@@ -4,6 +4,7 @@
 use std::fmt;
 
 use exact_cut::error::Cause;
+use exact_cut::scratch::ScratchError;
 use exact_cut::source::{SourceError, SourceErrorKind};
 use serde::Serialize;
 
@@ -76,6 +77,12 @@ impl From<SourceError> for Error {
     }
 }
 
+impl From<ScratchError> for Error {
+    fn from(error: ScratchError) -> Self {
+        exact_cut::error::Error::from(error).into()
+    }
+}
+
 impl From<exact_cut::error::Error> for Error {
     fn from(error: exact_cut::error::Error) -> Self {
         let kind = match &error.cause {
@@ -115,6 +122,7 @@ mod tests {
 
     use exact_cut::deadline::TimedOut;
     use exact_cut::error::FootageError;
+    use exact_cut::ffmpeg::run::FfmpegError;
 
     use super::*;
 
@@ -129,7 +137,7 @@ mod tests {
             (source(SourceErrorKind::Permanent), "permanent"),
             (Cause::Footage(FootageError::NoFrame), "unusable_footage"),
             (Cause::Disk(std::io::Error::other("full")), "transient"),
-            (Cause::TimedOut(TimedOut { after: Duration::from_secs(7) }), "transient"),
+            (Cause::Ffmpeg(FfmpegError::TimedOut(TimedOut { after: Duration::from_secs(7) })), "transient"),
         ];
         for (cause, kind) in table {
             let error = Error::from(exact_cut::error::Error { object: "s3://bucket/key".to_owned(), cause });

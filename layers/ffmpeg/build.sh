@@ -191,10 +191,10 @@ END
 
 self_check() { # binary
   local parts
-  if readelf -lW "$1" | grep INTERP || readelf -dW "$1" | grep NEEDED; then die 'expected a static binary, got a dynamic one'; fi
+  if readelf -lW "$1" | grep INTERP || readelf -dW "$1" | grep NEEDED; then die 'expected a static binary'; fi
   if strings "$1" | grep -F "$work"; then die 'expected a binary without the build folder in it, got its name'; fi
   parts=$("$1" -hide_banner -protocols | xargs)
-  [[ $parts == 'Supported file protocols: Input: file Output: file' ]] || die "expected the protocol file only, got: $parts"
+  [[ $parts == 'Supported file protocols: Input: file Output: file' ]] || die "expected the file protocol, got: $parts"
   for kind in demuxers decoders encoders; do
     # ffmpeg prints flags, name and description below a line of dashes.
     parts=$("$1" -hide_banner -$kind | sed '1,/^ ---/d' | awk '{ print $2 }' | sort | paste -sd,)

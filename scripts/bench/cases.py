@@ -1,7 +1,7 @@
 """The cases of the benchmark, and what each clip needs of the recordings, according to ffprobe.
 
-The named case is that of the demo: 60 s across two recordings of 300 MB. Every case begins at the same position within
-a group of pictures, so that cases differ only in what their names say.
+The named case asks for the clip of the demo: 60 s across two recordings of 300 MB. Every case begins at the same
+position within a group of pictures, so that cases differ only in what their names say.
 """
 
 import itertools

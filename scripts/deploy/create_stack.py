@@ -9,8 +9,15 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from scripts import ROOT
-from scripts.deploy import environment
-from scripts.deploy.environment import Environment
+from scripts.deploy.environment import (
+    Environment,
+    argument_parser,
+    find_environment,
+    one_line_aws_errors,
+    read_variables,
+    refuse_placeholders,
+    upload,
+)
 from scripts.function import package
 from scripts.shared import console
 
@@ -33,48 +40,48 @@ FROM_VARIABLES = {
 
 def main() -> None:
     """Runs `make stack`."""
-    arguments = environment.arguments(__doc__)
+    arguments = argument_parser(__doc__)
     arguments.add_argument("--env-file", default="", metavar="FILE", help="settings of a new stack; .env by default")
     arguments.add_argument("--arch", choices=package.MACHINES, default="x86_64")
     arguments.add_argument("--alarm-topic", metavar="ARN", help="topic that receives the alarms")
     arguments.add_argument("--cdn-distribution", metavar="ARN", help="distribution that serves the clips")
     arguments.add_argument("--no-build", action="store_true", help="use the packages in dist")
     given = arguments.parse_args()
-    with environment.one_line_errors():
+    with one_line_aws_errors():
         settings = Path(given.env_file or ROOT / ".env")
-        _create_or_update(environment.find(given, settings if settings.exists() else None), settings, given)
+        _create_or_update(find_environment(given, settings if settings.exists() else None), settings, given)
 
 
-def _create_or_update(to: Environment, settings: Path, given: argparse.Namespace) -> None:
+def _create_or_update(environment: Environment, settings: Path, given: argparse.Namespace) -> None:
     chosen = {
         name: value
         for name, value in (("AlarmTopic", given.alarm_topic), ("CdnDistribution", given.cdn_distribution))
         if value
     }
-    existing = to.stack()
+    existing = environment.stack()
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in (existing or {}).get("Parameters", [])}
     if given.env_file or not existing:
-        chosen |= _from_variables(to, settings)
+        chosen |= _from_variables(environment, settings)
     if not existing:
-        chosen["OwnRecordingsBucket"] = "false" if _exists(to, chosen["RecordingsBucket"]) else "true"
-    to.confirm("update the stack" if existing else "create the stack", bool(given.yes))
+        chosen["OwnRecordingsBucket"] = "false" if _exists(environment, chosen["RecordingsBucket"]) else "true"
+    environment.confirm("update the stack" if existing else "create the stack", bool(given.yes))
     # A stack lacks its function if its creation was interrupted.
     without_function = parameters.get("FunctionKey", NO_PACKAGE) == NO_PACKAGE
     if without_function and not given.no_build:
         package.make(given.arch)
     if existing:
-        _update(to, chosen)
+        _update(environment, chosen)
     else:
-        _create(to, chosen)
+        _create(environment, chosen)
     if without_function:
-        _update(to, _packages(to) | {"Architecture": given.arch})
-    _print_outputs(to)
+        _update(environment, _packages(environment) | {"Architecture": given.arch})
+    _print_outputs(environment)
 
 
-def _from_variables(to: Environment, settings: Path) -> dict[str, str]:
-    variables = environment.read_variables(settings)
-    if not to.is_local:
-        environment.refuse_placeholders(variables, ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL"))
+def _from_variables(environment: Environment, settings: Path) -> dict[str, str]:
+    variables = read_variables(settings)
+    if not environment.is_local:
+        refuse_placeholders(variables, ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL"))
     optional = {"S3_BUCKET_ORIGIN_DIR"}
     missing = [name for name in FROM_VARIABLES.values() if not variables.get(name) and name not in optional]
     if missing:
@@ -84,55 +91,55 @@ def _from_variables(to: Environment, settings: Path) -> dict[str, str]:
     return found
 
 
-def _exists(to: Environment, bucket: str) -> bool:
+def _exists(environment: Environment, bucket: str) -> bool:
     """Whether the bucket exists, in this account or in another."""
     try:
-        to.client("s3").head_bucket(Bucket=bucket)
+        environment.client("s3").head_bucket(Bucket=bucket)
     except ClientError as error:
         return error.response["Error"]["Code"] != "404"
     console.say(f"the bucket {bucket} exists already; the stack does not change it")
     return True
 
 
-def _create(to: Environment, chosen: dict[str, str]) -> None:
+def _create(environment: Environment, chosen: dict[str, str]) -> None:
     """Creates everything that needs no package, including the bucket for the packages."""
-    console.say(f"creating the stack {to.name} in {to.region}")
-    cloudformation = to.client("cloudformation")
+    console.say(f"creating the stack {environment.name} in {environment.region}")
+    cloudformation = environment.client("cloudformation")
     try:
-        _follow(to, lambda: cloudformation.create_stack(**_request(to, chosen)), "CREATE_COMPLETE")
+        _follow(environment, lambda: cloudformation.create_stack(**_request(environment, chosen)), "CREATE_COMPLETE")
     except RuntimeError:
         # The resources are removed already. Without the record of the stack, the next try can create it.
-        if (to.stack() or {}).get("StackStatus") == "ROLLBACK_COMPLETE":
-            cloudformation.delete_stack(StackName=to.name)
+        if (environment.stack() or {}).get("StackStatus") == "ROLLBACK_COMPLETE":
+            cloudformation.delete_stack(StackName=environment.name)
         raise
 
 
-def _packages(to: Environment) -> dict[str, str]:
+def _packages(environment: Environment) -> dict[str, str]:
     """Uploads the packages to the code bucket. Returns the template's parameters for them."""
-    bucket = to.outputs()["CodeBucket"]
+    bucket = environment.outputs()["CodeBucket"]
     return {
-        "FunctionKey": environment.upload(to, bucket, package.FUNCTION_ZIP),
-        "LayerKey": environment.upload(to, bucket, package.LAYER_ZIP),
+        "FunctionKey": upload(environment, bucket, package.FUNCTION_ZIP),
+        "LayerKey": upload(environment, bucket, package.LAYER_ZIP),
     }
 
 
-def _update(to: Environment, chosen: dict[str, str]) -> None:
-    update = to.client("cloudformation").update_stack
+def _update(environment: Environment, chosen: dict[str, str]) -> None:
+    update = environment.client("cloudformation").update_stack
     try:
-        _follow(to, lambda: update(**_request(to, chosen)), "UPDATE_COMPLETE")
+        _follow(environment, lambda: update(**_request(environment, chosen)), "UPDATE_COMPLETE")
     except ClientError as error:
         if "No updates are to be performed" not in str(error):
             raise
         console.say("nothing to change")
 
 
-def _request(to: Environment, chosen: dict[str, str]) -> dict[str, Any]:
+def _request(environment: Environment, chosen: dict[str, str]) -> dict[str, Any]:
     """Returns a request with the template and the chosen parameters. All other parameters keep their values."""
     parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in sorted(chosen.items())]
-    kept = {each["ParameterKey"] for each in (to.stack() or {}).get("Parameters", [])} - chosen.keys()
+    kept = {each["ParameterKey"] for each in (environment.stack() or {}).get("Parameters", [])} - chosen.keys()
     parameters += [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(kept)]
     return {
-        "StackName": to.name,
+        "StackName": environment.name,
         "TemplateBody": TEMPLATE.read_text(),
         "Parameters": parameters,
         "Capabilities": ["CAPABILITY_IAM"],
@@ -141,10 +148,10 @@ def _request(to: Environment, chosen: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _follow(to: Environment, start: Callable[[], dict], expected: str) -> None:
+def _follow(environment: Environment, start: Callable[[], dict], expected: str) -> None:
     """Prints every finished resource, then raises the first failure if the stack's status is not `expected`."""
-    cloudformation = to.client("cloudformation")
-    earlier = to.stack()
+    cloudformation = environment.client("cloudformation")
+    earlier = environment.stack()
     seen = {event["EventId"] for event in _events(cloudformation, earlier["StackId"])} if earlier else set()
     stack_id = start()["StackId"]
     reason, status, give_up = "", "", time.monotonic() + TIMEOUT_SECONDS
@@ -161,7 +168,7 @@ def _follow(to: Environment, start: Callable[[], dict], expected: str) -> None:
                 reason = reason or f"{event['LogicalResourceId']}: {why}"
         if not status.endswith("_IN_PROGRESS"):
             break
-        time.sleep(0.1 if to.is_local else POLL_SECONDS)
+        time.sleep(0.1 if environment.is_local else POLL_SECONDS)
     if status != expected:
         raise RuntimeError(f"the stack: expected {expected}, got {status}: {reason or 'see its events in the console'}")
 
@@ -171,15 +178,15 @@ def _events(cloudformation: Any, stack_id: str) -> list[dict]:  # noqa: ANN401
     return [event for page in pages for event in page["StackEvents"]][::-1]
 
 
-def _print_outputs(to: Environment) -> None:
-    outputs = to.outputs()
-    console.say(f"""The stack {to.name} is up. These variables of its function can go into an ENV_FILE:
+def _print_outputs(environment: Environment) -> None:
+    outputs = environment.outputs()
+    console.say(f"""The stack {environment.name} is up. These variables of its function can go into an ENV_FILE:
   S3_BUCKET_ORIGIN={outputs["RecordingsBucket"]}
   S3_BUCKET_DESTINATION={outputs["ClipsBucket"]}
   AWS_SNS_TOPIC={outputs["TopicArn"]}
   AWS_SQS_QUEUE={outputs["QueueArn"]}
   AWS_SQS_QUEUE_URL={outputs["QueueUrl"]}
-The live version of an existing function is unchanged: `make deploy ENV={to.label}` applies new settings.""")
+The live version of an existing function is unchanged: `make deploy ENV={environment.label}` applies new settings.""")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts import create_test_event
-from scripts.deploy import environment
-from scripts.deploy.environment import AWS_ERRORS, Environment
+from scripts.deploy.environment import (
+    AWS_ERRORS,
+    REGION,
+    Environment,
+    argument_parser,
+    find_environment,
+    one_line_aws_errors,
+    read_variables,
+    refuse_placeholders,
+    upload,
+)
 from scripts.deploy.lambda_function import LambdaFunction, Release
 from scripts.function import package, runtime_api
 from scripts.shared import console
@@ -33,7 +42,7 @@ class Options:
 
 def main() -> None:
     """Runs `make deploy`."""
-    arguments = environment.arguments(__doc__)
+    arguments = argument_parser(__doc__)
     arguments.add_argument("--env-file", default="", metavar="FILE", help="new variables; without a file they stay")
     arguments.add_argument("--event", default="", metavar="FILE", help="test event; by default a span that is too long")
     arguments.add_argument("--code-bucket", default="", metavar="NAME", help="bucket in place of the stack's")
@@ -41,7 +50,7 @@ def main() -> None:
     arguments.add_argument("--function-zip", type=Path, default=package.FUNCTION_ZIP, metavar="FILE")
     arguments.add_argument("--no-build", action="store_true", help="use the packages in dist")
     given = arguments.parse_args()
-    with environment.one_line_errors():
+    with one_line_aws_errors():
         options = Options(
             given.arch,
             Path(given.env_file) if given.env_file else None,
@@ -51,29 +60,29 @@ def main() -> None:
             not given.no_build,
             bool(given.yes),
         )
-        deploy(environment.find(given, options.env_file), options)
+        deploy(find_environment(given, options.env_file), options)
 
 
-def deploy(to: Environment, options: Options) -> None:
+def deploy(environment: Environment, options: Options) -> None:
     """Deploys. Nothing changes before the first upload."""
     started = time.monotonic()
-    function = LambdaFunction(to.client("lambda"), to.name)
+    function = LambdaFunction(environment.client("lambda"), environment.name)
     live = function.live()
-    variables = _variables(to, options.env_file, live)
-    bucket = options.code_bucket or to.outputs().get("CodeBucket")
+    variables = _variables(environment, options.env_file, live)
+    bucket = options.code_bucket or environment.outputs().get("CodeBucket")
     if not bucket:
-        hint = f"`make stack ENV={to.label}` creates one, CODE_BUCKET=name selects one"
+        hint = f"`make stack ENV={environment.label}` creates one, CODE_BUCKET=name selects one"
         raise RuntimeError(f"cannot find a bucket for packages: {hint}")
     for trigger in function.triggers():
         _warn_about(trigger)
-    to.confirm("deploy", options.yes)
+    environment.confirm("deploy", options.yes)
     if options.build:
         package.make(options.arch)
     _check_start(options.function_zip, variables)
 
     try:
-        code_key = environment.upload(to, bucket, options.function_zip)
-        layer = _layer(to, function, bucket, options.arch)
+        code_key = upload(environment, bucket, options.function_zip)
+        layer = _layer(environment, function, bucket, options.arch)
         before = function.ensure_alias(live)
         release = Release(bucket, code_key, package.sha256(options.function_zip), layer, options.arch, variables)
         version = function.publish(release)
@@ -82,24 +91,23 @@ def deploy(to: Environment, options: Options) -> None:
             _test(function, version, options.event, variables)
             function.make_live(version)
     except (RuntimeError, *AWS_ERRORS) as error:
-        raise RuntimeError(f"cannot deploy {to.name}, whose live version is unchanged: {error}") from error
+        raise RuntimeError(f"cannot deploy {environment.name}, whose live version is unchanged: {error}") from error
     if version == before:
-        console.say(f"nothing to deploy: version {version} of {to.name} stays live")
+        console.say(f"nothing to deploy: version {version} of {environment.name} stays live")
     else:
-        console.say(f"{to.name}: version {version} is live, in place of {before} ({time.monotonic() - started:.0f} s)")
-        console.say(f"to undo this: make rollback ENV={to.label}")
+        seconds = time.monotonic() - started
+        console.say(f"{environment.name}: version {version} is live, in place of {before} ({seconds:.0f} s)")
+        console.say(f"to undo this: make rollback ENV={environment.label}")
 
 
-def _variables(to: Environment, env_file: Path | None, live: dict) -> dict[str, str]:
+def _variables(environment: Environment, env_file: Path | None, live: dict) -> dict[str, str]:
     """Returns the variables of the file, or of the live version."""
     if env_file:
-        variables = {
-            name: value for name, value in environment.read_variables(env_file).items() if name not in RESERVED
-        }
+        variables = {name: value for name, value in read_variables(env_file).items() if name not in RESERVED}
     else:
         variables = live.get("Environment", {}).get("Variables", {})
-    if not to.is_local:
-        environment.refuse_placeholders(variables)
+    if not environment.is_local:
+        refuse_placeholders(variables)
     return variables
 
 
@@ -117,7 +125,7 @@ def _check_start(function_zip: Path, variables: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="deploy-") as scratch:
         package.unpack(function_zip, Path(scratch))
         log_file = Path(scratch) / "log"
-        local = {"CLIP_DOWNLOAD_DEST": scratch, "AWS_REGION": environment.REGION, "AWS_LAMBDA_LOG_FORMAT": "JSON"}
+        local = {"CLIP_DOWNLOAD_DEST": scratch, "AWS_REGION": REGION, "AWS_LAMBDA_LOG_FORMAT": "JSON"}
         try:
             with runtime_api.running(Path(scratch) / "bootstrap", {**variables, **local}, log_file):
                 pass
@@ -127,13 +135,13 @@ def _check_start(function_zip: Path, variables: Mapping[str, str]) -> None:
             raise RuntimeError(f"cannot start the function: {(reasons or ['it logged no error'])[-1]}") from None
 
 
-def _layer(to: Environment, function: LambdaFunction, bucket: str, arch: str) -> str:
+def _layer(environment: Environment, function: LambdaFunction, bucket: str, arch: str) -> str:
     """Returns the layer version with the content of the package, published if it does not exist yet."""
     arn = function.layer_with(package.sha256(package.LAYER_ZIP))
     if arn:
         console.say(f"the layer exists already: {arn}")
         return arn
-    arn = function.publish_layer(bucket, environment.upload(to, bucket, package.LAYER_ZIP), arch)
+    arn = function.publish_layer(bucket, upload(environment, bucket, package.LAYER_ZIP), arch)
     console.say(f"the layer is published: {arn}")
     return arn
 

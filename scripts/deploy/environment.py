@@ -28,8 +28,6 @@ ALIAS = "live"
 READ_TIMEOUT_SECONDS = 910
 # The samples have invented values for these.
 ADDRESSES = ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL", "AWS_SNS_TOPIC", "AWS_SQS_QUEUE", "AWS_SQS_QUEUE_URL")
-
-
 # Errors of AWS, and of a request that does not reach it.
 AWS_ERRORS = (Boto3Error, BotoCoreError, ClientError)
 
@@ -72,7 +70,7 @@ class Environment:
             raise RuntimeError(f"cannot {what} in prod: not confirmed, nothing changed")
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
     """Returns a parser with the options that all these scripts have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--env", default="sandbox", metavar="|".join(ENVIRONMENTS))
@@ -81,7 +79,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def find(given: argparse.Namespace, settings: Path | None = None) -> Environment:
+def find_environment(given: argparse.Namespace, settings: Path | None = None) -> Environment:
     """Returns the environment of the arguments, after a call to AWS with the user's credentials."""
     label = ENVIRONMENTS.get(given.env)
     if not label:
@@ -103,7 +101,7 @@ def upload(environment: Environment, bucket: str, file: Path) -> str:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_aws_errors() -> Iterator[None]:
     """Turns errors, those of AWS too, into one line."""
     with console.one_line_errors():
         try:

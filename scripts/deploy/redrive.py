@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.deploy import environment
-from scripts.deploy.environment import Environment
+from scripts.deploy.environment import Environment, argument_parser, find_environment, one_line_aws_errors
 from scripts.deploy.lambda_function import LambdaFunction
 from scripts.shared import console, instants
 
@@ -45,28 +44,28 @@ class DeadLetter:
 
 def main() -> None:
     """Runs `make redrive`."""
-    arguments = environment.arguments(__doc__)
+    arguments = argument_parser(__doc__)
     arguments.add_argument("--clips", default="", metavar="IDS", help="send back the messages of these clips")
     arguments.add_argument("--messages", default="", metavar="IDS", help="send back these messages")
     arguments.add_argument("--all", default="", help="send back all messages")
     given = arguments.parse_args()
-    with environment.one_line_errors():
+    with one_line_aws_errors():
         chosen = {*given.clips.replace(",", " ").split(), *given.messages.replace(",", " ").split()}
-        _redrive(environment.find(given), chosen, bool(given.all), bool(given.yes))
+        _redrive(find_environment(given), chosen, bool(given.all), bool(given.yes))
 
 
-def _redrive(to: Environment, chosen: set[str], everything: bool, yes: bool) -> None:
-    sqs = to.client("sqs")
-    queue_url, dead_letters_url = _queues(to, sqs)
+def _redrive(environment: Environment, chosen: set[str], everything: bool, yes: bool) -> None:
+    sqs = environment.client("sqs")
+    queue_url, dead_letters_url = _queues(environment, sqs)
     letters = list(_received(sqs, dead_letters_url))
     try:
         for letter in letters:
-            _show(to, letter)
+            _show(environment, letter)
         if not letters:
-            console.say(f"no dead letters of {to.name}")
+            console.say(f"no dead letters of {environment.name}")
         selected = [each for each in letters if everything or {each.id, (each.request or {}).get("clipId")} & chosen]
         if selected:
-            to.confirm(f"send {len(selected)} of {len(letters)} messages back", yes)
+            environment.confirm(f"send {len(selected)} of {len(letters)} messages back", yes)
         for letter in list(selected):
             if letter.request is None:
                 console.say(f"not sent back, because its body is not a request: {letter.id}")
@@ -80,19 +79,19 @@ def _redrive(to: Environment, chosen: set[str], everything: bool, yes: bool) -> 
         for letter in letters:
             sqs.change_message_visibility(QueueUrl=dead_letters_url, ReceiptHandle=letter.receipt, VisibilityTimeout=0)
     if letters and not selected:
-        console.say(f"none sent back: CLIPS=id,id MESSAGES=id,id or ALL=1 (make redrive ENV={to.label} ALL=1)")
+        console.say(f"none sent back: CLIPS=id,id MESSAGES=id,id or ALL=1 (make redrive ENV={environment.label} ALL=1)")
 
 
-def _queues(to: Environment, sqs: Any) -> tuple[str, str]:  # noqa: ANN401
+def _queues(environment: Environment, sqs: Any) -> tuple[str, str]:  # noqa: ANN401
     """Returns the URLs of the queue that triggers the function, and of its dead-letter queue."""
-    function = LambdaFunction(to.client("lambda"), to.name)
+    function = LambdaFunction(environment.client("lambda"), environment.name)
     function.live()  # raises an error if the function does not exist
     for trigger in function.triggers():
         url = _url(sqs, trigger["EventSourceArn"])
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
         if "RedrivePolicy" in attributes:
             return url, _url(sqs, json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"])
-    raise RuntimeError(f"cannot find a queue that triggers {to.name} and has a dead-letter queue")
+    raise RuntimeError(f"cannot find a queue that triggers {environment.name} and has a dead-letter queue")
 
 
 def _url(sqs: Any, arn: str) -> str:  # noqa: ANN401
@@ -126,18 +125,18 @@ def _received(sqs: Any, url: str) -> Iterator[DeadLetter]:  # noqa: ANN401
             )
 
 
-def _show(to: Environment, letter: DeadLetter) -> None:
+def _show(environment: Environment, letter: DeadLetter) -> None:
     clip = (letter.request or {}).get("clipId", "no clip")
     console.say(f"{letter.id}  {clip}  sent {instants.rfc_3339(letter.sent_ms)}")
-    console.say(f"  {_reason(to, letter)}")
+    console.say(f"  {_reason(environment, letter)}")
 
 
-def _reason(to: Environment, letter: DeadLetter) -> str:
+def _reason(environment: Environment, letter: DeadLetter) -> str:
     """Returns the last failure that the function logged for the message."""
-    logs = to.client("logs")
+    logs = environment.client("logs")
     try:
         pages = logs.get_paginator("filter_log_events").paginate(
-            logGroupName=f"/aws/lambda/{to.name}", startTime=letter.sent_ms, filterPattern=f'"{letter.id}"'
+            logGroupName=f"/aws/lambda/{environment.name}", startTime=letter.sent_ms, filterPattern=f'"{letter.id}"'
         )
         lines = [event["message"] for page in pages for event in page["events"]]
     except logs.exceptions.ResourceNotFoundException:

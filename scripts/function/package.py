@@ -53,7 +53,7 @@ def make(arch: str, quiet: Sequence[str] = ()) -> None:
 
 
 def build(arch: str, quiet: Sequence[str]) -> None:
-    """Builds the release binary and ffmpeg. There is no cross-compilation: `arch` must be that of this machine."""
+    """Builds the release binary and ffmpeg. It does not cross-compile: `arch` must be this machine's."""
     if platform.machine() != MACHINES[arch]:
         raise RuntimeError(f"ARCH: expected the architecture of this machine ({platform.machine()}), got {arch}")
     ffmpeg = subprocess.run([LAYER.parent / "build.sh", *quiet], env=os.environ | {"ARCH": arch}, check=False)

@@ -7,7 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
-from scripts.deploy import deploy, environment
+from scripts.deploy import deploy
+from scripts.deploy.environment import find_environment
 from scripts.local import stack
 from scripts.local.stack import REGION
 from system import System
@@ -41,7 +42,7 @@ def test_leaves_the_live_version_unchanged_if_any_call_is_refused(
     monkeypatch.setenv("AWS_ENDPOINT_URL", system.cloud.url)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(stack.ACCESS_KEY, stack.ACCESS_KEY, region_name=REGION))
     events = boto3.DEFAULT_SESSION.events
-    to = environment.find(SimpleNamespace(env="sandbox", function_name=""))
+    environment = find_environment(SimpleNamespace(env="sandbox", function_name=""))
     options = deploy.Options("x86_64", variables, None, "", other_function.zip, build=False, yes=False)
 
     calls: list[str] = []
@@ -55,13 +56,13 @@ def test_leaves_the_live_version_unchanged_if_any_call_is_refused(
         with pytest.raises(
             RuntimeError, match=r"cannot deploy .*, whose live version is unchanged: .*AccessDenied.*not you"
         ):
-            deploy.deploy(to, options)
+            deploy.deploy(environment, options)
         events.unregister(f"before-call.{call}", refuse)
         assert system.live() == before, f"with {call} refused"
     system.ask("meanwhile")
     assert system.served("meanwhile")["thumbnail"]["sizes"] == [64]
 
-    deploy.deploy(to, options)
+    deploy.deploy(environment, options)
     assert system.live()["CodeSha256"] == other_function.sha256
     reads = {"lambda.GetFunctionConfiguration", "cloudformation.DescribeStacks", "lambda.ListEventSourceMappings"}
     assert set(calls) - reads == set(CALLS), "each was refused once"

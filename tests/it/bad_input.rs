@@ -1,9 +1,10 @@
-//! Whatever comes in gets one clear fate, and never harms its neighbours.
+//! Bad input: each record ends in one clear way, and never affects its neighbours.
 
 use serde_json::{Value, json};
 
-use crate::camera::Answer;
-use crate::footage::Footage;
+use testkit::camera_api::Answer;
+use testkit::footage::Footage;
+
 use crate::stack::{CAMERA, Put, Stack, T0, body, record};
 
 const FIRST: &str = "test.20180916T173017000.mp4";
@@ -16,7 +17,7 @@ async fn stack() -> Stack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_of_ten_with_three_bad_ones() {
+async fn bad_records_fail_alone_in_a_batch_of_ten() {
     let stack = stack().await;
     let good = |n: i64| record(&format!("good-{n}"), &body(&format!("clip-{n}"), n * 500, n * 500 + 100), 2000);
     let mut records: Vec<Value> = (0..7).map(good).collect();
@@ -31,7 +32,7 @@ async fn a_batch_of_ten_with_three_bad_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envelope_without_records_fails_the_invocation_before_anything_is_done() {
+async fn an_event_without_records_or_ids_fails_before_anything_is_done() {
     let stack = stack().await;
     let function = stack.function(&[]);
     let good = record("a", &body("clip", 0, 100), 0);
@@ -41,9 +42,9 @@ async fn an_envelope_without_records_fails_the_invocation_before_anything_is_don
     assert_eq!(stack.camera.calls(), []);
 }
 
-/// Answers of the camera API after which the record fails and nothing is said.
+/// Nothing is PUT after these answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_camera_apis_answers_that_fail_the_record() {
+async fn refusals_and_outages_of_the_camera_api_fail_the_record() {
     let camera = format!("GET /cameras/{CAMERA}");
     let recordings = "GET /cameras/recording/test";
     let elsewhere = Answer::redirect("http://127.0.0.2:9/cameras");
@@ -81,7 +82,7 @@ async fn the_camera_apis_answers_that_fail_the_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passing_failure_is_tried_again_and_a_redirect_on_the_same_host_followed() {
+async fn retries_transient_failures_and_follows_redirects_on_the_same_host() {
     let stack = stack().await;
     let camera = Answer::json(&json!({"alias": "test"}));
     let moved = Answer::redirect(&format!("{}/moved", stack.camera.url));
@@ -90,12 +91,12 @@ async fn a_passing_failure_is_tried_again_and_a_redirect_on_the_same_host_follow
     stack.camera.answers("PUT /clips/clip", [Answer::status(503), Answer::status(201)]);
     let function = stack.function(&[("CLIPS_ENDPOINT", "/clips/{clipId}")]);
     function.serve(record("a", &body("clip", 0, 100), 0)).await;
-    assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"; 2], "PUT twice, the first time in vain");
+    assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"; 2], "PUT twice, because the first PUT failed");
     assert_eq!(stack.announced().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_that_is_refused_for_good_does_not_hold_the_announcement_up() {
+async fn announces_a_clip_whose_metadata_was_refused_for_good() {
     let stack = stack().await;
     stack.camera.answers("PUT /cameras/clips/clip", [Answer::status(404)]);
     stack.function(&[]).serve(record("a", &body("clip", 0, 100), 0)).await;
@@ -103,7 +104,7 @@ async fn metadata_that_is_refused_for_good_does_not_hold_the_announcement_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_that_cannot_be_used_is_skipped() {
+async fn skips_entries_of_the_listing_that_cannot_be_used() {
     let stack = stack().await;
     let good = json!({"recordingUrl": format!("https://h/{FIRST}?x=1"), "startDate": "2018-09-16T17:30:17.000Z"});
     let odd = json!([null, 7, {}, {"recordingUrl": null}, {"recordingUrl": "https://h/a/"}, {"recordingUrl": "https://h/rewind.mp4"}, good]);

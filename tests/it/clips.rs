@@ -1,26 +1,30 @@
-//! Clips, checked frame by frame by number.
+//! Clips, checked by the number of each frame.
 
 use serde_json::{Value, json};
 
-use crate::footage::{Footage, numbers};
+use testkit::decode::numbers;
+use testkit::footage::Footage;
+use testkit::frame_numbers::number;
+
 use crate::stack::{CAMERA, Function, Put, Stack, T0, body, record};
 
-/// Five seconds each at 30 frames a second; the second begins with number 1000, the third with 2000.
-fn recording(number: u32) -> std::path::PathBuf {
-    Footage { first: number * 1000, ..Footage::default() }.file()
+/// Returns a recording of five seconds at 30 frames a second. The frames of the second one are numbered from 1000, those of
+/// the third one from 2000.
+fn recording(index: u32) -> std::path::PathBuf {
+    Footage { first: index * 1000, ..Footage::default() }.file()
 }
 
 const FIRST: &str = "test.20180916T173017000.mp4";
 const SECOND: &str = "test.20180916T173022000.mp4";
 const THIRD: &str = "test.20180916T173027000.mp4";
 
-/// Where the recordings of this file lie: five seconds each, one behind the other.
+/// Returns a recording of five seconds that begins `from` ms after [`T0`].
 fn put<'a>(name: &'a str, file: &'a std::path::Path, from: i64) -> Put<'a> {
     Put { name, file, listed: (T0 + from, T0 + from + 5000) }
 }
 
 impl Stack {
-    /// The numbers of the stored clip's frames.
+    /// Returns the number of each frame of the stored clip.
     async fn clip(&self, clip: &str) -> Vec<u32> {
         let (file, content_type) = self.stored(&format!("{CAMERA}/{clip}.mp4")).await.expect("a stored clip");
         assert_eq!(content_type, "video/mp4");
@@ -33,7 +37,7 @@ async fn serve(function: &Function, clip: &str, from: i64, to: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_recording() {
+async fn cuts_a_clip_out_of_one_recording() {
     let stack = Stack::start().await;
     stack.recordings(&[put(FIRST, &recording(0), 0)]).await;
     let function = stack.function(&[]);
@@ -41,7 +45,7 @@ async fn one_recording() {
     serve(&function, "one", 2117, 3900).await;
     assert_eq!(stack.clip("one").await, (64..117).collect::<Vec<_>>());
     assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"]);
-    assert!(stack.left_over().is_empty(), "scratch space is empty afterwards");
+    assert!(stack.left_over().is_empty(), "no work file is left");
     let [(message, status)] = &stack.announced().await[..] else { panic!("one announcement") };
     assert_eq!((status.as_str(), message), ("CLIP_AVAILABLE", &stack.camera.puts()[0]));
     assert_eq!(
@@ -62,7 +66,7 @@ async fn one_recording() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_and_three_recordings_listed_in_any_order() {
+async fn joins_two_and_three_recordings_listed_in_any_order() {
     let stack = Stack::start().await;
     let (first, second, third) = (recording(0), recording(1), recording(2));
     stack.recordings(&[put(THIRD, &third, 10_000), put(FIRST, &first, 0), put(SECOND, &second, 5000)]).await;
@@ -76,7 +80,7 @@ async fn two_and_three_recordings_listed_in_any_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_encoded_shows_the_same_frames() {
+async fn a_clip_that_is_encoded_whole_shows_the_same_frames() {
     let stack = Stack::start().await;
     let (first, second) = (recording(0), recording(1));
     stack.recordings(&[put(FIRST, &first, 0), put(SECOND, &second, 5000)]).await;
@@ -86,7 +90,7 @@ async fn everything_encoded_shows_the_same_frames() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_names_and_a_span_of_one_frame() {
+async fn reads_old_names_and_cuts_spans_of_one_frame() {
     let stack = Stack::start().await;
     stack.recordings(&[put("test.20180916T173017.mp4", &recording(0), 0)]).await;
     for (old, clip) in [("True", "old"), ("False", "new")] {
@@ -100,7 +104,7 @@ async fn old_names_and_a_span_of_one_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overlap_goes_to_the_later_recording() {
+async fn the_later_recording_shows_an_overlap() {
     let stack = Stack::start().await;
     let (first, second) = (recording(0), recording(1));
     stack.recordings(&[put(FIRST, &first, 0), put("test.20180916T173021300.mp4", &second, 4300)]).await;
@@ -111,7 +115,7 @@ async fn an_overlap_goes_to_the_later_recording() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_hole_is_held_and_a_long_one_is_cut_out_and_named() {
+async fn holds_a_frame_over_a_short_hole_and_cuts_out_a_gap() {
     let stack = Stack::start().await;
     let (first, second, third) = (recording(0), recording(1), recording(2));
     let (second_name, third_name) = ("test.20180916T173022400.mp4", "test.20180916T173034400.mp4");
@@ -143,7 +147,7 @@ async fn thumbnails_show_the_frame_at_a_quarter_of_the_clip() {
             assert_eq!((size.width, size.height), (width, height));
             if width == 320 {
                 let pixels = image::open(&picture).expect("a picture").to_luma8().into_raw();
-                assert_eq!(crate::footage::number(&pixels, width), 45, "frame 30 + 60 / 4");
+                assert_eq!(number(&pixels, width), 45, "frame 30 + 60 / 4");
             }
         }
         let puts = stack.camera.puts();
@@ -154,7 +158,7 @@ async fn thumbnails_show_the_frame_at_a_quarter_of_the_clip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_request_gives_the_same_bytes_and_a_repeat_renders_nothing() {
+async fn a_repeated_request_renders_nothing_and_gives_the_same_bytes() {
     let stack = Stack::start().await;
     let (first, second) = (recording(0), recording(1));
     stack.recordings(&[put(FIRST, &first, 0), put(SECOND, &second, 5000)]).await;
@@ -164,17 +168,17 @@ async fn the_same_request_gives_the_same_bytes_and_a_repeat_renders_nothing() {
     let read = async |key: &str| std::fs::read(stack.stored(key).await.expect("stored").0).expect("readable");
     let before = (read(&key).await, read(&format!("{CAMERA}/again_301.png")).await);
     let calls = stack.camera.calls().len();
-    // its sources have expired meanwhile
+    // the recordings have expired meanwhile
     for name in [FIRST, SECOND] {
         let delete = stack.s3.delete_object().bucket(stack.bucket("origin")).key(format!("live/{name}"));
         delete.send().await.expect("deleted");
     }
     serve(&function, "again", 4000, 6000).await;
-    assert_eq!(stack.camera.calls().len(), calls + 1, "a repeat asks for no footage: it only PUTs");
+    assert_eq!(stack.camera.calls().len(), calls + 1, "a repeated request asks for no footage: it only PUTs");
     let announced: Vec<Value> = stack.announced().await.into_iter().map(|(message, _)| message).collect();
     assert_eq!(announced.len(), 2);
     assert_eq!(announced[0], announced[1]);
-    // without what is stored, it is made anew, to the same bytes
+    // without the stored clip, it is rendered anew, to the same bytes
     let delete = stack.s3.delete_object().bucket(stack.bucket("clips")).key(&key);
     delete.send().await.expect("deleted");
     stack.recordings(&[put(FIRST, &first, 0), put(SECOND, &second, 5000)]).await;
@@ -183,7 +187,7 @@ async fn the_same_request_gives_the_same_bytes_and_a_repeat_renders_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_span_under_the_same_name_is_rendered() {
+async fn renders_another_span_of_the_same_clip_id() {
     let stack = Stack::start().await;
     stack.recordings(&[put(FIRST, &recording(0), 0)]).await;
     let function = stack.function(&[]);

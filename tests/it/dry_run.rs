@@ -1,4 +1,4 @@
-//! `cameras-service-generate-clip plan EVENT.json`: says what would be done, and does nothing of it.
+//! The dry run, `cameras-service-generate-clip plan EVENT.json`: prints what would be done, and does nothing of it.
 
 use std::process::Output;
 
@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::footage::Footage;
+use testkit::footage::Footage;
+
 use crate::stack::{CAMERA, Put, Stack, T0, body, record};
 
 async fn plan(stack: &Stack, event: &Value) -> (Output, Vec<String>) {
@@ -20,7 +21,7 @@ async fn plan(stack: &Stack, event: &Value) -> (Output, Vec<String>) {
     (output, lines)
 }
 
-async fn nothing_was_done(stack: &Stack) {
+async fn assert_nothing_was_done(stack: &Stack) {
     assert_eq!(stack.camera.puts(), Vec::<Value>::new());
     assert!(stack.announced().await.is_empty() && stack.sent_back().await.is_empty());
     assert!(stack.stored(&format!("{CAMERA}/clip.mp4")).await.is_none());
@@ -28,7 +29,7 @@ async fn nothing_was_done(stack: &Stack) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_names_recordings_holes_segments_and_bytes_and_nothing_is_done() {
+async fn prints_recordings_holes_segments_and_bytes_and_does_nothing() {
     let stack = Stack::start().await;
     let file = Footage::default().file();
     let names = ["test.20180916T173017000.mp4", "test.20180916T173022300.mp4", "test.20180916T173029300.mp4"];
@@ -54,11 +55,11 @@ async fn a_plan_names_recordings_holes_segments_and_bytes_and_nothing_is_done() 
     for name in names {
         assert!(text.contains(name), "{name} in\n{text}");
     }
-    nothing_was_done(&stack).await;
+    assert_nothing_was_done(&stack).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_fail_is_told_and_fails() {
+async fn prints_what_would_fail_and_fails() {
     let stack = Stack::start().await;
     stack.recordings(&[]).await;
     let records = [record("a", &json!("rubbish"), 0), record("b", &body("clip", 0, 1000), 0)];
@@ -66,5 +67,5 @@ async fn what_would_fail_is_told_and_fails() {
     let text = lines.join("\n");
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("A record would fail: message: ") && text.contains("would be  CLIP_PENDING"), "{text}");
-    nothing_was_done(&stack).await;
+    assert_nothing_was_done(&stack).await;
 }

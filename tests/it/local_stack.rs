@@ -1,5 +1,5 @@
-//! What a person types, against the local stack: the events of `create_test_event.py` and the committed one, by
-//! `cargo lambda invoke`, end in the statuses they are named after.
+//! What a person types, against the local stack: `cargo lambda invoke` with each event of `create_test_event.py` ends in the
+//! status that the event is named after.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::footage::Footage;
+use testkit::paths::workspace;
 
-use crate::footage::Footage;
-
-/// `make local` without the function, in a folder of its own.
+/// The local stack without the function, in a folder of its own.
 struct Local {
     folder: TempDir,
     stack: Value,
-    /// When its standard input closes, the shell stops the stack and waits for it.
+    /// A shell that stops the stack, and waits for its end, when its standard input closes.
     guard: Child,
 }
 
@@ -25,15 +25,11 @@ impl Drop for Local {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn python(script: &[&str]) -> Command {
-    let mut command = Command::new(root().join(".venv/bin/python"));
+    let mut command = Command::new(workspace().join(".venv/bin/python"));
     let path = std::env::var("PATH").unwrap_or_default();
-    command.args(script).current_dir(root());
-    command.env("PATH", format!("{}:{path}", root().join(".venv/bin").display()));
+    command.args(script).current_dir(workspace());
+    command.env("PATH", format!("{}:{path}", workspace().join(".venv/bin").display()));
     command
 }
 
@@ -53,30 +49,30 @@ impl Local {
             .args(["--any-port", "--no-function", "--recordings"])
             .args([&shown, Path::new("--folder"), folder.path(), Path::new("--env-file")])
             .arg(folder.path().join("env"))
-            .current_dir(root())
+            .current_dir(workspace())
             .envs(python.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .expect("sh");
         let mut local = Self { folder, stack: Value::Null, guard };
-        let patience = Instant::now() + Duration::from_mins(1);
+        let give_up = Instant::now() + Duration::from_mins(1);
         let described = local.folder.path().join("stack.json");
         while !described.exists() {
-            assert!(Instant::now() < patience, "the local stack is not up: see its messages above");
-            std::thread::sleep(Duration::from_millis(20)); // waiting for a process, not for a result
+            assert!(Instant::now() < give_up, "the local stack did not start: see its messages above");
+            std::thread::sleep(Duration::from_millis(20)); // waits for a process, not for a result
         }
         local.stack = serde_json::from_slice(&std::fs::read(described).expect("readable")).expect("JSON");
         local
     }
 
-    /// Runs the function on `event`, and returns all that was PUT of its clip.
+    /// Runs the function on `event`, and returns the statuses that were PUT for its clip.
     async fn invoke(&self, event: &Path) -> Vec<String> {
         let mut invoke = python(&["-m", "scripts.local.invoke"]);
         invoke.arg("--event").arg(event).arg("--env-file").arg(self.folder.path().join("env"));
         let output = invoke.stdin(Stdio::null()).output().expect("python");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {said}", event.display());
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {messages}", event.display());
         let event: Value = serde_json::from_slice(&std::fs::read(event).expect("readable")).expect("JSON");
         let body = event["Records"][0]["body"].as_str().expect("a body").replace('\'', "\"");
         let body: Value = serde_json::from_str(&body).expect("JSON");
@@ -89,13 +85,13 @@ impl Local {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_leads_to_the_status_it_is_named_after() {
-    // ten minutes of small pictures; the committed event asks for a minute of it
+async fn every_event_leads_to_the_status_that_it_is_named_after() {
+    // ten minutes of small pictures; the committed event asks for one minute of them
     let footage = Footage { frames: 3000, rate: "5", size: (192, 108), ..Footage::default() }.file();
     let recordings = ["test.20180916T173017000.mp4", "test.20180916T174017000.mp4"];
     let local = Local::start(&recordings.map(|name| (name, footage.clone())));
-    let committed = root().join("tests/sample_event.json");
-    assert_eq!(local.invoke(&committed).await, ["CLIP_AVAILABLE"], "the sample of the contract, as it stands");
+    let committed = workspace().join("tests/sample_event.json");
+    assert_eq!(local.invoke(&committed).await, ["CLIP_AVAILABLE"], "the sample of the contract as it stands");
     let event = local.folder.path().join("event.json");
     for (option, status) in [
         ("-a", "CLIP_AVAILABLE"),

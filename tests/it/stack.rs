@@ -1,4 +1,4 @@
-//! What a test runs against: one ministack for all tests, a bucket, a queue and a topic for each, and the function's own
+//! What a test runs against: one ministack for all tests, buckets, a queue and a topic of its own, and the function's
 //! pipeline between them, in this process.
 
 use std::collections::HashMap;
@@ -17,16 +17,15 @@ use cameras_service_generate_clip::settings::Settings;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::camera::CameraApi;
-use crate::footage::ffmpeg;
-use crate::server::SERVER;
+use testkit::camera_api::CameraApi;
+use testkit::ministack::MINISTACK;
+use testkit::paths::ffmpeg;
 
 /// 2018-09-16T17:30:17.000Z, when the first recording of most tests begins.
 pub const T0: i64 = 1_537_119_017_000;
 pub const CAMERA: &str = "1111111111111";
 
-/// A test's own corner of the world.
+/// The servers of one test.
 pub struct Stack {
     pub camera: CameraApi,
     pub s3: aws_sdk_s3::Client,
@@ -39,21 +38,21 @@ pub struct Stack {
     folder: TempDir,
 }
 
-/// A recording in the bucket, and as the camera API lists it.
+/// A recording to put into the bucket and into the listing of the camera API.
 pub struct Put<'a> {
     pub name: &'a str,
     pub file: &'a Path,
-    /// Milliseconds since the epoch.
+    /// Listed start and end, in milliseconds since the epoch.
     pub listed: (i64, i64),
 }
 
 impl Stack {
     pub async fn start() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // libtest shows a failed test's output, and with it what the function logged
+        // libtest shows the output of a failed test, and with it the log of the function
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let url = tokio::task::spawn_blocking(|| SERVER.url.clone()).await.expect("ministack runs");
+        let url = tokio::task::spawn_blocking(|| MINISTACK.url.clone()).await.expect("ministack runs");
         let aws = aws_config::defaults(BehaviorVersion::latest())
             .endpoint_url(url)
             .region(Region::from_static("us-west-1"))
@@ -86,7 +85,7 @@ impl Stack {
         Self { camera: CameraApi::start().await, s3, sqs, aws, name, queue_url, announced_url, topic_arn, folder }
     }
 
-    /// Puts recordings into the bucket and into the camera API's list.
+    /// Puts recordings into the bucket and into the listing of the camera API.
     pub async fn recordings(&self, recordings: &[Put<'_>]) {
         for Put { name, file, .. } in recordings {
             self.put(name, file).await;
@@ -106,18 +105,18 @@ impl Stack {
         format!("{}-{which}", self.name)
     }
 
-    /// The function with these settings beside the usual ones.
+    /// Returns the function with changes to the usual settings.
     pub fn function(&self, changes: &[(&'static str, &str)]) -> Function {
         Function(Arc::new(Pipeline::new(self.settings(changes), &self.aws).expect("starts")))
     }
 
-    /// The usual settings, with changes.
+    /// Returns the usual settings with changes.
     pub fn settings(&self, changes: &[(&'static str, &str)]) -> Settings {
         let variables = self.environment(changes);
         Settings::read(|name| variables.get(name).cloned()).expect("good settings")
     }
 
-    /// The usual environment, with changes.
+    /// Returns the usual environment with changes.
     pub fn environment(&self, changes: &[(&'static str, &str)]) -> HashMap<&'static str, String> {
         let usual = [
             ("CLIP_DOWNLOAD_DEST", self.folder.path().display().to_string()),
@@ -139,7 +138,7 @@ impl Stack {
         variables
     }
 
-    /// What the SDKs of another process need to find the same servers.
+    /// Returns the variables by which the SDKs of another process find the same servers.
     pub fn aws_environment(&self) -> [(&'static str, String); 4] {
         let url = self.aws.endpoint_url().expect("ministack's").to_owned();
         [
@@ -150,7 +149,7 @@ impl Stack {
         ]
     }
 
-    /// What the topic's subscriber got, unwrapped: each message and its attribute `status`.
+    /// Returns what the subscriber of the topic received: each message and its attribute `status`.
     pub async fn announced(&self) -> Vec<(Value, String)> {
         let messages = self.received(&self.announced_url).await;
         let unwrap = |message: &Message| {
@@ -162,7 +161,7 @@ impl Stack {
         messages.iter().map(unwrap).collect()
     }
 
-    /// The bodies of messages that were sent back to the queue.
+    /// Returns the bodies of the messages that were sent back to the queue.
     pub async fn sent_back(&self) -> Vec<Value> {
         let messages = self.received(&self.queue_url).await;
         messages
@@ -183,7 +182,7 @@ impl Stack {
         }
     }
 
-    /// A stored object as a file, with its content type.
+    /// Downloads a stored object. Returns the file and the content type.
     pub async fn stored(&self, key: &str) -> Option<(PathBuf, String)> {
         let object = self.s3.get_object().bucket(self.bucket("clips")).key(key).send().await.ok()?;
         let content_type = object.content_type().expect("stated").to_owned();
@@ -193,17 +192,17 @@ impl Stack {
         Some((path, content_type))
     }
 
-    /// Files the function has left in its scratch space, beside its lock.
+    /// Returns the files that the function has left in its scratch space.
     pub fn left_over(&self) -> Vec<PathBuf> {
         let entries = |folder: &Path| -> Vec<PathBuf> {
             std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()).collect()
         };
         let own = entries(self.folder.path()).into_iter().filter(|path| path.is_dir());
-        own.flat_map(|folder| entries(&folder)).filter(|path| !path.ends_with("lock")).collect()
+        own.flat_map(|folder| entries(&folder)).collect()
     }
 }
 
-/// A recording as the camera API lists it.
+/// Returns a recording as the camera API lists it.
 pub fn listed(Put { name, listed: (from, to), .. }: &Put<'_>) -> Value {
     let date = |ms: i64| {
         let date = chrono::DateTime::from_timestamp_millis(ms).expect("a date");
@@ -225,19 +224,19 @@ impl Function {
         handle(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await
     }
 
-    /// One record that must succeed.
+    /// Serves one record, which must succeed.
     pub async fn serve(&self, record: Value) {
         let response = self.invoke(json!({ "Records": [record] })).await.expect("the record succeeds");
         assert!(response.batch_item_failures.is_empty());
     }
 }
 
-/// A body that asks for a span, in ms after [`T0`].
+/// Returns a body that asks for a span, in milliseconds after [`T0`].
 pub fn body(clip: &str, from: i64, to: i64) -> Value {
     json!({"clipId": clip, "cameraId": CAMERA, "startTimestampInMs": T0 + from, "endTimestampInMs": T0 + to, "retryTimestamps": []})
 }
 
-/// A record of an event with that body, sent `sent` ms after [`T0`].
+/// Returns a record of an event with that body, sent `sent` milliseconds after [`T0`].
 pub fn record(id: &str, body: &Value, sent: i64) -> Value {
     let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     json!({"messageId": id, "body": body, "attributes": {"SentTimestamp": (T0 + sent).to_string()}, "eventSource": "aws:sqs"})

@@ -1,16 +1,17 @@
-//! The status table, over the wire: what is PUT, what is published, what goes back to the queue.
+//! The status table on the wire: what is PUT, what is published, what goes back to the queue.
 
 use serde_json::{Value, json};
 
-use crate::camera::Answer;
-use crate::footage::Footage;
+use testkit::camera_api::Answer;
+use testkit::footage::Footage;
+
 use crate::stack::{CAMERA, Put, Stack, T0, body, listed, record};
 
 const FIRST: &str = "test.20180916T173017000.mp4";
 const SECOND: &str = "test.20180916T173022000.mp4";
 const SECOND_LISTED: (i64, i64) = (T0 + 5000, T0 + 10_000);
 
-/// What became of a request.
+/// What the other systems learn about a request.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     put: Vec<String>,
@@ -23,11 +24,12 @@ async fn outcome(stack: &Stack) -> Outcome {
     Outcome { put: stack.camera.statuses(), announced, sent_back: stack.sent_back().await }
 }
 
-fn said(status: &str) -> Outcome {
+fn announced(status: &str) -> Outcome {
     Outcome { put: vec![status.to_owned()], announced: vec![status.to_owned()], sent_back: Vec::new() }
 }
 
-/// A stack with the first recording in place; asked for `from..to`, sent `sent` ms after `T0`, retried at `retries`.
+/// Returns a stack with the first recording, and a record that asks for `from..to`, sent at `sent` after retries at
+/// `retries`; all in milliseconds after [`T0`].
 async fn asked(from: i64, to: i64, sent: i64, retries: &[i64]) -> (Stack, Value) {
     let stack = Stack::start().await;
     let file = Footage::default().file();
@@ -38,15 +40,15 @@ async fn asked(from: i64, to: i64, sent: i64, retries: &[i64]) -> (Stack, Value)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_long() {
+async fn announces_that_a_span_is_too_long() {
     let (stack, record) = asked(0, 300_001, 0, &[]).await;
     stack.function(&[]).serve(record).await;
-    assert_eq!(outcome(&stack).await, said("CLIP_TOO_LONG"));
-    assert_eq!(stack.camera.calls().len(), 1, "before any look-up");
+    assert_eq!(outcome(&stack).await, announced("CLIP_TOO_LONG"));
+    assert_eq!(stack.camera.calls().len(), 1, "there is no look-up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_tail_is_waited_for() {
+async fn waits_for_a_missing_tail() {
     let (stack, record) = asked(4000, 6000, 6000, &[5500]).await;
     stack.function(&[]).serve(record).await;
     let mut expected = body("clip", 4000, 6000);
@@ -59,16 +61,16 @@ async fn a_missing_tail_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_tail_is_named_once_waiting_has_ended() {
+async fn names_a_missing_tail_once_waiting_has_ended() {
     let (stack, record) = asked(4000, 6000, 6000 + 900_001, &[6000]).await;
     stack.function(&[]).serve(record).await;
-    assert_eq!(outcome(&stack).await, said("CLIP_AVAILABLE"));
+    assert_eq!(outcome(&stack).await, announced("CLIP_AVAILABLE"));
     let gap = json!([{"startTimestampInMs": T0 + 5000, "endTimestampInMs": T0 + 6000}]);
     assert_eq!(stack.camera.puts()[0]["gaps"], gap);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listed_object_that_is_not_there_is_waited_for_and_then_counts_as_not_listed() {
+async fn waits_for_a_missing_object_that_then_counts_as_not_listed() {
     let (stack, record) = asked(4000, 6000, 6000, &[]).await;
     let file = Footage::default().file();
     let first = listed(&Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) });
@@ -85,7 +87,7 @@ async fn a_listed_object_that_is_not_there_is_waited_for_and_then_counts_as_not_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_back_becomes_available_once_the_footage_is_there() {
+async fn a_requeued_request_becomes_available_once_the_footage_is_there() {
     let (stack, first_try) = asked(4000, 6000, 6000, &[]).await;
     let function = stack.function(&[]);
     function.serve(first_try).await;
@@ -102,7 +104,7 @@ async fn what_was_sent_back_becomes_available_once_the_footage_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_there() {
+async fn names_the_reason_if_there_is_no_footage() {
     let hours = 3_600_000;
     for (sent, retries, expected) in [
         (100_000 + 900_001, &[100_000][..], "CLIP_RETRY_TIMEOUT"),
@@ -113,13 +115,13 @@ async fn nothing_there() {
             let (stack, record) = asked(60_000, 70_000, sent, retries).await;
             stack.camera.answers("GET /cameras/recording/test", [answer]);
             stack.function(&[]).serve(record).await;
-            assert_eq!(outcome(&stack).await, said(expected));
+            assert_eq!(outcome(&stack).await, announced(expected));
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_no_mp4_is_a_fatal_error_each_time_and_a_later_success_replaces_it() {
+async fn reports_a_fatal_error_each_time_until_a_later_success_replaces_it() {
     let (stack, record) = asked(1000, 2000, 2000, &[]).await;
     let page = stack.bucket("page");
     let page = std::env::temp_dir().join(page);

@@ -4,13 +4,12 @@
 use std::fmt;
 use std::io;
 
-use crate::deadline::TimedOut;
 use crate::ffmpeg::run::FfmpegError;
 use crate::h264::nal_units::NalLengthError;
 use crate::h264::parameter_sets::CannotJoin;
 use crate::mp4::Mp4Error;
 use crate::mux::MuxError;
-use crate::scratch::NoSpace;
+use crate::scratch::{NoSpace, ScratchCause, ScratchError};
 use crate::source::{SourceError, SourceErrorKind};
 
 /// A failure: the object it is about, and the cause.
@@ -45,9 +44,6 @@ pub enum Cause {
     /// The scratch disk has too little free space.
     #[error(transparent)]
     NoSpace(#[from] NoSpace),
-    /// The time ran out.
-    #[error(transparent)]
-    TimedOut(#[from] TimedOut),
 }
 
 /// Why no clip can be made of the footage.
@@ -143,7 +139,7 @@ impl Cause {
             Self::Footage(_) => true,
             Self::Ffmpeg(error) => error.is_footage(),
             Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Empty),
-            Self::Disk(_) | Self::NoSpace(_) | Self::TimedOut(_) => false,
+            Self::Disk(_) | Self::NoSpace(_) => false,
         }
     }
 }
@@ -157,6 +153,16 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.source()
+    }
+}
+
+impl From<ScratchError> for Error {
+    fn from(ScratchError { folder, cause }: ScratchError) -> Self {
+        let cause = match cause {
+            ScratchCause::Disk(error) => Cause::Disk(error),
+            ScratchCause::NoSpace(error) => Cause::NoSpace(error),
+        };
+        Self { object: folder.display().to_string(), cause }
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
-
-use crate::error::Error;
 
 /// Scratch folder of this process. It is removed when the last clone is dropped. The folder of a process that was killed
 /// is removed by the next process to start.
@@ -31,6 +29,34 @@ pub struct NoSpace {
     pub free: u64,
 }
 
+/// Scratch space cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", folder.display())]
+pub struct ScratchError {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What went wrong with it.
+    #[source]
+    pub cause: ScratchCause,
+}
+
+/// Why scratch space cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScratchCause {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    /// The disk has too little free space.
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
+}
+
+impl ScratchError {
+    fn new(folder: &Path, cause: impl Into<ScratchCause>) -> Self {
+        Self { folder: folder.to_owned(), cause: cause.into() }
+    }
+}
+
 /// Bytes that work never counts on: thumbnails, tables, and the unforeseen.
 const RESERVE: u64 = 64 << 20;
 /// If fewer bytes are free, a failure may have come from the full disk.
@@ -40,8 +66,8 @@ impl Scratch {
     /// Makes a folder in `parent`, whose name begins with `prefix`, and removes those of processes that have ended.
     ///
     /// # Errors
-    /// [`Cause::Disk`](crate::error::Cause::Disk) if the folder cannot be made.
-    pub fn new(parent: &Path, prefix: &str) -> Result<Self, Error> {
+    /// [`ScratchCause::Disk`] if the folder cannot be made.
+    pub fn new(parent: &Path, prefix: &str) -> Result<Self, ScratchError> {
         let make = || -> io::Result<ProcessFolder> {
             remove_abandoned(parent, prefix)?;
             loop {
@@ -54,17 +80,17 @@ impl Scratch {
                 }
             }
         };
-        let folder = make().map_err(|error| Error::new(parent.display().to_string(), error))?;
+        let folder = make().map_err(|error| ScratchError::new(parent, error))?;
         Ok(Self(Arc::new(folder)))
     }
 
     /// Makes a folder for one request. It is removed with all its files when it is dropped.
     ///
     /// # Errors
-    /// [`Cause::Disk`](crate::error::Cause::Disk) if the folder cannot be made.
-    pub fn request_folder(&self) -> Result<TempDir, Error> {
+    /// [`ScratchCause::Disk`] if the folder cannot be made.
+    pub fn request_folder(&self) -> Result<TempDir, ScratchError> {
         let folder = self.0.folder.path();
-        TempDir::new_in(folder).map_err(|error| Error::new(folder.display().to_string(), error))
+        TempDir::new_in(folder).map_err(|error| ScratchError::new(folder, error))
     }
 
     /// Returns whether the disk is full. Ask after a failure: a full disk makes the work of ffmpeg fail as if the footage
@@ -78,13 +104,12 @@ impl Scratch {
 /// Checks that `needed` bytes fit into `folder`, before work begins.
 ///
 /// # Errors
-/// [`Cause::NoSpace`](crate::error::Cause::NoSpace): another try may find more space.
-pub fn ensure_free_space(folder: &Path, needed: u64) -> Result<(), Error> {
-    let object = || folder.display().to_string();
-    let free = free_space(folder).map_err(|error| Error::new(object(), error))?;
+/// [`ScratchCause::NoSpace`]: another try may find more space.
+pub fn ensure_free_space(folder: &Path, needed: u64) -> Result<(), ScratchError> {
+    let free = free_space(folder).map_err(|error| ScratchError::new(folder, error))?;
     match free.checked_sub(RESERVE) {
         Some(usable) if needed <= usable => Ok(()),
-        _ => Err(Error::new(object(), NoSpace { needed, free })),
+        _ => Err(ScratchError::new(folder, NoSpace { needed, free })),
     }
 }
 
@@ -114,7 +139,6 @@ fn remove_abandoned(parent: &Path, prefix: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Cause;
 
     const PREFIX: &str = "exact-cut-test-";
 
@@ -150,7 +174,7 @@ mod tests {
     fn refuses_work_that_does_not_fit() {
         let parent = TempDir::new().expect("a folder for the test");
         let error = ensure_free_space(parent.path(), u64::MAX).expect_err("more than there is");
-        assert!(matches!(error.cause, Cause::NoSpace(_)) && !error.cause.is_footage());
+        assert!(matches!(error.cause, ScratchCause::NoSpace(NoSpace { needed: u64::MAX, .. })));
         ensure_free_space(parent.path(), 7).expect("a machine with 64 MiB to spare");
     }
 }

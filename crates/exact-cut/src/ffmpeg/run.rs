@@ -16,7 +16,6 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use crate::deadline::{Deadline, TimedOut};
-use crate::error::{Cause, Error};
 
 /// The longest run, whatever the deadline.
 const MAX_RUN: Duration = Duration::from_mins(10);
@@ -51,6 +50,9 @@ pub enum FfmpegError {
         /// What it wrote to standard error.
         messages: String,
     },
+    /// The process did not end in time.
+    #[error("ffmpeg did not finish within {} ms", .0.after.as_millis())]
+    TimedOut(#[from] TimedOut),
     /// The process reported a failure.
     #[error("ffmpeg failed: {status}: {messages}")]
     Failed {
@@ -83,15 +85,11 @@ impl Ffmpeg {
         &self.path
     }
 
-    /// Runs `command` to its end. Errors are about `object`.
+    /// Runs `command` to its end.
     ///
     /// # Errors
-    /// [`Cause::Ffmpeg`] or [`Cause::TimedOut`].
-    pub async fn run(&self, command: FfmpegCommand, object: &str, deadline: Deadline) -> Result<(), Error> {
-        self.run_to_end(command, deadline).await.map_err(|cause| Error::new(object, cause))
-    }
-
-    async fn run_to_end(&self, command: FfmpegCommand, deadline: Deadline) -> Result<(), Cause> {
+    /// [`FfmpegError`] unless the process succeeds.
+    pub async fn run(&self, command: FfmpegCommand, deadline: Deadline) -> Result<(), FfmpegError> {
         let cannot_run = |source| FfmpegError::Start { path: self.path.clone(), source };
         let mut command: std::process::Command = command.into();
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
@@ -122,8 +120,8 @@ impl Ffmpeg {
         let messages = String::from_utf8_lossy(&messages).trim().to_owned();
         match status.signal() {
             _ if status.success() => Ok(()),
-            Some(signal) if signal == Signal::KILL.as_raw() => Err(FfmpegError::Killed { status, messages }.into()),
-            _ => Err(FfmpegError::Failed { status, messages }.into()),
+            Some(signal) if signal == Signal::KILL.as_raw() => Err(FfmpegError::Killed { status, messages }),
+            _ => Err(FfmpegError::Failed { status, messages }),
         }
     }
 }

@@ -176,7 +176,7 @@ impl AudioRenderer<'_> {
             .args(["-c:a", "aac", "-b:a", &bit_rate, "-ar", &format.rate.to_string()])
             .args(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
             .output(file_url(output));
-        self.cx.ffmpeg.run(command, "clip.mp4", self.cx.deadline).await?;
+        self.cx.run_ffmpeg(command, "clip.mp4").await?;
         let (finder, file) = find_boxes(output).map_err(|cause| Error::new("clip.mp4", cause))?;
         let track = finder.audio().map_err(|error| Error::footage("clip.mp4", error))?;
         Ok(MadeAudio { track, file: Arc::new(file) })

@@ -20,7 +20,7 @@ use crate::render::bitstream_facts::BitstreamFacts;
 use crate::render::context::RenderContext;
 use crate::render::encode::encode;
 use crate::render::encoder_options::EncoderOptions;
-use crate::render::excerpt::Excerpt;
+use crate::render::excerpt::{Excerpt, Poster};
 use crate::render::report::{frames_needed, plan_report, samples_needed};
 use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
 use crate::render::verify::{ClipToVerify, verify};
@@ -72,15 +72,6 @@ pub struct PreparedRender {
     facts: PerRecording<BitstreamFacts>,
     /// The recordings, with the bytes that the plan needs.
     recordings: PerRecording<FetchedRecording>,
-}
-
-/// The frame that the thumbnails show.
-#[derive(Debug)]
-pub struct Poster {
-    /// The recording that shows it.
-    pub recording: RecordingId,
-    /// The frame, and the samples that it is decoded from.
-    pub excerpt: Excerpt,
 }
 
 /// Renders the clip of `spec`, and has `executor` turn it into bytes.

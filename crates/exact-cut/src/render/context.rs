@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use ffmpeg_sidecar::command::FfmpegCommand;
+
 use crate::deadline::Deadline;
+use crate::error::Error;
 use crate::ffmpeg::run::Ffmpeg;
 use crate::observer::Observer;
 
@@ -17,4 +20,14 @@ pub struct RenderContext<'a> {
     pub deadline: Deadline,
     /// Listens to the work.
     pub observer: &'a dyn Observer,
+}
+
+impl RenderContext<'_> {
+    /// Runs ffmpeg on work for `object`.
+    ///
+    /// # Errors
+    /// [`Cause::Ffmpeg`](crate::error::Cause::Ffmpeg) about `object`.
+    pub async fn run_ffmpeg(&self, command: FfmpegCommand, object: &str) -> Result<(), Error> {
+        self.ffmpeg.run(command, self.deadline).await.map_err(|error| Error::new(object, error))
+    }
 }

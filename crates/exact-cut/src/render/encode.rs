@@ -40,7 +40,7 @@ pub async fn encode(
         .args(options.arguments())
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(file_url(&output));
-    cx.ffmpeg.run(command, recording.name(), cx.deadline).await?;
+    cx.run_ffmpeg(command, recording.name()).await?;
     let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
     let table = &encoded.video.table;
     let in_order = (0..).zip(&table.frames).all(|(index, &frame)| frame == index);

@@ -16,6 +16,7 @@ use crate::mp4::box_finder::BoxFinder;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::{SampleLocation, Track, TrackSample, TrackWithSources};
+use crate::recording_id::RecordingId;
 use crate::render::write_file::{PieceFiles, write_file};
 
 /// Frames of a recording, and the samples that they are decoded from.
@@ -25,6 +26,15 @@ pub struct Excerpt {
     pub frames: Range<usize>,
     /// Samples in decode order.
     pub decode: Range<usize>,
+}
+
+/// The frame that the thumbnails show.
+#[derive(Debug)]
+pub struct Poster {
+    /// The recording that shows it.
+    pub recording: RecordingId,
+    /// The frame, and the samples that it is decoded from.
+    pub excerpt: Excerpt,
 }
 
 /// Ticks a second of an excerpt that is only decoded, where the rate means nothing.

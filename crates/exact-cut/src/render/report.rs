@@ -9,7 +9,7 @@ use crate::plan::cut_plan::CutPlan;
 use crate::plan::segments::{Method, Segment};
 use crate::ranges::total;
 use crate::recording_id::{PerRecording, RecordingId};
-use crate::render::clip::Poster;
+use crate::render::excerpt::Poster;
 use crate::time::rescaled;
 
 /// Returns the report of `plan`.

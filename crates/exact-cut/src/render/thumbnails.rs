@@ -100,7 +100,7 @@ pub async fn render_thumbnails(
         command.args(["-update", "1", "-f", "image2"]).output(file_url(&path));
         thumbnails.push(Thumbnail { width, path });
     }
-    cx.ffmpeg.run(command, recording.name(), cx.deadline).await?;
+    cx.run_ffmpeg(command, recording.name()).await?;
     for (thumbnail, &(width, height)) in thumbnails.iter().zip(&sizes) {
         let unreadable = |error: imagesize::ImageError| FootageError::NoThumbnail { width, reason: error.to_string() };
         let is = imagesize::size(&thumbnail.path).map_err(|error| footage(unreadable(error)))?;

@@ -204,7 +204,7 @@ async fn picture_hashes(
     let mut command = reading(cx.ffmpeg, &[&excerpt]);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
     command.args(["-hash", "murmur3"]).output(file_url(&hashes)); // MD5 takes twice as long as the decoding
-    cx.ffmpeg.run(command, "clip.mp4", cx.deadline).await?;
+    cx.run_ffmpeg(command, "clip.mp4").await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let pictures: Vec<String> =

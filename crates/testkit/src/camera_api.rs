@@ -1,40 +1,47 @@
-//! A camera API that answers what a test tells it to, over a real socket.
+//! A camera API that answers as a test tells it, over a real socket.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::http::{self, Message};
 
 /// An answer on the wire.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// A whole one.
-    Whole { status: u16, headers: Vec<String>, body: Vec<u8> },
-    /// The connection is closed without one.
+    /// A whole answer.
+    Whole { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// The connection is closed without an answer.
     Broken,
-    /// Says it is longer than it is.
+    /// The answer claims more bytes than it has.
     CutShort,
-    /// Never comes.
+    /// There is no answer.
     Silent,
 }
 
 impl Answer {
+    #[must_use]
     pub fn json(body: &Value) -> Self {
-        Self::Whole { status: 200, headers: Vec::new(), body: body.to_string().into_bytes() }
+        Self::text(&body.to_string())
     }
 
+    #[must_use]
     pub fn text(text: &str) -> Self {
         Self::Whole { status: 200, headers: Vec::new(), body: text.as_bytes().to_vec() }
     }
 
+    #[must_use]
     pub fn status(status: u16) -> Self {
         Self::Whole { status, headers: Vec::new(), body: b"{}".to_vec() }
     }
 
+    #[must_use]
     pub fn redirect(to: &str) -> Self {
-        Self::Whole { status: 302, headers: vec![format!("Location: {to}")], body: Vec::new() }
+        let headers = vec![("Location".to_owned(), to.to_owned())];
+        Self::Whole { status: 302, headers, body: Vec::new() }
     }
 }
 
@@ -42,6 +49,7 @@ impl Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     pub method: String,
+    /// Path and query.
     pub path: String,
     pub body: Value,
     /// X-Ray's trace header.
@@ -50,19 +58,24 @@ pub struct Call {
 
 #[derive(Default)]
 struct State {
-    /// What is answered to a method and a path (without query): the last answer stays.
+    /// Answers to a method and a path without query, the next one last. The last answer stays.
     answers: HashMap<String, Vec<Answer>>,
     calls: Vec<Call>,
 }
 
-/// The server. Ends with the test's runtime.
+/// The server. It ends with the runtime of the test.
 #[derive(Clone)]
 pub struct CameraApi {
+    /// Base URL.
     pub url: String,
     state: Arc<Mutex<State>>,
 }
 
 impl CameraApi {
+    /// Starts a camera API that knows no camera and accepts every PUT.
+    ///
+    /// # Panics
+    /// If there is no free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -76,28 +89,39 @@ impl CameraApi {
         Self { url, state }
     }
 
-    /// From now on `method path` is answered by `answers`, one after the other, the last one for ever.
+    /// From now on answers `call`, such as `GET /cameras/1`, with `answers`, one after the other, the last one for ever.
+    ///
+    /// # Panics
+    /// If an earlier use panicked.
     pub fn answers(&self, call: &str, answers: impl IntoIterator<Item = Answer>) {
         let mut answers: Vec<Answer> = answers.into_iter().collect();
         answers.reverse();
         self.state.lock().expect("not poisoned").answers.insert(call.to_owned(), answers);
     }
 
-    /// A camera called `id` with these recordings.
+    /// Adds a camera with these recordings.
     pub fn camera(&self, id: &str, recordings: &Value) {
         self.answers(&format!("GET /cameras/{id}"), [Answer::json(&json!({"alias": "test", "name": "Test"}))]);
         self.answers("GET /cameras/recording/test", [Answer::json(recordings)]);
     }
 
+    /// Returns all calls so far.
+    ///
+    /// # Panics
+    /// If an earlier use panicked.
+    #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state.lock().expect("not poisoned").calls.clone()
     }
 
-    /// The statuses that were PUT, in order.
+    /// Returns the statuses that were PUT, in order.
+    #[must_use]
     pub fn statuses(&self) -> Vec<String> {
         self.puts().iter().map(|put| put["status"].as_str().unwrap_or("none").to_owned()).collect()
     }
 
+    /// Returns the bodies that were PUT, in order.
+    #[must_use]
     pub fn puts(&self) -> Vec<Value> {
         self.calls().into_iter().filter(|call| call.method == "PUT").map(|call| call.body).collect()
     }
@@ -105,57 +129,38 @@ impl CameraApi {
 
 async fn serve(connection: TcpStream, state: Arc<Mutex<State>>) {
     let mut connection = BufReader::new(connection);
-    while let Some(call) = read(&mut connection).await {
+    while let Ok(Some(request)) = http::read(&mut connection, false).await {
         let answer = {
             let mut state = state.lock().expect("not poisoned");
-            state.calls.push(call.clone());
-            let path = call.path.split('?').next().unwrap_or_default();
-            match state.answers.get_mut(&format!("{} {path}", call.method)) {
+            state.calls.push(Call {
+                method: request.method().to_owned(),
+                path: request.target().to_owned(),
+                body: serde_json::from_slice(&request.body).unwrap_or_default(),
+                trace: request.header("x-amzn-trace-id").map(str::to_owned),
+            });
+            match state.answers.get_mut(&format!("{} {}", request.method(), request.path())) {
                 Some(answers) if answers.len() > 1 => answers.pop(),
                 Some(answers) => answers.last().cloned(),
-                None if call.method == "PUT" => Some(Answer::status(200)),
+                None if request.method() == "PUT" => Some(Answer::status(200)),
                 None => Some(Answer::status(404)),
             }
         };
-        let (head, body) = match answer.unwrap_or(Answer::Broken) {
+        match answer.unwrap_or(Answer::Broken) {
             Answer::Broken => return,
             Answer::Silent => std::future::pending().await,
-            Answer::CutShort => ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n".to_owned(), b"[{".to_vec()),
+            Answer::CutShort => {
+                let _ = connection.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n[{").await;
+                return;
+            }
             Answer::Whole { status, headers, body } => {
-                let head = [format!("HTTP/1.1 {status} X"), format!("Content-Length: {}", body.len())];
-                ([&head[..], &headers, &[String::new(), String::new()]].concat().join("\r\n"), body)
+                let mut answer = Message::answer(status, body);
+                for (name, value) in &headers {
+                    answer.set(name, value);
+                }
+                if http::write(&mut connection, &answer).await.is_err() {
+                    return;
+                }
             }
-        };
-        let answered = connection.get_mut().write_all(&[head.as_bytes(), &body].concat()).await;
-        if answered.is_err() || body == b"[{" {
-            return;
         }
     }
-}
-
-async fn read(connection: &mut BufReader<TcpStream>) -> Option<Call> {
-    let mut line = String::new();
-    connection.read_line(&mut line).await.ok().filter(|&length| length > 0)?;
-    let mut words = line.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (mut length, mut trace) = (0, None);
-    loop {
-        let mut header = String::new();
-        connection.read_line(&mut header).await.ok()?;
-        if header.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        match header.split_once(':') {
-            Some((name, value)) if name.eq_ignore_ascii_case("x-amzn-trace-id") => {
-                trace = Some(value.trim().to_owned());
-            }
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body).await.ok()?;
-    Some(Call { method, path, body: serde_json::from_slice(&body).unwrap_or_default(), trace })
 }
