@@ -74,7 +74,7 @@ impl S3 {
     /// As S3 answers. A role that may not list the bucket gets 403 for a missing object.
     pub async fn head(&self, id: &ObjectId, deadline: Deadline) -> Result<Option<ObjectHead>, Error> {
         let object = id.to_string();
-        let head = self.client.head_object().bucket(&id.bucket).key(&id.key).send();
+        let head = Box::pin(self.client.head_object().bucket(&id.bucket).key(&id.key).send());
         let answer = async { head.await.map_err(|error| sdk_error(&object, &error)) };
         match within(deadline, HEAD_TIMEOUT, &object, answer).await {
             Ok(head) => {
@@ -108,7 +108,7 @@ impl S3 {
                 // Over TLS the SDK relies on its checksum (CRC-32) for the body anyway. Without it, it would sign every
                 // 64 KiB of the body.
                 .disable_payload_signing();
-            put.send().await.map_err(|error| sdk_error(&object, &error))?;
+            Box::pin(put.send()).await.map_err(|error| sdk_error(&object, &error))?;
             Ok(length)
         };
         within(deadline, PUT_TIMEOUT, &object, put).await

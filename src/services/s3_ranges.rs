@@ -54,14 +54,14 @@ impl S3 {
         let object = &id.to_string();
         let read = || async move {
             let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(&(0..length)));
-            let mut answer = get.send().await.map_err(|error| sdk_error(object, &error))?;
+            let mut answer = Box::pin(get.send()).await.map_err(|error| sdk_error(object, &error))?;
             let total = total_length(&answer).ok_or_else(|| Error::transient(object, "answer without a length"))?;
             let etag = answer.e_tag.take().ok_or_else(|| Error::transient(object, "answer without an ETag"))?;
             let body = Body { object, deadline, received: &self.received };
             let bytes = body.bytes(answer, &(0..length.min(total))).await;
             Ok(bytes.map(|bytes| (bytes, ObjectVersion { id: id.clone(), etag, length: total })))
         };
-        retry_body(|| within(deadline, READ_TIMEOUT, object, read())).await
+        retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
     }
 
     /// Reads a range of an object.
@@ -74,7 +74,7 @@ impl S3 {
             let answer = self.get_range(version, range, object).await?;
             Ok(Body { object, deadline, received: &self.received }.bytes(answer, range).await)
         };
-        retry_body(|| within(deadline, READ_TIMEOUT, object, read())).await
+        retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
     }
 
     /// Reads ranges of an object and writes each to the same offset of `file`.
@@ -95,7 +95,7 @@ impl S3 {
                     let answer = self.get_range(version, part, object).await?;
                     Ok(Body { object, deadline, received: &self.received }.write(answer, part, file).await)
                 };
-                retry_body(|| within(deadline, READ_TIMEOUT, object, fetch())).await
+                retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(fetch()))).await
             })
             .buffer_unordered(PARALLEL_PARTS)
             .try_collect()
@@ -110,7 +110,7 @@ impl S3 {
     ) -> Result<GetObjectOutput, Error> {
         let ObjectVersion { id, etag, .. } = version;
         let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(range)).if_match(etag);
-        get.send().await.map_err(|error| sdk_error(object, &error))
+        Box::pin(get.send()).await.map_err(|error| sdk_error(object, &error))
     }
 }
 

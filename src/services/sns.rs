@@ -49,9 +49,9 @@ impl Topic {
             .topic_arn(&self.arn)
             .message_structure("json")
             .message(message)
-            .message_attributes("status", status)
-            .send();
-        let published = async { publish.await.map(drop).map_err(|error| sdk_error(&self.arn, &error)) };
+            .message_attributes("status", status);
+        let published =
+            async { Box::pin(publish.send()).await.map(drop).map_err(|error| sdk_error(&self.arn, &error)) };
         within(deadline, CALL_TIMEOUT, &self.arn, published).await
     }
 }

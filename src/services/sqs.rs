@@ -28,8 +28,8 @@ impl Queue {
     /// # Errors
     /// Transient or permanent, as SQS answers.
     pub async fn send(&self, body: String, delay_s: i32, deadline: Deadline) -> Result<(), Error> {
-        let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(delay_s).send();
-        let sent = async { send.await.map(drop).map_err(|error| sdk_error(&self.url, &error)) };
+        let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(delay_s);
+        let sent = async { Box::pin(send.send()).await.map(drop).map_err(|error| sdk_error(&self.url, &error)) };
         within(deadline, CALL_TIMEOUT, &self.url, sent).await
     }
 }

@@ -105,7 +105,7 @@ impl Ffmpeg {
         let stderr = process.0.stderr.take();
         let finished = async {
             if let Some(mut stderr) = stderr {
-                let mut part = [0; 4096];
+                let mut part = vec![0; 4096];
                 while let Ok(length @ 1..) = stderr.read(&mut part).await {
                     if messages.len() < MAX_MESSAGES {
                         messages.extend_from_slice(&part[..length.min(MAX_MESSAGES - messages.len())]);
