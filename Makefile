@@ -94,16 +94,16 @@ demo: install-local install-browser build ## runs the whole system from nothing,
 	@python -m scripts.demo $(QUIET)
 local: install-local build ## runs the whole system until Ctrl-C [RECORDINGS=folder]
 	@python -m scripts.local.local $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
-clip: install-local ## asks the local system for a clip: FROM=time TO=time [CLIP=id] [CAMERA=id]
+clip: install-local ## asks the local stack for a clip: FROM=time TO=time [CLIP=id] [CAMERA=id]
 	@python -m scripts.local.clip --from "$(FROM)" --to "$(TO)" --clip "$(CLIP)" --camera "$(CAMERA)"
 cut: ffmpeg ## cuts recordings without AWS: FROM=time TO=time FILES="a.mp4 b.mp4" [OUT=clip.mp4]
 	@cargo run --quiet --locked -p exact-cut --example cut -- --ffmpeg layers/ffmpeg/opt/bin/ffmpeg \
 		--from "$(FROM)" --to "$(TO)" --out "$(OUT)" $(FILES)
 
 .PHONY: event invoke plan
-event: ## writes events/event.json, a request that the local system can answer
+event: ## writes events/event.json, a request that the local stack can answer
 	@python3 scripts/create_test_event.py
-invoke: install-local ffmpeg ## runs the function on events/event.json with the local system if it runs, else with .env
+invoke: install-local ffmpeg ## runs the function on events/event.json with the local stack if it runs, else with .env
 	@python -m scripts.local.invoke
 plan: install-local install-build ## prints what the function would do for events/event.json, without doing it
 	@python -m scripts.local.plan

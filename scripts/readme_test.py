@@ -69,7 +69,7 @@ IN_A_COPY = (
     "make doctoc",
     "make clean",
 )
-# These need the local system, which `LOCAL` runs.
+# These need the local stack, which `LOCAL` runs.
 LOCAL = "make local RECORDINGS=folder"
 WITH_THE_STACK = (f"make clip {SPAN} CLIP=first", "make plan", "make invoke")
 
@@ -200,7 +200,7 @@ def _in_a_copy(commands: Sequence[str]) -> None:
 
 @contextmanager
 def _local_stack() -> Iterator[None]:
-    """Runs the local system, as a person does in another terminal."""
+    """Runs the local stack, as a person does in another terminal."""
     command = _filled_in(LOCAL)
     console.say(f"  {LOCAL}")
     with tempfile.TemporaryFile() as output, processes.running(command, os.environ, output) as local:
