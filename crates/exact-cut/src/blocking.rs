@@ -1,4 +1,5 @@
-//! Blocking file I/O, kept off the threads that drive the requests.
+//! Blocking file I/O, kept off the threads that drive the requests, so that a slow disk delays neither the answer nor the
+//! deadline.
 
 /// Runs `work` on a thread for blocking work and returns its result. A panic of `work` goes on here.
 ///

@@ -1,4 +1,5 @@
-//! The engine in one call: a clip of recordings in any store, written to a file.
+//! The engine in one call: a clip of recordings in any store, written to a file. It uses defaults for what the function at
+//! the root of this repository reads from its settings.
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,4 +1,7 @@
-//! The time that is left for a request. Every call gets a limit of its own that follows from it.
+//! The time that is left for a request.
+//!
+//! Every call gets a limit of its own: at most a quarter of what is left. So one service that hangs cannot use up the time
+//! of the whole request, and there is time for another try and for an answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What the engine reports while it works: where its time goes, and what it plans.
+//! What the engine reports while it works: where its time goes, and what it plans. The engine itself logs nothing: what
+//! becomes of a report (a log line, a metric, a trace document) is up to its caller.
 
 use std::time::Instant;
 

@@ -1,5 +1,10 @@
 //! Opens recordings: finds the boxes that describe the samples by ranged reads, and reads the sample tables. No footage is
 //! fetched yet.
+//!
+//! The first read takes 64 KiB. It pins the version of the object, and usually holds a `moov` box at the front completely;
+//! for a `moov` at the end the header of `mdat` says where it begins, so a second read is enough. All counts are checked
+//! before anything is allocated for them: one `stts` entry of 8 bytes can claim 4·10⁹ samples. Fragmented files have no
+//! central table; their `moof` boxes are read one after the other, about 300 reads for ten minutes of 2-second fragments.
 
 use std::sync::Arc;
 

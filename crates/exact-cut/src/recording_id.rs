@@ -1,4 +1,5 @@
-//! The identity of a recording within one request.
+//! The identity of a recording within one request. A list by recording can only be indexed with such an id, never with a
+//! number that counts something else.
 
 use std::ops::{Index, IndexMut};
 

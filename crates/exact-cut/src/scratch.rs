@@ -1,4 +1,8 @@
 //! Scratch space that cleans up after itself. File names in it are made by the engine; none comes from outside.
+//!
+//! Each process has a folder of its own, and each request one inside it. A folder is removed when its owner is dropped, so
+//! also when a request fails, panics or runs out of time. A killed process cannot clean up, so the next one does. Each
+//! process holds a lock on its folder, which tells others that it still lives.
 
 use std::fs::{File, TryLockError};
 use std::io;

@@ -1,5 +1,9 @@
-//! The NAL units of a sample: where decoding may begin, and which parameter sets the sample carries (ITU-T H.264,
-//! sections 7.3.1 and 7.4.1; ISO/IEC 14496-15, section 5.3).
+//! The NAL units of a sample: where decoding may begin, and which parameter sets the sample carries (ITU-T H.264, sections
+//! 7.3.1 and 7.4.1; ISO/IEC 14496-15, section 5.3).
+//!
+//! In MP4 each unit is preceded by its length, in 1, 2 or 4 bytes as `avcC` says, not by a start code. The first slice of a
+//! sample decides whether it is an IDR picture. Before it an SEI message may state a recovery point; only a count of 0 is
+//! used, because with a larger one the first pictures are not exact.
 
 use h264_reader::nal::sei::recovery_point::RecoveryPoint;
 use h264_reader::nal::sei::{HeaderType, SeiReader};

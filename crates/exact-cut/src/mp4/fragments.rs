@@ -1,4 +1,8 @@
 //! The samples of a fragmented file, as its `moof` boxes list them (ISO/IEC 14496-12, section 8.8).
+//!
+//! A field of a sample comes from `trun`, else from `tfhd`, else from `trex`. Data begin where `tfhd` says, else where the
+//! `moof` begins, else after the data of the run before. `sidx` and `mfra` are not used: they may be missing or wrong, and
+//! the chain of boxes is needed anyway.
 
 use shiguredo_mp4::boxes::{MoofBox, MoovBox, TrafBox, TrexBox, TrunBox};
 use shiguredo_mp4::{BoxType, Decode};

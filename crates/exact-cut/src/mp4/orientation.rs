@@ -1,4 +1,7 @@
 //! How a picture is turned for display: the matrix of `tkhd` (ISO/IEC 14496-12, section 8.3.2).
+//!
+//! Only turns by quarters and mirrorings occur in practice. The clip keeps the matrix of its main recording, and encoded
+//! pictures are stored unturned (`-noautorotate`): otherwise the edges would be turned and the copied frames would not.
 
 /// One of the eight orientations: a multiple of 90°, mirrored or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

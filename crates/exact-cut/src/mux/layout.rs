@@ -1,5 +1,11 @@
-//! The layout of a clip: its header bytes and the ordered list of pieces that follow. It is complete before the first byte
-//! is written, so that one executor can write it to disk, and another can stream it.
+//! The layout of a clip: its header bytes and the ordered list of pieces that follow.
+//!
+//! A clip is data before it is bytes. The layout is complete before the first byte is written: `ftyp`, `moov` with final
+//! chunk offsets, the header of `mdat`, and then pieces, each a range of a pinned recording or of bytes that were encoded.
+//! So one executor can write it to disk, and another can stream it, and it can be verified before either has begun
+//! ([`ClipLayout::locate`] finds the source of any of its bytes).
+//!
+//! Video and audio alternate in chunks of half a second, so that a player reads both with one forward read.
 
 use std::ops::Range;
 

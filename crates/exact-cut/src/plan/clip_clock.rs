@@ -1,4 +1,10 @@
-//! The clock of a clip: it turns instants of the world into ticks of the clip, exactly, with one rounding.
+//! The clock of a clip: it turns instants of the world into ticks of the clip.
+//!
+//! Recordings have clocks of their own (timescales such as 90,000, 15,360 or 1,000,000). The timescale of the clip is the
+//! least common multiple of theirs, up to 1,000,000, so the times of frames carry over without rounding. If the multiple is
+//! larger, it is the timescale of the first recording. Then an instant is rounded once, from an exact fraction, and
+//! durations are differences of rounded instants, so nothing drifts. Gaps are taken out of the clock: the frame after a
+//! gap follows the frame before it.
 
 use crate::mp4::sample_table::SampleTable;
 use crate::time::{Span, Timestamp};

@@ -1,4 +1,9 @@
-//! Which recording shows which part of a span, and what no recording shows. The order of the list does not matter.
+//! Which recording shows which part of a span, and what no recording shows.
+//!
+//! The instant in a recording's name and the length of its video track decide, not the dates of a list. Where several
+//! recordings show the same instant, the one that began last is used. What no recording shows is a hole: up to a tolerance
+//! a frame is held over it, beyond that it is a gap, which the clip leaves out and names. The order of the list does not
+//! matter.
 
 use std::collections::BTreeSet;
 

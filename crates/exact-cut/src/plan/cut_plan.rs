@@ -1,4 +1,11 @@
 //! The cut plan: which frames of which recordings make up the clip, when each is shown, and which samples must be read.
+//!
+//! The plan is a pure function of the span, the coverage and the sample tables, on integers. Each part of the coverage
+//! gives the frames that are shown in it; [`super::segments`] splits them into a copied run and encoded edges; the
+//! [`super::clip_clock`] says when each is shown. A frame belongs to the span if it begins in it; the first frame of the
+//! clip may have begun before. Spans are half-open, so clips of adjacent spans have no frame twice and lose none.
+//!
+//! The plan asks for no byte that it does not use: for a minute out of two recordings of 300 MB it is 31 MB.
 
 use std::ops::Range;
 

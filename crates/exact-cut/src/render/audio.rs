@@ -1,5 +1,9 @@
-//! Carries an audio plan out: copied AAC frames stay where they are; silence and audio that must be encoded are made by
-//! ffmpeg.
+//! Carries an audio plan out. Copied AAC frames stay where they are in the recording; silence, and audio of another
+//! configuration, are made by ffmpeg.
+//!
+//! Encoded audio is written without vector instructions (`-cpuflags 0`), so its bytes are the same on every processor.
+//! Silence is one encoded frame that is used again and again. It is taken from the middle of a few, because the first ones
+//! carry the start of the encoder.
 
 use std::fs::File;
 use std::num::NonZeroU32;

@@ -1,5 +1,9 @@
-//! What the bytes of a recording say for or against a plan: whether decoding may begin where `stss` says, and whether the
-//! samples of a copied run carry parameter sets of their own.
+//! What the bytes of a recording prove about it: whether decoding may begin where `stss` says, and whether the samples of a
+//! copied run carry parameter sets of their own.
+//!
+//! `avc1` promises that all parameter sets are in the sample entry (ISO/IEC 14496-15, section 5.3.3). Many cameras repeat
+//! theirs in the samples all the same, which is harmless as long as they are equal. Where they differ, a copied run would be
+//! decoded with other sets than the recording was, so it is encoded.
 
 use std::fs::File;
 use std::ops::Range;

@@ -1,5 +1,14 @@
-//! Renders a clip. It is planned, the bytes that the plan needs are fetched, and it is planned again where they contradict
-//! the plan. Then edges are encoded, the clip is laid out, verified and executed, and the thumbnails are rendered beside it.
+//! Renders a clip: the story of the engine.
+//!
+//! 1. **Plan until the plan is stable.** Inspecting candidates before planning would cost a round trip to the source. So the
+//!    first plan trusts `stss`, and the bytes of its random access points are fetched together with the footage. Where they
+//!    contradict the plan, it is made again with this knowledge. Usually the first plan is right. Each further plan inspects
+//!    samples that were not inspected before, so the loop ends.
+//! 2. **Encode** the frames in front of and behind each copied run: less than a GOP at each.
+//! 3. **Lay out** the clip: header bytes, and pieces of recordings and of encoded bytes.
+//! 4. **Verify** the layout and **execute** it, at the same time. A clip counts only if both succeed.
+//!
+//! The thumbnails are rendered beside steps 2 to 4, because they need only the fetched bytes.
 
 use std::sync::Arc;
 

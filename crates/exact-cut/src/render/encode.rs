@@ -1,4 +1,10 @@
-//! Encodes the frames of a segment: an excerpt goes into ffmpeg, and a file with exactly the wanted frames comes out.
+//! Encodes the frames of a segment: an excerpt goes into ffmpeg, and a file with exactly the selected frames comes out.
+//!
+//! ffmpeg selects frames by number, never by time, because in an excerpt the time of a frame is its rank. The file that
+//! comes out is opened like a recording, and its frames are counted: an exit code of 0 proves nothing.
+//!
+//! x264 runs with a constant quantizer of 14: at least 46 dB PSNR against the source in the camera zoo. Edges are encoded
+//! with preset `ultrafast`: 51 ms in place of 144 ms for the 15 frames of the demo's clip, for 45 % more bytes (two cores).
 
 use std::path::Path;
 

@@ -1,4 +1,11 @@
 //! What the encoded pictures of a clip must look like: as those of its main recording.
+//!
+//! A decoder that changes from copied to encoded pictures must find the same size, pixel aspect ratio, colour and profile.
+//! The parameter sets of the encoder get an id that no set of the recording has (`sps-id`; x264 uses the same number for
+//! the PPS), because both share one sample entry: see [`crate::h264::parameter_sets`].
+//!
+//! The same request must give the same bytes on every machine. The number of threads and the vector instructions of the
+//! processor change what x264 and the scaler write, so both are fixed: two threads, `cpu-independent`, bitexact flags.
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,8 @@
-//! Executes a clip layout. The executor of this file writes the clip to disk, once and in order, and reads it back.
+//! Executes a clip layout. [`ClipExecutor`] turns a layout into bytes somewhere; [`WriteFile`] writes them to a file.
+//!
+//! Pieces are read by offset (`pread`), never by seeking: the same source files are read at the same time by verification,
+//! and a file description has one seek position. The file is written once and in order, and then read back and compared
+//! with its pieces, because what is on the disk is what is uploaded.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
