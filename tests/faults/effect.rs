@@ -1,15 +1,15 @@
-//! What calls mean: what the function says by them, whether that is true, and what they do.
+//! What calls mean: what the function statement by them, whether that is true, and what they do.
 
 use serde_json::Value;
 
-use crate::course::{ALL, Course};
+use crate::faulty_servers::{Shared, Side};
 use crate::fixture::Fixture;
-use crate::http::{self, Message};
-use crate::world::{Shared, Side};
+use crate::scenario::{ALL, Scenario};
+use testkit::http::{self, Message};
 
-/// What a call says about a clip.
+/// What a call statement about a clip.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Says {
+pub enum Statement {
     Nothing,
     Put(Value),
     Announces(Value),
@@ -20,7 +20,7 @@ pub enum Says {
 #[derive(Debug)]
 pub struct Call {
     pub name: String,
-    pub says: Says,
+    pub statement: Statement,
 }
 
 /// What a call did.
@@ -54,18 +54,18 @@ impl Call {
         let json = || serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
         let path: Vec<&str> = request.path().split('/').collect();
         if side == Side::Camera {
-            let (what, says) = match path[..] {
-                ["", "cameras", "recording", _] => ("recordings", Says::Nothing),
-                ["", "cameras", "clips", _] => ("clip", Says::Put(json())),
-                _ => ("camera", Says::Nothing),
+            let (what, statement) = match path[..] {
+                ["", "cameras", "recording", _] => ("recordings", Statement::Nothing),
+                ["", "cameras", "clips", _] => ("clip", Statement::Put(json())),
+                _ => ("camera", Statement::Nothing),
             };
-            return Self { name: format!("camera {} {what}", request.method()), says };
+            return Self { name: format!("camera {} {what}", request.method()), statement };
         }
         if request.header("X-Amz-Target").is_some_and(|target| target.ends_with("SendMessage")) {
             let message = json();
             let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
-            let says = Says::SendsBack { body, delay_s: message["DelaySeconds"].as_i64().unwrap_or_default() };
-            return Self { name: "SQS SendMessage".to_owned(), says };
+            let statement = Statement::SendsBack { body, delay_s: message["DelaySeconds"].as_i64().unwrap_or_default() };
+            return Self { name: "SQS SendMessage".to_owned(), statement };
         }
         let form = |name: &str| {
             url::form_urlencoded::parse(&request.body)
@@ -77,22 +77,22 @@ impl Call {
                 form("Message").and_then(|message| serde_json::from_str::<Value>(&message).ok()).unwrap_or_default();
             let metadata =
                 message["default"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-            return Self { name: "SNS Publish".to_owned(), says: Says::Announces(metadata) };
+            return Self { name: "SNS Publish".to_owned(), statement: Statement::Announces(metadata) };
         }
         let what = match path.get(1) {
             Some(&bucket) if bucket == fixture.origin => "recording",
             _ if request.path().contains(".mp4") => "clip",
             _ => "thumbnail",
         };
-        Self { name: format!("S3 {} {what}", request.method()), says: Says::Nothing }
+        Self { name: format!("S3 {} {what}", request.method()), statement: Statement::Nothing }
     }
 }
 
-/// Whether what a call says is true, at the moment when it is said.
+/// Whether what a call statement is true, at the moment when it is said.
 pub async fn judge(shared: &Shared, call: &Call) {
-    let wrong = match &call.says {
-        Says::Nothing => None,
-        Says::SendsBack { .. } => {
+    let wrong = match &call.statement {
+        Statement::Nothing => None,
+        Statement::SendsBack { .. } => {
             let put = |effect: &Effect| match effect {
                 Effect::Put { metadata, .. } => Some(metadata["status"] == "CLIP_PENDING"),
                 _ => None,
@@ -100,8 +100,8 @@ pub async fn judge(shared: &Shared, call: &Call) {
             let pending = shared.state().effects.iter().rev().find_map(put);
             (pending != Some(true)).then(|| "sent back before CLIP_PENDING was PUT".to_owned())
         }
-        Says::Put(metadata) => untrue(shared, metadata).await,
-        Says::Announces(metadata) => {
+        Statement::Put(metadata) => untrue(shared, metadata).await,
+        Statement::Announces(metadata) => {
             // the API has been told, or has refused it for good
             let told = |effect: &Effect| {
                 matches!(effect, Effect::Put { status, metadata: put } if put == metadata
@@ -110,8 +110,8 @@ pub async fn judge(shared: &Shared, call: &Call) {
             let told = shared.state().effects.iter().any(told);
             match untrue(shared, metadata).await {
                 None if !told => Some("announced before it was PUT".to_owned()),
-                None => course(metadata)
-                    .filter(|course| course.ends.iter().all(|&end| metadata["status"] != end))
+                None => scenario(metadata)
+                    .filter(|scenario| scenario.ends.iter().all(|&end| metadata["status"] != end))
                     .map(|_| format!("announced with the status {}", metadata["status"])),
                 wrong => wrong,
             }
@@ -124,26 +124,26 @@ pub async fn judge(shared: &Shared, call: &Call) {
     }
 }
 
-fn course(metadata: &Value) -> Option<&'static Course> {
-    ALL.into_iter().find(|course| metadata["cameraId"] == course.camera)
+fn scenario(metadata: &Value) -> Option<&'static Scenario> {
+    ALL.into_iter().find(|scenario| metadata["cameraId"] == scenario.camera)
 }
 
 /// What is untrue of `metadata`.
 async fn untrue(shared: &Shared, metadata: &Value) -> Option<String> {
-    let Some(course) = course(metadata) else { return Some(format!("nobody asked for {metadata}")) };
+    let Some(scenario) = scenario(metadata) else { return Some(format!("nobody asked for {metadata}")) };
     let status = metadata["status"].as_str().unwrap_or_default();
     let fatal = status == "FATAL_ERROR" && shared.state().fatal_is_true;
-    if !fatal && !course.may.contains(&status) {
-        return Some(format!("{status} is not true of {}", course.camera));
+    if !fatal && !scenario.may.contains(&status) {
+        return Some(format!("{status} is not true of {}", scenario.camera));
     }
     if status != "CLIP_AVAILABLE" {
         return None;
     }
-    let reference = shared.fixture.reference(course.camera)?;
+    let reference = shared.fixture.reference(scenario.camera)?;
     if Fixture::without_clip(metadata) != reference.metadata {
         return Some(format!("other metadata than usual: {metadata}"));
     }
-    let stored = shared.fixture.stored(course.camera, metadata["clipId"].as_str().unwrap_or_default()).await;
+    let stored = shared.fixture.stored(scenario.camera, metadata["clipId"].as_str().unwrap_or_default()).await;
     let lengths = |objects: &Vec<Vec<u8>>| objects.iter().map(Vec::len).collect::<Vec<_>>();
     (stored.as_ref() != Some(&reference.objects)).then(|| {
         let (stored, usual) = (stored.as_ref().map(lengths), lengths(&reference.objects));
@@ -160,9 +160,9 @@ pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
             Message::answer(500, "")
         }
     };
-    let effect = match &call.says {
-        Says::Announces(metadata) => Effect::Announced(metadata.clone()),
-        Says::SendsBack { body, delay_s } => Effect::SentBack { body: body.clone(), delay_s: *delay_s },
+    let effect = match &call.statement {
+        Statement::Announces(metadata) => Effect::Announced(metadata.clone()),
+        Statement::SendsBack { body, delay_s } => Effect::SentBack { body: body.clone(), delay_s: *delay_s },
         _ => return answer,
     };
     if (200..300).contains(&answer.status()) {
@@ -174,17 +174,17 @@ pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
 /// The camera API's own answer.
 pub fn camera(shared: &Shared, request: &Message) -> Message {
     let last = request.path().rsplit('/').next().unwrap_or_default();
-    let course = ALL.into_iter().find(|course| course.camera == last);
-    match course {
+    let scenario = ALL.into_iter().find(|scenario| scenario.camera == last);
+    match scenario {
         _ if request.method() == "PUT" => Message::answer(200, "{}"),
-        Some(course) if request.path().contains("/recording/") => {
+        Some(scenario) if request.path().contains("/recording/") => {
             let state = shared.state();
-            let listed = state.listed.as_ref().map(|name| serde_json::json!([course.entry(name)]));
-            Message::answer(200, listed.unwrap_or_else(|| course.listed(state.age_ms)).to_string())
+            let listed = state.listed.as_ref().map(|name| serde_json::json!([scenario.entry(name)]));
+            Message::answer(200, listed.unwrap_or_else(|| scenario.listed(state.age_ms)).to_string())
         }
-        Some(course) => Message::answer(
+        Some(scenario) => Message::answer(
             200,
-            serde_json::json!({"alias": course.camera, "secret": crate::course::CANARY}).to_string(),
+            serde_json::json!({"alias": scenario.camera, "secret": crate::scenario::CANARY}).to_string(),
         ),
         None => Message::answer(404, "{}"),
     }

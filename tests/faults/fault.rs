@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::course::CANARY;
-use crate::http::Message;
+use crate::scenario::CANARY;
+use testkit::http::Message;
 
 /// A way in which a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Fault {
     CutShort,
     /// The answer says another length, and keeps to it.
     WrongLength,
-    Rubbish,
+    Garbage,
     /// A redirect to another host.
     Elsewhere,
     /// The function's process is killed as the call arrives.
@@ -49,7 +49,7 @@ pub const OF_A_CALL: [Fault; 16] = [
     Fault::Drip,
     Fault::CutShort,
     Fault::WrongLength,
-    Fault::Rubbish,
+    Fault::Garbage,
     Fault::Elsewhere,
 ];
 

@@ -9,19 +9,20 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use serde_json::Value;
+use testkit::decode::{gray, numbers};
+use testkit::http::{self, Message};
+use testkit::ministack::MINISTACK;
+use testkit::paths::ffmpeg;
 use tokio::sync::OnceCell;
 
-use crate::course::{ALL, CANARY, Course, footage};
-use crate::footage::{ffmpeg, gray, numbers};
-use crate::http::{self, Message};
+use crate::scenario::{ALL, CANARY, Scenario, footage};
 use crate::schedule::Schedule;
-use crate::server::SERVER;
 use crate::worker::Worker;
 
 /// The one width of the thumbnails.
 const WIDTH: &str = "64";
 
-/// A course's right end: what is stored and what is said, whatever the clip's name.
+/// A scenario's right end: what is stored and what is said, whatever the clip's name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     /// Clip and thumbnail.
@@ -48,8 +49,8 @@ impl Fixture {
     pub async fn get() -> Arc<Self> {
         let made = FIXTURE.get_or_init(async || {
             let fixture = Arc::new(Self::make().await);
-            for course in &ALL[1..] {
-                fixture.learn(course).await;
+            for scenario in &ALL[1..] {
+                fixture.learn(scenario).await;
             }
             fixture
         });
@@ -57,7 +58,7 @@ impl Fixture {
     }
 
     async fn make() -> Self {
-        let url = tokio::task::spawn_blocking(|| SERVER.url.clone()).await.expect("ministack runs");
+        let url = tokio::task::spawn_blocking(|| MINISTACK.url.clone()).await.expect("ministack runs");
         let aws = aws_config::defaults(BehaviorVersion::latest())
             .endpoint_url(&url)
             .region(Region::from_static("us-west-1"))
@@ -87,24 +88,24 @@ impl Fixture {
         }
     }
 
-    /// Runs a course in which nothing goes wrong, and keeps what came of it once it is proven.
-    async fn learn(self: &Arc<Self>, course: &'static Course) {
+    /// Runs a scenario in which nothing goes wrong, and keeps what came of it once it is proven.
+    async fn learn(self: &Arc<Self>, scenario: &'static Scenario) {
         let mut worker = Worker::start(Arc::clone(self)).await;
-        let report = worker.run(&Schedule::of(course, "reference".to_owned(), Vec::new())).await;
+        let report = worker.run(&Schedule::of(scenario, "reference".to_owned(), Vec::new())).await;
         let violations = report.violations;
-        assert!(violations.is_empty(), "{}, and nothing went wrong: {violations:?}; {}", course.camera, worker.log());
+        assert!(violations.is_empty(), "{}, and nothing went wrong: {violations:?}; {}", scenario.camera, worker.log());
         let Some(metadata) = report.announced.last().filter(|last| last["status"] == "CLIP_AVAILABLE") else { return };
-        let objects = self.stored(course.camera, "reference").await.expect("clip and thumbnail are stored");
+        let objects = self.stored(scenario.camera, "reference").await.expect("clip and thumbnail are stored");
         let folder = tempfile::TempDir::new().expect("a folder");
         let clip = folder.path().join("clip.mp4");
         std::fs::write(&clip, &objects[0]).expect("written");
-        assert_eq!(numbers(&clip, (320, 180)), course.frames(), "{}", course.camera);
-        prove(course, &clip);
+        assert_eq!(numbers(&clip, (320, 180)), scenario.frames(), "{}", scenario.camera);
+        prove(scenario, &clip);
         let reference = Reference { objects, metadata: Self::without_clip(metadata) };
-        self.references.lock().expect("no panic").insert(course.camera, reference);
+        self.references.lock().expect("no panic").insert(scenario.camera, reference);
     }
 
-    /// The right end of a course, once it is known.
+    /// The right end of a scenario, once it is known.
     pub fn reference(&self, camera: &str) -> Option<Reference> {
         self.references.lock().expect("no panic").get(camera).cloned()
     }
@@ -176,16 +177,16 @@ impl Fixture {
 
 /// Compares every picture that was copied with the one that a full decode of its recording gives: bit for bit. Those
 /// that were encoded are compared by their numbers.
-fn prove(course: &Course, clip: &Path) {
+fn prove(scenario: &Scenario, clip: &Path) {
     let picture = 320 * 180;
     let decoded = gray(clip);
     let recordings: Vec<Vec<u8>> = footage()[..2].iter().map(|(_, file)| gray(file)).collect();
-    for (index, number) in course.frames().into_iter().enumerate() {
+    for (index, number) in scenario.frames().into_iter().enumerate() {
         let (recording, frame) = (number / 1000, number % 1000);
         // groups of 60 pictures: a copied run begins with one
-        let copied = recording == 1 || course.camera == "copied";
+        let copied = recording == 1 || scenario.camera == "copied";
         let source = &recordings[recording as usize][frame as usize * picture..][..picture];
         let shown = &decoded[index * picture..][..picture];
-        assert!(!copied || shown == source, "picture {index} of {} is not frame {number}", course.camera);
+        assert!(!copied || shown == source, "picture {index} of {} is not frame {number}", scenario.camera);
     }
 }

@@ -1,5 +1,4 @@
-//! The function's own binary in a process, and the Runtime API that feeds it (AWS Lambda Developer Guide, "Using the
-//! Lambda runtime API for custom runtimes").
+//! The binary of the function in a process, fed by a Runtime API.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -7,83 +6,53 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::BufReader;
-use tokio::net::{TcpListener, TcpStream};
+use testkit::runtime_api::{Invocation, Outcome, RuntimeApi};
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::Instant;
-
-use crate::http::{self, Message};
 
 /// How an invocation ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// With an answer.
     Answered(Value),
-    /// With an error, as the runtime reports it.
+    /// With an error that the runtime reported.
     Failed(Value),
-    /// The process is no more.
+    /// The process ended.
     Died,
     /// There was no answer before the deadline.
     TimedOut,
 }
 
-struct Invocation {
-    event: String,
-    within: Duration,
-    /// Told once the function has taken it: its time begins then, however long the start took.
-    begun: oneshot::Sender<Instant>,
-    ended: oneshot::Sender<Ended>,
-}
-
-/// The function's memory, unless a test says otherwise: what `make stack` gives it.
+/// Memory of the function in MiB, as `make stack` sets it, unless a test sets another.
 pub const MEMORY_MIB: u64 = 2048;
-/// No start takes longer.
-const LONGEST_START: Duration = Duration::from_mins(1);
+/// A process must take its first event within this time.
+const MAX_START: Duration = Duration::from_mins(1);
 
-/// A process of the function. Killed when dropped.
+/// A process of the function. It is killed when this is dropped.
 pub struct Function {
     child: Child,
-    events: mpsc::Sender<Invocation>,
-    server: tokio::task::JoinHandle<()>,
+    runtime: RuntimeApi,
 }
 
-impl Drop for Function {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-/// The binary under test: the one that `make` names, else the one that cargo has built for the tests.
-pub fn binary() -> PathBuf {
+/// Returns the binary under test: the one that `make` names, else the build of cargo.
+fn binary() -> PathBuf {
     std::env::var_os("FUNCTION_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_cameras-service-generate-clip").into(), PathBuf::from)
 }
 
 impl Function {
-    /// Starts it, by `launcher` if that is not empty, with these variables and no others. What it logs is added to `log`.
+    /// Starts the function with these variables, and with those that Lambda sets. If `launcher` is not empty, it is the
+    /// command that starts the function. Log lines are added to the file `log`.
     pub async fn start(launcher: &[String], variables: &[(String, String)], log: &Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let (events, received) = mpsc::channel(1);
-        let shared = Arc::new((Mutex::new(received), Mutex::new(None)));
-        let server = tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(runtime_api(connection, Arc::clone(&shared)));
-            }
-        });
+        let runtime = RuntimeApi::start().await;
         let log = File::options().create(true).append(true).open(log).expect("a log");
         let words: Vec<OsString> = launcher.iter().map(OsString::from).chain([binary().into()]).collect();
         let child = Command::new(&words[0])
             .args(&words[1..])
             .env_clear()
-            .env("AWS_LAMBDA_RUNTIME_API", address)
-            .envs([("AWS_LAMBDA_FUNCTION_NAME", "under-test"), ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")])
-            .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &*MEMORY_MIB.to_string()), ("AWS_LAMBDA_LOG_FORMAT", "JSON")])
-            .envs([("AWS_LAMBDA_LOG_GROUP_NAME", "log"), ("AWS_LAMBDA_LOG_STREAM_NAME", "log")])
+            .envs(runtime.environment(MEMORY_MIB))
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
@@ -91,29 +60,30 @@ impl Function {
             .kill_on_drop(true)
             .spawn()
             .expect("the function's binary");
-        Self { child, events, server }
+        Self { child, runtime }
     }
 
+    /// Returns the id of the process, or 0 if it has ended.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }
 
-    /// Invokes it with `event`; what it has to answer within is told to it, and kept to.
+    /// Invokes the function with `event`. The function is told that it must answer `within` that time, and is killed if it
+    /// does not.
     pub async fn invoke(&mut self, event: &Value, within: Duration) -> Ended {
-        let (begun, begins) = oneshot::channel();
-        let (ended, answer) = oneshot::channel();
-        let invocation = Invocation { event: event.to_string(), within, begun, ended };
-        if self.events.send(invocation).await.is_err() {
-            return Ended::Died;
-        }
+        let Some(Invocation { begun, ended }) = self.runtime.invoke(event, within).await else { return Ended::Died };
         let begun = tokio::select! {
-            begun = tokio::time::timeout(LONGEST_START, begins) => begun.expect("it starts"),
+            begun = tokio::time::timeout(MAX_START, begun) => begun.expect("the function starts"),
             _ = self.child.wait() => return Ended::Died,
         };
         let Ok(until) = begun.map(|begun| begun + within) else { return Ended::Died };
         tokio::select! {
             biased;
-            answer = answer => answer.unwrap_or(Ended::Died),
+            outcome = ended => match outcome {
+                Ok(Outcome::Answered(answer)) => Ended::Answered(answer),
+                Ok(Outcome::Failed(error)) => Ended::Failed(error),
+                Err(_) => Ended::Died,
+            },
             _ = self.child.wait() => Ended::Died,
             () = tokio::time::sleep_until(until) => {
                 self.end().await;
@@ -122,12 +92,12 @@ impl Function {
         }
     }
 
-    /// Kills it, as Lambda does.
+    /// Kills the process, as Lambda does.
     pub async fn end(&mut self) {
         self.child.kill().await.expect("killed");
     }
 
-    /// Waits until it has ended by itself; tells whether in good order.
+    /// Waits until the process has ended, and returns whether it succeeded.
     pub async fn ended(&mut self) -> bool {
         self.child.wait().await.is_ok_and(|status| status.success())
     }
@@ -157,43 +127,6 @@ pub async fn watch_memory(id: u32, most: Arc<AtomicU64>) {
         let all = own + children(id).iter().map(|child| resident(child)).sum::<u64>();
         most.fetch_max(all, Ordering::Relaxed);
         if own == 0 {
-            return;
-        }
-    }
-}
-
-/// What is to come, and who waits for the end of what is under way.
-type Invocations = (Mutex<mpsc::Receiver<Invocation>>, Mutex<Option<oneshot::Sender<Ended>>>);
-
-async fn runtime_api(connection: TcpStream, invocations: Arc<Invocations>) {
-    let (events, under_way) = &*invocations;
-    let mut connection = BufReader::new(connection);
-    while let Ok(Some(request)) = http::read(&mut connection, false).await {
-        let answer = if request.path().ends_with("/invocation/next") {
-            let Some(invocation) = events.lock().await.recv().await else { return };
-            *under_way.lock().await = Some(invocation.ended);
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-            let deadline_ms = (now + invocation.within).as_millis();
-            let _ = invocation.begun.send(Instant::now());
-            let mut next = Message::answer(200, invocation.event);
-            next.set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
-            next.set("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string());
-            next.set(
-                "Lambda-Runtime-Invoked-Function-Arn",
-                "arn:aws:lambda:us-west-1:000000000000:function:under-test",
-            );
-            next.set("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700");
-            next.set("Content-Type", "application/json");
-            next
-        } else {
-            let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-            let failed = request.path().ends_with("/error");
-            if let Some(ended) = under_way.lock().await.take() {
-                let _ = ended.send(if failed { Ended::Failed(body) } else { Ended::Answered(body) });
-            }
-            Message::answer(202, "{}")
-        };
-        if http::write(&mut connection, &answer).await.is_err() {
             return;
         }
     }

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::course::Course;
+use crate::compare_pictures::{GROUP, compare};
 use crate::fixture::Fixture;
-use crate::footage::{Footage, X264, ffmpeg};
 use crate::function::{MEMORY_MIB, watch_memory};
-use crate::likeness::{GROUP, compare};
-use crate::schedule::{Dice, Schedule, number, unique};
+use crate::scenario::Scenario;
+use crate::schedule::Schedule;
 use crate::worker::Worker;
+use testkit::footage::{Footage, X264};
+use testkit::paths::ffmpeg;
+use testkit::random::{SplitMix64, number_from_env, unique_name};
 
 /// The span that is asked for, in ms after the first frame: an edge that is encoded, and a run that is copied.
 pub const SPAN: (i64, i64) = (1100, 4300);
@@ -25,7 +27,7 @@ struct Case {
     bytes: Vec<u8>,
 }
 
-/// Serves each case, and looks at what came of it. Says how many `what` there were, and how many became a clip.
+/// Serves each case, and looks at what came of it. Statement how many `what` there were, and how many became a clip.
 async fn serve(what: &str, cases: Vec<Case>) {
     let fixture = Fixture::get().await;
     let memory = Arc::new(AtomicU64::new(0));
@@ -64,10 +66,10 @@ async fn serve(what: &str, cases: Vec<Case>) {
 
 /// Whether a clip came of it.
 async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
-    let clip = unique("hostile");
+    let clip = unique_name("hostile");
     let name = format!("{clip}.20180916T173017000.mp4");
-    worker.world.shared.fixture.put(&name, &case.bytes).await;
-    let schedule = Schedule { listed: Some(name), ..Schedule::of(&COURSE, clip.clone(), Vec::new()) };
+    worker.servers.shared.fixture.put(&name, &case.bytes).await;
+    let schedule = Schedule { listed: Some(name), ..Schedule::of(&SCENARIO, clip.clone(), Vec::new()) };
     let report = worker.run(&schedule).await;
     let violations: Vec<String> =
         report.violations.into_iter().filter(|violation| !violation.starts_with("A: in the end None")).collect();
@@ -76,7 +78,7 @@ async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
     }
     let available = report.announced.last().filter(|last| last["status"] == "CLIP_AVAILABLE");
     let Some(last) = available else { return Ok(false) };
-    let stored = worker.world.shared.fixture.stored(COURSE.camera, &clip).await.ok_or("nothing is stored")?;
+    let stored = worker.servers.shared.fixture.stored(SCENARIO.camera, &clip).await.ok_or("nothing is stored")?;
     let folder = tempfile::TempDir::new().expect("a folder");
     let (shown, damaged) = (folder.path().join("clip.mp4"), folder.path().join("damaged.mp4"));
     std::fs::write(&shown, &stored[0]).expect("written");
@@ -106,7 +108,7 @@ fn top_box(bytes: &[u8], name: [u8; 4]) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_at_any_hundredth() {
-    let every = if number("FAULTS_ALL", 0) == 0 { 7 } else { 1 };
+    let every = if number_from_env("FAULTS_ALL", 0) == 0 { 7 } else { 1 };
     let of = |original: Vec<u8>, percent: usize| Case {
         what: format!("cut at {percent} %"),
         bytes: original[..original.len() * percent / 100].to_vec(),
@@ -117,17 +119,17 @@ async fn cut_at_any_hundredth() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_flipped() {
-    let count = if number("FAULTS_ALL", 0) == 0 { 40 } else { 1000 };
-    let first = number("FAULTS_SEED", 1);
+    let count = if number_from_env("FAULTS_ALL", 0) == 0 { 40 } else { 1000 };
+    let first = number_from_env("FAULTS_SEED", 1);
     let originals = originals();
     let case = |seed: u64| {
-        let mut dice = Dice(seed);
-        let mut bytes = originals[dice.below(2)].clone();
-        let (at, size) = top_box(&bytes, [*b"moov", *b"mdat"][dice.below(2)]);
-        let (at, burst) = (at + dice.below(size), [1, 1, 8, 256][dice.below(4)]);
+        let mut random = SplitMix64(seed);
+        let mut bytes = originals[random.below(2)].clone();
+        let (at, size) = top_box(&bytes, [*b"moov", *b"mdat"][random.below(2)]);
+        let (at, burst) = (at + random.below(size), [1, 1, 8, 256][random.below(4)]);
         let end = bytes.len().min(at + burst);
         for byte in &mut bytes[at..end] {
-            *byte ^= 1 << dice.below(8);
+            *byte ^= 1 << random.below(8);
         }
         let what =
             format!("{burst} bytes from {at} on; again: FAULTS_SEED={seed} cargo test --locked --test faults flipped");
@@ -174,7 +176,7 @@ async fn something_else_named_like_a_recording() {
 /// The largest pictures that are decoded, copied and encoded.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_pictures_fit_into_memory() {
-    if number("FAULTS_ALL", 0) == 0 {
+    if number_from_env("FAULTS_ALL", 0) == 0 {
         println!("not tried: only with FAULTS_ALL=1, they take a minute");
         return;
     }
@@ -239,8 +241,8 @@ fn matroska() -> PathBuf {
     Footage { options: format!("{X264} -f matroska"), ..Footage::default() }.file()
 }
 
-/// What the hostile course asks for.
-pub const COURSE: Course = Course {
+/// What the hostile scenario asks for.
+pub const SCENARIO: Scenario = Scenario {
     camera: "hostile",
     span: SPAN,
     recordings: &[],

@@ -4,22 +4,23 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::course::{JOINT, WAITING};
 use crate::fixture::Fixture;
-use crate::schedule::{Dice, Schedule, number, run_all, unique};
+use crate::scenario::{JOINT, WAITING};
+use crate::schedule::{Schedule, run_all};
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
+use testkit::random::{SplitMix64, number_from_env, unique_name};
 
 /// `count` schedules from seed 1 on, always the same. With `FAULTS_MINUTES` it goes on for so long, from where the runs
 /// before ended; `FAULTS_SEED` and `FAULTS_SCHEDULES` repeat what is wanted.
 async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
-    let (began, time) = (Instant::now(), Duration::from_secs(60 * number("FAULTS_MINUTES", 0)));
+    let (began, time) = (Instant::now(), Duration::from_secs(60 * number_from_env("FAULTS_MINUTES", 0)));
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{test}"));
     let mut passed = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let first = number("FAULTS_SEED", if time.is_zero() { 1 } else { passed + 1 });
+    let first = number_from_env("FAULTS_SEED", if time.is_zero() { 1 } else { passed + 1 });
     let (mut seed, mut faults) = (first, 0);
     loop {
-        let count = number("FAULTS_SCHEDULES", count);
+        let count = number_from_env("FAULTS_SCHEDULES", count);
         let schedule = move |index: usize| {
             let schedule = Schedule::random(seed + index as u64, test);
             // the real one knows no way to fail at will
@@ -29,8 +30,8 @@ async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
             let seed = seed + index as u64;
             format!("FAULTS_SEED={seed} FAULTS_SCHEDULES=1 cargo test --locked --test faults random::with_{test}")
         };
-        let befell = run_all(ffmpeg, usize::try_from(count).expect("a count"), schedule, again).await;
-        faults += befell.values().sum::<usize>();
+        let injected = run_all(ffmpeg, usize::try_from(count).expect("a count"), schedule, again).await;
+        faults += injected.values().sum::<usize>();
         seed += count;
         if first <= passed + 1 {
             passed = passed.max(seed - 1);
@@ -46,7 +47,7 @@ async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
     }
     let (count, last) = (seed - first, seed - 1);
     println!(
-        "{count} schedules with {test}, seeds {first} to {last}: {faults} faults befell; {passed} in all runs so far"
+        "{count} schedules with {test}, seeds {first} to {last}: {faults} faults injected; {passed} in all runs so far"
     );
 }
 
@@ -64,21 +65,21 @@ async fn with_the_real_ffmpeg() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_instant() {
-    let count = number("FAULTS_SCHEDULES", 20);
-    let seed = number("FAULTS_SEED", 1);
+    let count = number_from_env("FAULTS_SCHEDULES", 20);
+    let seed = number_from_env("FAULTS_SEED", 1);
     // what a warm process takes when it has the machine for itself: with others beside it most instants come in time
     let mut worker = Worker::start(Fixture::get().await).await;
     let mut took = Duration::ZERO;
     for _ in 0..2 {
         let began = Instant::now();
-        worker.run(&Schedule::of(&JOINT, unique("undisturbed"), Vec::new())).await;
+        worker.run(&Schedule::of(&JOINT, unique_name("undisturbed"), Vec::new())).await;
         took = began.elapsed();
     }
     let took = usize::try_from(took.as_micros()).expect("less than an hour");
     let schedule = move |index: usize| {
-        let after = Dice(seed + index as u64).below(took);
+        let after = SplitMix64(seed + index as u64).below(took);
         let killed_after = u64::try_from(after).map(Duration::from_micros).ok();
-        Schedule { killed_after, ..Schedule::of(&JOINT, unique("instant"), Vec::new()) }
+        Schedule { killed_after, ..Schedule::of(&JOINT, unique_name("instant"), Vec::new()) }
     };
     let again = move |index: usize| {
         format!(
@@ -86,14 +87,14 @@ async fn killed_at_any_instant() {
             seed + index as u64
         )
     };
-    let befell = run_all(|_| Fixture::ffmpeg(), usize::try_from(count).expect("a count"), schedule, again).await;
-    println!("killed at {} of {count} instants, the others came after the answer", befell.values().sum::<usize>());
+    let injected = run_all(|_| Fixture::ffmpeg(), usize::try_from(count).expect("a count"), schedule, again).await;
+    println!("killed at {} of {count} instants, the others came after the answer", injected.values().sum::<usize>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_renders_nothing_and_is_announced_again() {
     let mut worker = Worker::start(Fixture::get().await).await;
-    let schedule = Schedule::of(&WAITING, unique("twice"), Vec::new());
+    let schedule = Schedule::of(&WAITING, unique_name("twice"), Vec::new());
     let first = worker.run(&schedule).await;
     let mut second = worker.run(&schedule).await;
     assert_eq!((first.violations, second.violations), (Vec::new(), Vec::new()));
@@ -106,9 +107,9 @@ async fn a_repeat_renders_nothing_and_is_announced_again() {
 async fn pairs_at_once() {
     let fixture = Fixture::get().await;
     let (mut one, mut other) = (Worker::start(fixture.clone()).await, Worker::start(fixture).await);
-    let pairs = number("FAULTS_SCHEDULES", 10);
+    let pairs = number_from_env("FAULTS_SCHEDULES", 10);
     for _ in 0..pairs {
-        let schedule = Schedule::of(&WAITING, unique("pair"), Vec::new());
+        let schedule = Schedule::of(&WAITING, unique_name("pair"), Vec::new());
         let (one, other) = tokio::join!(one.run(&schedule), other.run(&schedule));
         assert_eq!((one.violations, other.violations), (Vec::new(), Vec::new()));
         assert_eq!(one.announced.last(), other.announced.last());

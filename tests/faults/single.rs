@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::course::WAITING;
 use crate::fault::{Fault, OF_A_CALL, Planned};
 use crate::fixture::Fixture;
-use crate::schedule::{Schedule, number, run_all, unique};
+use crate::scenario::WAITING;
+use crate::schedule::{Schedule, run_all};
 use crate::worker::Worker;
+use testkit::random::{number_from_env, unique_name};
 
-/// Each of `faults` at every call of a course that makes every call there is.
+/// Each of `faults` at every call of a scenario that makes every call there is.
 async fn at_every_call(test: &str, faults: &[Fault], lasting: bool, every: usize) -> BTreeMap<String, usize> {
     let mut worker = Worker::start(Fixture::get().await).await;
-    let calls = worker.run(&Schedule::of(&WAITING, unique("calls"), Vec::new())).await.calls.len();
+    let calls = worker.run(&Schedule::of(&WAITING, unique_name("calls"), Vec::new())).await.calls.len();
     let each = |call| faults.iter().map(move |&fault| Planned { call, fault, lasting });
     let all: Vec<Planned> = (0..calls).flat_map(each).step_by(every).collect();
     let schedule = {
         let all = all.clone();
-        move |index: usize| Schedule::of(&WAITING, unique("single"), vec![all[index]])
+        move |index: usize| Schedule::of(&WAITING, unique_name("single"), vec![all[index]])
     };
     let again = format!("cargo test --locked --test faults {test}");
     run_all(|_| Fixture::ffmpeg(), all.len(), schedule, move |_| again.clone()).await
@@ -24,32 +25,36 @@ async fn at_every_call(test: &str, faults: &[Fault], lasting: bool, every: usize
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_meets_every_fault() {
-    let befell = at_every_call("every_call_meets_every_fault", &OF_A_CALL, false, 1).await;
-    let faults: usize = befell.values().sum();
-    println!("{faults} single faults, {} kinds of call and fault", befell.len());
-    assert!(faults >= 180, "{befell:?}");
+    let injected = at_every_call("every_call_meets_every_fault", &OF_A_CALL, false, 1).await;
+    let faults: usize = injected.values().sum();
+    println!("{faults} single faults, {} kinds of call and fault", injected.len());
+    assert!(faults >= 180, "{injected:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_meets_every_fault_until_the_delivery_is_over() {
     // a third of them, unless all are asked for: 16 kinds and 3 have no common factor, so each call meets some
-    let every = if number("FAULTS_ALL", 0) == 0 { 3 } else { 1 };
-    let befell = at_every_call("until_the_delivery_is_over", &OF_A_CALL, true, every).await;
-    println!("{} calls met lasting faults, {} kinds of call and fault", befell.values().sum::<usize>(), befell.len());
+    let every = if number_from_env("FAULTS_ALL", 0) == 0 { 3 } else { 1 };
+    let injected = at_every_call("until_the_delivery_is_over", &OF_A_CALL, true, every).await;
+    println!(
+        "{} calls met lasting faults, {} kinds of call and fault",
+        injected.values().sum::<usize>(),
+        injected.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_process_is_killed_at_every_call() {
-    let befell = at_every_call("killed_at_every_call", &[Fault::KillBefore, Fault::KillAfter], false, 1).await;
-    println!("killed {} times at a call", befell.values().sum::<usize>());
+    let injected = at_every_call("killed_at_every_call", &[Fault::KillBefore, Fault::KillAfter], false, 1).await;
+    println!("killed {} times at a call", injected.values().sum::<usize>());
 }
 
 /// The harness itself: it must see what is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announcement_that_never_took_effect_does_not_go_unseen() {
     let mut worker = Worker::start(Fixture::get().await).await;
-    let calls = worker.run(&Schedule::of(&WAITING, unique("calls"), Vec::new())).await.calls.len();
+    let calls = worker.run(&Schedule::of(&WAITING, unique_name("calls"), Vec::new())).await.calls.len();
     let lie = Planned { call: calls - 1, fault: Fault::Lie, lasting: false };
-    let report = worker.run(&Schedule::of(&WAITING, unique("lie"), vec![lie])).await;
+    let report = worker.run(&Schedule::of(&WAITING, unique_name("lie"), vec![lie])).await;
     assert!(report.violations.iter().any(|violation| violation.starts_with("A: ")), "{report:?}");
 }

@@ -1,10 +1,11 @@
 //! Many requests through one warm process.
 
-use crate::course::WAITING;
 use crate::fixture::Fixture;
 use crate::function::resident;
-use crate::schedule::{Schedule, number, unique};
+use crate::scenario::WAITING;
+use crate::schedule::Schedule;
 use crate::worker::Worker;
+use testkit::random::{number_from_env, unique_name};
 
 /// Open files, and resident memory in KiB.
 fn held(id: u32) -> (usize, u64) {
@@ -14,12 +15,12 @@ fn held(id: u32) -> (usize, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warm_process_does_not_grow() {
-    let count = if number("FAULTS_ALL", 0) == 0 { 60 } else { 1000 };
+    let count = if number_from_env("FAULTS_ALL", 0) == 0 { 60 } else { 1000 };
     let mut worker = Worker::start(Fixture::get().await).await;
     let id = worker.function().await.id();
     let mut warm = None;
     for request in 1..=count {
-        let report = worker.run(&Schedule::of(&WAITING, unique("soak"), Vec::new())).await;
+        let report = worker.run(&Schedule::of(&WAITING, unique_name("soak"), Vec::new())).await;
         assert_eq!(report.violations, Vec::<String>::new(), "request {request}");
         if request == count / 10 {
             warm = Some(held(id));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::footage::ffmpeg;
+use testkit::paths::ffmpeg;
 
 const SCRIPT: &str = r#"#!/bin/sh
 PATH=/usr/bin:/bin
@@ -18,7 +18,7 @@ if read -r how 2>/dev/null <"$fault"; then
     killed) kill -9 $$ ;;
     nothing) exit 0 ;;
     fill) cat /dev/zero >"${last#file:}" 2>/dev/null; exit 1 ;;
-    rubbish) echo rubbish >"${last#file:}"; exit 0 ;;
+    garbage) echo garbage >"${last#file:}"; exit 0 ;;
   esac
 fi
 said='' inputs='' outputs='' before=''

@@ -1,4 +1,4 @@
-//! Carries schedules out, one after the other: a world, a warm process of the function, a queue.
+//! Carries schedules out, one after the other: a servers, a warm process of the function, a queue.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::course::{CANARY, Course, SENT};
 use crate::effect::Effect;
+use crate::faulty_servers::FaultyServers;
 use crate::fixture::Fixture;
 use crate::function::{Ended, Function, children};
 use crate::queue::{self, Entry, Queue};
+use crate::scenario::{CANARY, SENT, Scenario};
 use crate::schedule::Schedule;
-use crate::world::World;
 
 /// What the function keeps of an invocation's time.
-const KEPT: Duration = Duration::from_secs(2);
+const ANSWER_RESERVE: Duration = Duration::from_secs(2);
 /// A delivery in which a call hangs gets this much more, and every further one twice as much: the machine may be busy.
 const SHORT: Duration = Duration::from_millis(600);
 const LONG: Duration = Duration::from_secs(62);
 /// How often a message is delivered before it goes to the dead-letter queue: often enough for five faults that last, each
 /// met by deliveries that are too short.
-const MOST_RECEIVES: u32 = 16;
+const MAX_RECEIVES: u32 = 16;
 
 /// What came of a schedule.
 #[derive(Debug, Default)]
@@ -35,13 +35,13 @@ pub struct Report {
     pub put: Vec<String>,
     /// Calls by name.
     pub calls: Vec<String>,
-    /// Faults that befell a call or a process.
-    pub befell: Vec<String>,
+    /// Faults that injected a call or a process.
+    pub injected: Vec<String>,
 }
 
 /// See the module.
 pub struct Worker {
-    pub world: World,
+    pub servers: FaultyServers,
     pub function: Option<Function>,
     /// What every process of the function is given.
     pub variables: Vec<(String, String)>,
@@ -57,12 +57,13 @@ impl Worker {
 
     /// With the ffmpeg that `ffmpeg` puts into the worker's folder.
     pub async fn with_ffmpeg(fixture: Arc<Fixture>, ffmpeg: impl Fn(&Path) -> PathBuf) -> Self {
-        let world = World::start(fixture).await;
+        let servers = FaultyServers::start(fixture).await;
         let folder = TempDir::new().expect("a folder");
         let scratch = folder.path().join("scratch");
         std::fs::create_dir(&scratch).expect("made");
-        let variables = world.shared.fixture.variables(&world.aws, &world.camera, &scratch, &ffmpeg(folder.path()));
-        Self { world, function: None, variables, launcher: Vec::new(), folder }
+        let variables =
+            servers.shared.fixture.variables(&servers.aws, &servers.camera, &scratch, &ffmpeg(folder.path()));
+        Self { servers, function: None, variables, launcher: Vec::new(), folder }
     }
 
     /// What the function has logged.
@@ -73,7 +74,7 @@ impl Worker {
     /// The failures that it has logged since its last success.
     pub fn errors(&self) -> Vec<String> {
         let log = self.log();
-        let lines = log.lines().rev().take_while(|line| !line.contains("\"done\"")).filter_map(|line| {
+        let lines = log.lines().rev().take_while(|line| !line.contains("request finished")).filter_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             Some(line["error"].as_str()?.to_owned())
         });
@@ -89,7 +90,7 @@ impl Worker {
     pub async fn function(&mut self) -> &mut Function {
         if self.function.is_none() {
             let function = Function::start(&self.launcher, &self.variables, &self.folder.path().join("log")).await;
-            self.world.shared.state().victim = function.id();
+            self.servers.shared.state().victim = function.id();
             self.function = Some(function);
         }
         self.function.as_mut().expect("just started")
@@ -97,12 +98,12 @@ impl Worker {
 
     /// Sends the requests of `schedule` and delivers until it is quiet; meanwhile goes wrong what it says.
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
-        self.world.schedule(&schedule.plan);
-        self.world.shared.state().fatal_is_true = schedule.ffmpeg.is_some();
-        self.world.shared.state().listed.clone_from(&schedule.listed);
-        let mut queue = Queue::new(SENT, MOST_RECEIVES);
-        for (course, clip) in &schedule.requests {
-            queue.send(&course.body(clip), 0);
+        self.servers.schedule(&schedule.plan);
+        self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some();
+        self.servers.shared.state().listed.clone_from(&schedule.listed);
+        let mut queue = Queue::new(SENT, MAX_RECEIVES);
+        for (scenario, clip) in &schedule.requests {
+            queue.send(&scenario.body(clip), 0);
         }
         for nth in 0.. {
             let taken = queue.receive(10);
@@ -111,39 +112,42 @@ impl Worker {
             }
             self.deliver(&mut queue, &taken, schedule, nth).await;
         }
-        for (course, clip) in schedule.requests.iter().filter(|_| !schedule.deaf) {
-            self.judge_the_end(course, clip, &queue);
+        for (scenario, clip) in schedule.requests.iter().filter(|_| !schedule.may_end_unannounced) {
+            self.judge_the_end(scenario, clip, &queue);
         }
-        let mut state = self.world.shared.state();
+        let mut state = self.servers.shared.state();
         Report {
             violations: std::mem::take(&mut state.violations),
             announced: state.effects.iter().filter_map(announced).cloned().collect(),
             put: state.effects.iter().filter_map(put).collect(),
             calls: std::mem::take(&mut state.calls),
-            befell: std::mem::take(&mut state.befell),
+            injected: std::mem::take(&mut state.injected),
         }
     }
 
     /// The `nth` delivery, and what must hold after it.
     async fn deliver(&mut self, queue: &mut Queue, taken: &[Entry], schedule: &Schedule, nth: u32) {
         let (calls, effects) = {
-            let mut state = self.world.shared.state();
+            let mut state = self.servers.shared.state();
             state.age_ms = queue.now_ms - SENT;
             (state.calls.len(), state.effects.len())
         };
         let hangs = schedule.plan.iter().any(|planned| planned.call >= calls && planned.fault.takes_time());
-        let within =
-            if hangs || nth == 0 && schedule.ffmpeg == Some("hang") { KEPT + SHORT * (1 << nth.min(5)) } else { LONG };
+        let within = if hangs || nth == 0 && schedule.ffmpeg == Some("hang") {
+            ANSWER_RESERVE + SHORT * (1 << nth.min(5))
+        } else {
+            LONG
+        };
         let broken = self.folder.path().join("ffmpeg-fault");
         if let Some(how) = schedule.ffmpeg.filter(|_| nth == 0) {
             std::fs::write(&broken, format!("{how}\n")).expect("written");
         }
         self.function().await;
         let killer = schedule.killed_after.filter(|_| nth == 0).map(|after| {
-            let shared = Arc::clone(&self.world.shared);
+            let shared = Arc::clone(&self.servers.shared);
             tokio::spawn(async move {
                 tokio::time::sleep(after).await; // the instant itself is what is tried
-                shared.state().befell.push(format!("Kill after {after:?}"));
+                shared.state().injected.push(format!("Kill after {after:?}"));
                 shared.kill();
             })
         });
@@ -153,10 +157,10 @@ impl Worker {
             let _ = killer.await;
         }
         let _ = std::fs::remove_file(broken);
-        self.world.delivery_is_over().await;
+        self.servers.delivery_is_over().await;
         let done = queue.settle(taken, &ended);
         let left = self.left_behind(&ended);
-        let mut state = self.world.shared.state();
+        let mut state = self.servers.shared.state();
         let said = state.effects[effects..].to_vec();
         for effect in &said {
             if let Effect::SentBack { body, delay_s } = effect {
@@ -170,7 +174,7 @@ impl Worker {
                 state.violations.push(format!("A: {} is deleted, but neither announced nor sent back", entry.clip()));
             }
         }
-        let killed = state.befell.iter().any(|befell| befell.contains("Kill"));
+        let killed = state.injected.iter().any(|injected| injected.contains("Kill"));
         match ended {
             Ended::TimedOut => state.violations.push("no answer before the deadline".to_owned()),
             Ended::Died if !killed => state.violations.push("the process died".to_owned()),
@@ -195,12 +199,12 @@ impl Worker {
     }
 
     /// What must hold of a request once it is quiet.
-    fn judge_the_end(&self, course: &Course, clip: &str, queue: &Queue) {
-        let mut state = self.world.shared.state();
+    fn judge_the_end(&self, scenario: &Scenario, clip: &str, queue: &Queue) {
+        let mut state = self.servers.shared.state();
         let of_clip = state.effects.iter().filter(|effect| effect.clip() == clip);
         let mut announced: Vec<Value> = of_clip.filter_map(announced).cloned().collect();
         let last = announced.last().and_then(|last| last["status"].as_str());
-        if last.map_or(!course.ends.is_empty(), |last| !course.ends.contains(&last)) {
+        if last.map_or(!scenario.ends.is_empty(), |last| !scenario.ends.contains(&last)) {
             let dead = queue.dead.len();
             state.violations.push(format!("A: in the end {last:?} was announced, and {dead} messages are dead"));
         }

@@ -3,11 +3,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::course::{JOINT, WAITING};
 use crate::fixture::Fixture;
-use crate::schedule::{Schedule, unique};
+use crate::scenario::{JOINT, WAITING};
+use crate::schedule::Schedule;
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
+use testkit::random::unique_name;
 
 /// A file system of its own for scratch, that large. None where this machine lets nobody make one.
 fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
@@ -28,12 +29,13 @@ async fn without_room_nothing_is_begun_and_nothing_said() {
     for mib in [1, 16, 64] {
         let Some(launcher) = on_a_small_disk(mib) else { return };
         let mut worker = Worker { launcher, ..Worker::start(Fixture::get().await).await };
-        let schedule = Schedule { deaf: true, ..Schedule::of(&WAITING, unique("small"), Vec::new()) };
+        let schedule =
+            Schedule { may_end_unannounced: true, ..Schedule::of(&WAITING, unique_name("small"), Vec::new()) };
         let report = worker.run(&schedule).await;
         assert_eq!(report.violations, Vec::<String>::new(), "{mib} MiB");
         assert_eq!(report.announced.len(), 0, "{mib} MiB");
         let errors = worker.errors();
-        assert!(errors.iter().any(|error| error.contains("no room")), "{mib} MiB: {errors:?}");
+        assert!(errors.iter().any(|error| error.contains("not enough free space")), "{mib} MiB: {errors:?}");
     }
 }
 
@@ -43,10 +45,10 @@ async fn a_disk_that_fills_up_is_no_fatal_error() {
     let Some(launcher) = on_a_small_disk(80) else { return };
     let worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
     let mut worker = Worker { launcher, ..worker };
-    let full = Schedule { ffmpeg: Some("fill"), ..Schedule::of(&JOINT, unique("full"), Vec::new()) };
+    let full = Schedule { ffmpeg: Some("fill"), ..Schedule::of(&JOINT, unique_name("full"), Vec::new()) };
     let report = worker.run(&full).await;
     assert_eq!(report.violations, Vec::<String>::new());
-    assert!(worker.log().contains("no space left"), "{}", worker.log());
+    assert!(worker.log().contains("the scratch disk is full"), "{}", worker.log());
     assert!(!report.put.contains(&"FATAL_ERROR".to_owned()), "{:?}", report.put);
 }
 
@@ -57,7 +59,7 @@ async fn one_processor_gives_the_same_bytes() {
     let first = allowed.split([',', '-']).next().expect("at least one");
     let launcher = ["/usr/bin/taskset", "-c", first].map(str::to_owned).to_vec();
     let mut worker = Worker { launcher, ..Worker::start(Fixture::get().await).await };
-    let report = worker.run(&Schedule::of(&WAITING, unique("one-cpu"), Vec::new())).await;
+    let report = worker.run(&Schedule::of(&WAITING, unique_name("one-cpu"), Vec::new())).await;
     assert_eq!(report.violations, Vec::<String>::new());
 }
 
@@ -67,8 +69,11 @@ async fn little_memory_ends_in_a_clip_or_in_a_clear_failure() {
     for mib in ["32", "64", "128", "256", "512"] {
         let mut worker = Worker::start(Fixture::get().await).await;
         worker.variables.push(("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), mib.to_owned()));
-        let schedule =
-            Schedule { deaf: true, ffmpeg: Some("as it can"), ..Schedule::of(&WAITING, unique("memory"), Vec::new()) };
+        let schedule = Schedule {
+            may_end_unannounced: true,
+            ffmpeg: Some("as it can"),
+            ..Schedule::of(&WAITING, unique_name("memory"), Vec::new())
+        };
         let report = worker.run(&schedule).await;
         assert_eq!(report.violations, Vec::<String>::new(), "{mib} MiB");
         if report.announced.is_empty() {
@@ -84,7 +89,7 @@ async fn little_memory_ends_in_a_clip_or_in_a_clear_failure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_ten_within_ten_seconds() {
     let mut worker = Worker::start(Fixture::get().await).await;
-    let requests = (0..10).map(|_| (&WAITING, unique("batch"))).collect();
+    let requests = (0..10).map(|_| (&WAITING, unique_name("batch"))).collect();
     let schedule = Schedule { requests, within: Some(Duration::from_secs(10)), ..Schedule::default() };
     let report = worker.run(&schedule).await;
     assert_eq!(report.violations, Vec::<String>::new());

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::course::WAITING;
 use crate::fixture::Fixture;
 use crate::queue::{Queue, event};
+use crate::scenario::WAITING;
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
 
@@ -17,7 +17,7 @@ fn told_to_end(id: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_process_leaves_nothing() {
     let mut worker = Worker::start(Fixture::get().await).await;
-    let mut queue = Queue::new(crate::course::SENT, 1);
+    let mut queue = Queue::new(crate::scenario::SENT, 1);
     queue.send("{}", 0);
     let function = worker.function().await;
     function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)).await; // it runs, and knows what SIGTERM is
@@ -30,9 +30,9 @@ async fn an_idle_process_leaves_nothing() {
 async fn a_process_at_work_takes_its_ffmpeg_with_it() {
     let mut worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
     std::fs::write(worker.folder.path().join("ffmpeg-fault"), "hang\n").expect("written");
-    worker.world.schedule(&[]);
-    worker.world.shared.state().age_ms = 60_000;
-    let mut queue = Queue::new(crate::course::SENT, 1);
+    worker.servers.schedule(&[]);
+    worker.servers.shared.state().age_ms = 60_000;
+    let mut queue = Queue::new(crate::scenario::SENT, 1);
     queue.send(&WAITING.body("told-to-end"), 0);
     let function = worker.function().await;
     let id = function.id();

@@ -1,5 +1,5 @@
-//! The function's whole world on two sockets: AWS, which is ministack behind a proxy, and the camera API. Both do what a
-//! schedule says that goes wrong, and both look at what the function says while it says it.
+//! The function's whole servers on two sockets: AWS, which is ministack behind a proxy, and the camera API. Both do what a
+//! schedule statement that goes wrong, and both look at what the function statement while it statement it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::course::CANARY;
-use crate::effect::{Call, Effect, Says, aws, camera, judge};
+use crate::effect::{Call, Effect, Statement, aws, camera, judge};
 use crate::fault::{Fault, Planned, refusal};
 use crate::fixture::Fixture;
-use crate::http::{self, Connection, Message, reset};
+use crate::scenario::CANARY;
+use testkit::http::{self, Connection, Message, reset};
 
 /// Who is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub struct State {
     pub age_ms: i64,
     /// The calls, by name.
     pub calls: Vec<String>,
-    /// Faults that befell a call.
-    pub befell: Vec<String>,
+    /// Faults that injected a call.
+    pub injected: Vec<String>,
     /// What the calls did.
     pub effects: Vec<Effect>,
     /// What must not happen and did.
@@ -58,20 +58,20 @@ pub struct Shared {
 }
 
 /// Both sides, until it is dropped.
-pub struct World {
+pub struct FaultyServers {
     pub shared: Arc<Shared>,
     pub aws: String,
     pub camera: String,
     servers: Vec<JoinHandle<()>>,
 }
 
-impl Drop for World {
+impl Drop for FaultyServers {
     fn drop(&mut self) {
         self.servers.iter().for_each(JoinHandle::abort);
     }
 }
 
-impl World {
+impl FaultyServers {
     pub async fn start(fixture: Arc<Fixture>) -> Self {
         let trap = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
         let elsewhere = trap.local_addr().expect("bound").to_string();
@@ -88,10 +88,10 @@ impl World {
         let mut servers = Vec::new();
         let mut addresses = Vec::new();
         for side in [Side::Aws, Side::Camera] {
-            let seat = seat(0);
-            let port = seat.local_addr().expect("bound").port();
+            let reserve_port = reserve_port(0);
+            let port = reserve_port.local_addr().expect("bound").port();
             addresses.push(format!("127.0.0.1:{port}"));
-            servers.push(tokio::spawn(listen(Arc::clone(&shared), side, seat)));
+            servers.push(tokio::spawn(listen(Arc::clone(&shared), side, reserve_port)));
         }
         let trapped = Arc::clone(&shared);
         servers.push(tokio::spawn(async move {
@@ -100,9 +100,9 @@ impl World {
             }
         }));
         let [aws, camera] = <[String; 2]>::try_from(addresses).expect("two");
-        let world = Self { shared, aws, camera, servers };
-        world.delivery_is_over().await;
-        world
+        let servers = Self { shared, aws, camera, servers };
+        servers.delivery_is_over().await;
+        servers
     }
 
     /// Begins a schedule.
@@ -139,7 +139,7 @@ impl Shared {
         let lasting = state.lasting.as_ref().filter(|(lasting, _)| lasting == name).map(|(_, fault)| *fault);
         let fault = planned.map(|planned| planned.fault).or(lasting);
         if let Some(fault) = fault {
-            state.befell.push(format!("{name}: {fault:?}"));
+            state.injected.push(format!("{name}: {fault:?}"));
         }
         fault
     }
@@ -159,7 +159,7 @@ impl Shared {
 }
 
 /// A socket that holds a port, whether anybody listens on it or not: nobody else is given it meanwhile.
-fn seat(port: u16) -> TcpSocket {
+fn reserve_port(port: u16) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option of sockets");
     socket.bind(([127, 0, 0, 1], port).into()).expect("a free port");
@@ -172,7 +172,7 @@ async fn listen(shared: Arc<Shared>, side: Side, held: TcpSocket) {
     let mut open = shared.open[side as usize].subscribe();
     loop {
         open.wait_for(|&open| open).await.expect("it lives as long as this");
-        let listener = seat(port).listen(64).expect("listens");
+        let listener = reserve_port(port).listen(64).expect("listens");
         shared.listening[side as usize].send_replace(true);
         loop {
             tokio::select! {
@@ -243,7 +243,7 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
         _ if side == Side::Camera => camera(shared, request),
         _ => aws(shared, &call, request).await,
     };
-    if let Says::Put(metadata) = &call.says {
+    if let Statement::Put(metadata) = &call.statement {
         shared.state().effects.push(Effect::Put { status: answer.status(), metadata: metadata.clone() });
     }
     answer.set("X-Canary", CANARY);
@@ -275,7 +275,7 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
             answer.set("Content-Length", &length.to_string());
             return http::write(connection, &answer).await.ok();
         }
-        Some(Fault::Rubbish) => {
+        Some(Fault::Garbage) => {
             let answer = Message::answer(200, if head { "" } else { "{\"rubbish\": [" });
             return http::write(connection, &answer).await.ok();
         }

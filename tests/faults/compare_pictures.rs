@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::footage::ffmpeg;
 use crate::hostile::SPAN;
+use testkit::paths::ffmpeg;
 
 const SIZE: (usize, usize) = (320, 180);
 /// Pictures from one IDR to the next.
 pub const GROUP: usize = 60;
 /// Pictures of the clip are those of the recording: what is copied exactly, what is encoded to within that, in dB.
-const LIKENESS: f64 = 38.0;
+const MIN_PSNR_DB: f64 = 38.0;
 
 /// Compares the clip's pictures with those that a full decode of the recording shows in the span. Where the clip has
 /// gaps it shows fewer of them, from the first on.
@@ -23,10 +23,10 @@ pub fn compare(clip: &Path, recording: &Path, gaps: bool) -> Result<(), String> 
     }
     for (index, (_, picture)) in shown.iter().enumerate().take(wanted.len()) {
         let at = wanted.start + index;
-        let likeness = psnr(picture, &all[at].1);
+        let psnr_db = psnr(picture, &all[at].1);
         let is_copy = copied.get(index).zip(held.get(at)).is_some_and(|(copied, held)| copied.1 == held.1);
-        if likeness < LIKENESS && !is_copy {
-            return Err(format!("picture {index} is no copy, and like a full decode's to {likeness:.1} dB only"));
+        if psnr_db < MIN_PSNR_DB && !is_copy {
+            return Err(format!("picture {index} is no copy, and like a full decode's to {psnr_db:.1} dB only"));
         }
     }
     Ok(())

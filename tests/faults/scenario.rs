@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::footage::Footage;
+use testkit::footage::Footage;
 
 /// 2018-09-16T17:30:17.000Z, when the first recording begins.
 pub const T0: i64 = 1_537_119_017_000;
@@ -13,8 +13,8 @@ pub const CANARY: &str = "canary7f3a";
 
 /// A request of one camera's footage.
 #[derive(Debug)]
-pub struct Course {
-    /// Its camera, which names the course.
+pub struct Scenario {
+    /// Its camera, which names the scenario.
     pub camera: &'static str,
     /// The span, in ms after [`T0`].
     pub span: (i64, i64),
@@ -32,7 +32,7 @@ const SECOND: &str = "test.20180916T173022000.mp4";
 const RUINED: &str = "test.20180916T183000000.mp4";
 
 /// Footage of two recordings, the second of which comes late: every call there is.
-pub const WAITING: Course = Course {
+pub const WAITING: Scenario = Scenario {
     camera: "waiting",
     span: (4300, 5700),
     recordings: &[(FIRST, 0), (SECOND, 30_000)],
@@ -41,23 +41,29 @@ pub const WAITING: Course = Course {
 };
 
 /// The same, with all of it there from the start.
-pub const JOINT: Course = Course { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING };
+pub const JOINT: Scenario = Scenario { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING };
 
 /// All courses; the first has no recordings of its own.
-pub const ALL: [&Course; 7] = [
-    &crate::hostile::COURSE,
+pub const ALL: [&Scenario; 7] = [
+    &crate::hostile::SCENARIO,
     &WAITING,
     &JOINT,
-    &Course {
+    &Scenario {
         camera: "copied",
         span: (2000, 3950),
         recordings: &[(FIRST, 0)],
         may: &["CLIP_PENDING", "CLIP_AVAILABLE"],
         ends: &["CLIP_AVAILABLE"],
     },
-    &Course { camera: "nothing", recordings: &[], may: &["CLIP_NOT_AVAILABLE"], ends: &["CLIP_NOT_AVAILABLE"], ..LATE },
-    &Course { camera: "long", span: (0, 300_001), may: &["CLIP_TOO_LONG"], ends: &["CLIP_TOO_LONG"], ..WAITING },
-    &Course {
+    &Scenario {
+        camera: "nothing",
+        recordings: &[],
+        may: &["CLIP_NOT_AVAILABLE"],
+        ends: &["CLIP_NOT_AVAILABLE"],
+        ..LATE
+    },
+    &Scenario { camera: "long", span: (0, 300_001), may: &["CLIP_TOO_LONG"], ends: &["CLIP_TOO_LONG"], ..WAITING },
+    &Scenario {
         camera: "ruined",
         span: (3_583_000, 3_585_000),
         recordings: &[(RUINED, 0)],
@@ -67,12 +73,12 @@ pub const ALL: [&Course; 7] = [
 ];
 
 /// So far from when it is sent that nothing is waited for.
-const LATE: Course = Course { span: (-100_000_000, -99_990_000), ..WAITING };
+const LATE: Scenario = Scenario { span: (-100_000_000, -99_990_000), ..WAITING };
 
 /// When requests are sent, in ms since the epoch: just after the span of most.
 pub const SENT: i64 = T0 + 6000;
 
-impl Course {
+impl Scenario {
     /// The body of its message for the clip of that name.
     pub fn body(&self, clip: &str) -> String {
         let (from, to) = self.span;
