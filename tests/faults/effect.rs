@@ -64,7 +64,8 @@ impl Call {
         if request.header("X-Amz-Target").is_some_and(|target| target.ends_with("SendMessage")) {
             let message = json();
             let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
-            let statement = Statement::SendsBack { body, delay_s: message["DelaySeconds"].as_i64().unwrap_or_default() };
+            let statement =
+                Statement::SendsBack { body, delay_s: message["DelaySeconds"].as_i64().unwrap_or_default() };
             return Self { name: "SQS SendMessage".to_owned(), statement };
         }
         let form = |name: &str| {

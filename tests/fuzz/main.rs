@@ -1,8 +1,8 @@
-//! Feeds the pure part with what nobody would write: valid inputs, mutated at random. Nothing may panic. cargo-fuzz needs
-//! a nightly toolchain; this needs none, and what it lacks in guidance it makes up for in speed.
+//! Feeds every reader and planner with valid inputs that were mutated at random. Nothing may panic. `cargo-fuzz` needs a
+//! nightly toolchain; these tests need none, and make up by speed for having no guidance.
 //!
-//! `FUZZ_EXECUTIONS` is how many are tried of each kind, `FUZZ_SEED` where they begin. What once failed lies in
-//! `regressions`, and is tried first.
+//! `FUZZ_EXECUTIONS` is the number of inputs of each kind, and `FUZZ_SEED` the first seed. Inputs that failed once lie in
+//! `regressions` and are tried first.
 
 mod inputs;
 mod mutate;
@@ -10,36 +10,33 @@ mod mutate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use mutate::{Dice, mutated};
+use mutate::mutated;
+use testkit::random::{SplitMix64, number_from_env};
 
-/// Of each kind; all kinds together are more than 100,000.
+/// Inputs of each kind: more than 100,000 of all kinds together.
 const EXECUTIONS: u64 = 20_000;
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a number"))
-}
 
 /// Tries `target` on mutations of `seeds`.
 fn fuzz(name: &str, seeds: &[Vec<u8>], target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/regressions").join(name);
-    let mut once_failed = 0;
+    let mut regressions = 0;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         target(&std::fs::read(entry.path()).expect("readable"));
-        once_failed += 1;
+        regressions += 1;
     }
-    let (first, count) = (number("FUZZ_SEED", 1), number("FUZZ_EXECUTIONS", EXECUTIONS));
+    let (first, count) = (number_from_env("FUZZ_SEED", 1), number_from_env("FUZZ_EXECUTIONS", EXECUTIONS));
     for seed in first..first + count {
-        let input = mutated(seeds, &mut Dice(seed));
+        let input = mutated(seeds, &mut SplitMix64(seed));
         if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
             let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}-{seed}"));
             std::fs::write(&kept, &input).expect("written");
             panic!(
-                "{name} panics on {}; again: FUZZ_SEED={seed} FUZZ_EXECUTIONS=1 cargo test --locked --test fuzz {name}",
+                "{name} panics on {}; to repeat: FUZZ_SEED={seed} FUZZ_EXECUTIONS=1 cargo test --locked --test fuzz {name}",
                 kept.display()
             );
         }
     }
-    println!("{name}: {count} executions, seeds {first} to {}, and {once_failed} that once failed", first + count - 1);
+    println!("{name}: {count} executions, seeds {first} to {}, and {regressions} regressions", first + count - 1);
 }
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -54,7 +51,6 @@ fn body() {
     fuzz("body", &texts(&[JSON, PYTHON]), inputs::body);
 }
 
-#[cfg(feature = "function")]
 #[test]
 fn event() {
     let recorded = include_str!("../../events/event.json");
