@@ -1,38 +1,41 @@
-//! Whether a clip shows what a full decode of its recording shows, damaged as that may be.
+//! Compares a clip with a full decode of its recording, which may be damaged.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::hostile::SPAN;
 use testkit::paths::ffmpeg;
 
+use crate::hostile::SPAN;
+
 const SIZE: (usize, usize) = (320, 180);
-/// Pictures from one IDR to the next.
+/// Pictures of a GOP.
 pub const GROUP: usize = 60;
-/// Pictures of the clip are those of the recording: what is copied exactly, what is encoded to within that, in dB.
+/// The lowest PSNR of an encoded picture against its source.
 const MIN_PSNR_DB: f64 = 38.0;
 
-/// Compares the clip's pictures with those that a full decode of the recording shows in the span. Where the clip has
-/// gaps it shows fewer of them, from the first on.
+/// Compares the pictures of the clip with those that a full decode of the recording shows in the span. A clip with gaps may
+/// have fewer, beginning with the first.
 pub fn compare(clip: &Path, recording: &Path, gaps: bool) -> Result<(), String> {
     let (shown, all) = (decoded(clip), decoded(recording));
     let (copied, held) = (packets(clip), packets(recording));
     let wanted = wanted(&all);
     if shown.len() != wanted.len() && !gaps {
-        return Err(format!("{} pictures, of {} that a full decode shows", shown.len(), wanted.len()));
+        return Err(format!("expected the {} pictures of a full decode, got {}", wanted.len(), shown.len()));
     }
     for (index, (_, picture)) in shown.iter().enumerate().take(wanted.len()) {
         let at = wanted.start + index;
         let psnr_db = psnr(picture, &all[at].1);
         let is_copy = copied.get(index).zip(held.get(at)).is_some_and(|(copied, held)| copied.1 == held.1);
         if psnr_db < MIN_PSNR_DB && !is_copy {
-            return Err(format!("picture {index} is no copy, and like a full decode's to {psnr_db:.1} dB only"));
+            return Err(format!(
+                "picture {index} is not a copy, and its PSNR against a full decode is {psnr_db:.1} dB"
+            ));
         }
     }
     Ok(())
 }
 
-/// Which of a recording's pictures are in the span.
+/// Returns the range of the pictures in the span.
 fn wanted<T>(all: &[(i64, T)]) -> std::ops::Range<usize> {
     let first = all.first().map_or(0, |(time, _)| *time);
     let at = |ms: i64| all.partition_point(|(time, _)| time - first < ms * 1000);
@@ -45,7 +48,7 @@ fn psnr(one: &[u8], other: &[u8]) -> f64 {
     if one.len() == other.len() { 10.0 * (255.0 * 255.0 / mean).log10() } else { 0.0 }
 }
 
-/// Every picture that ffmpeg shows of a file, damaged as it may be: its time in µs, and its luma.
+/// Returns every picture that ffmpeg shows of a file, which may be damaged: time in µs, and luma.
 fn decoded(file: &Path) -> Vec<(i64, Vec<u8>)> {
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let filter = format!("scale={}:{},format=gray", SIZE.0, SIZE.1);
@@ -55,14 +58,14 @@ fn decoded(file: &Path) -> Vec<(i64, Vec<u8>)> {
     times.into_iter().map(|(time, _)| time).zip(pictures).collect()
 }
 
-/// The coded pictures of a file, by time: a hash of each.
+/// Returns a hash of each coded picture of a file, in order of their times.
 fn packets(file: &Path) -> Vec<(i64, String)> {
     let mut packets = framemd5(file, &["-c", "copy", "-f", "null", "-"]);
     packets.sort();
     packets
 }
 
-/// Runs ffmpeg on a file to make an output of `options`, and tells the times of what it wrote, in µs, with hashes.
+/// Runs ffmpeg on a file with the output options `options`. Returns time in µs and hash of everything that it wrote.
 fn framemd5(file: &Path, options: &[&str]) -> Vec<(i64, String)> {
     let times = tempfile::NamedTempFile::new().expect("a file");
     let copied: &[&str] = if options[0] == "-c" { &["-c", "copy"] } else { &[] };

@@ -1,13 +1,13 @@
-//! What calls mean: what the function statement by them, whether that is true, and what they do.
+//! The meaning of calls: what the function states by a call, whether the statement is true, and the effect of the call.
 
 use serde_json::Value;
+use testkit::http::{self, Message};
 
 use crate::faulty_servers::{Shared, Side};
 use crate::fixture::Fixture;
 use crate::scenario::{ALL, Scenario};
-use testkit::http::{self, Message};
 
-/// What a call statement about a clip.
+/// What a call states about a clip.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     Nothing,
@@ -16,17 +16,17 @@ pub enum Statement {
     SendsBack { body: String, delay_s: i64 },
 }
 
-/// A call, understood.
+/// A call with its meaning.
 #[derive(Debug)]
 pub struct Call {
     pub name: String,
     pub statement: Statement,
 }
 
-/// What a call did.
+/// The effect of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The camera API was told, and answered that.
+    /// The camera API got the metadata, and answered with this status.
     Put {
         status: u16,
         metadata: Value,
@@ -39,7 +39,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The clip it is about.
+    /// Returns the id of the clip that the effect concerns.
     pub fn clip(&self) -> String {
         let named = |metadata: &Value| metadata["clipId"].as_str().unwrap_or_default().to_owned();
         match self {
@@ -89,7 +89,7 @@ impl Call {
     }
 }
 
-/// Whether what a call statement is true, at the moment when it is said.
+/// Records a violation if the statement of a call is untrue at the moment at which it is made.
 pub async fn judge(shared: &Shared, call: &Call) {
     let wrong = match &call.statement {
         Statement::Nothing => None,
@@ -99,7 +99,7 @@ pub async fn judge(shared: &Shared, call: &Call) {
                 _ => None,
             };
             let pending = shared.state().effects.iter().rev().find_map(put);
-            (pending != Some(true)).then(|| "sent back before CLIP_PENDING was PUT".to_owned())
+            (pending != Some(true)).then(|| "the message was sent back before CLIP_PENDING was PUT".to_owned())
         }
         Statement::Put(metadata) => untrue(shared, metadata).await,
         Statement::Announces(metadata) => {
@@ -110,7 +110,7 @@ pub async fn judge(shared: &Shared, call: &Call) {
             };
             let told = shared.state().effects.iter().any(told);
             match untrue(shared, metadata).await {
-                None if !told => Some("announced before it was PUT".to_owned()),
+                None if !told => Some("the metadata were announced before they were PUT".to_owned()),
                 None => scenario(metadata)
                     .filter(|scenario| scenario.ends.iter().all(|&end| metadata["status"] != end))
                     .map(|_| format!("announced with the status {}", metadata["status"])),
@@ -129,35 +129,35 @@ fn scenario(metadata: &Value) -> Option<&'static Scenario> {
     ALL.into_iter().find(|scenario| metadata["cameraId"] == scenario.camera)
 }
 
-/// What is untrue of `metadata`.
+/// Returns what is untrue of `metadata`, if anything.
 async fn untrue(shared: &Shared, metadata: &Value) -> Option<String> {
-    let Some(scenario) = scenario(metadata) else { return Some(format!("nobody asked for {metadata}")) };
+    let Some(scenario) = scenario(metadata) else { return Some(format!("no request has {metadata}")) };
     let status = metadata["status"].as_str().unwrap_or_default();
     let fatal = status == "FATAL_ERROR" && shared.state().fatal_is_true;
     if !fatal && !scenario.may.contains(&status) {
-        return Some(format!("{status} is not true of {}", scenario.camera));
+        return Some(format!("{status} is untrue for {}", scenario.camera));
     }
     if status != "CLIP_AVAILABLE" {
         return None;
     }
     let reference = shared.fixture.reference(scenario.camera)?;
     if Fixture::without_clip(metadata) != reference.metadata {
-        return Some(format!("other metadata than usual: {metadata}"));
+        return Some(format!("unexpected metadata: {metadata}"));
     }
     let stored = shared.fixture.stored(scenario.camera, metadata["clipId"].as_str().unwrap_or_default()).await;
     let lengths = |objects: &Vec<Vec<u8>>| objects.iter().map(Vec::len).collect::<Vec<_>>();
     (stored.as_ref() != Some(&reference.objects)).then(|| {
         let (stored, usual) = (stored.as_ref().map(lengths), lengths(&reference.objects));
-        format!("what is announced is not stored: objects of {stored:?} bytes in place of {usual:?}")
+        format!("the announced objects are not stored: expected {usual:?} bytes, got {stored:?}")
     })
 }
 
-/// Passes a call on to ministack.
+/// Passes a call on to ministack, and records its effect.
 pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
     let answer = match http::call(&shared.fixture.ministack, request).await {
         Ok(answer) => answer,
         Err(error) => {
-            shared.state().violations.push(format!("ministack is at its end: {error}"));
+            shared.state().violations.push(format!("cannot call ministack: {error}"));
             Message::answer(500, "")
         }
     };
@@ -172,7 +172,7 @@ pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
     answer
 }
 
-/// The camera API's own answer.
+/// Returns the answer of the camera API.
 pub fn camera(shared: &Shared, request: &Message) -> Message {
     let last = request.path().rsplit('/').next().unwrap_or_default();
     let scenario = ALL.into_iter().find(|scenario| scenario.camera == last);

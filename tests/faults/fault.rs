@@ -1,39 +1,40 @@
-//! What can go wrong with a call.
+//! The faults that a call can meet.
 
 use std::fmt;
 
-use crate::scenario::CANARY;
 use testkit::http::Message;
 
-/// A way in which a call goes wrong.
+use crate::scenario::CANARY;
+
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The server is away, until the delivery is over.
+    /// The server refuses connections until the delivery is over.
     Refused,
     ResetBefore,
-    /// The call took effect, but its answer is lost.
+    /// The connection is reset after the call took effect.
     ResetAfter,
-    /// An answer with that status; the call has no effect.
+    /// An answer with this status. The call has no effect.
     Status(u16),
     Hang,
-    /// The answer comes, a byte at a time.
+    /// The answer arrives byte by byte.
     Drip,
-    /// The answer ends before it said it would.
+    /// The answer is shorter than its `Content-Length`.
     CutShort,
-    /// The answer says another length, and keeps to it.
+    /// The answer states another length than that of its body, and has that length.
     WrongLength,
     Garbage,
     /// A redirect to another host.
     Elsewhere,
-    /// The function's process is killed as the call arrives.
+    /// The process of the function is killed when the call arrives.
     KillBefore,
-    /// The function's process is killed once the call has taken effect.
+    /// The process of the function is killed after the call took effect.
     KillAfter,
-    /// The answer says that it was done, and nothing was. No function can bear that: it shows that the harness looks.
+    /// The answer reports success, but the call had no effect. No function can notice this; it proves that the tests do.
     Lie,
 }
 
-/// Those of one call; the function must bear all of them.
+/// The faults that the function must tolerate at every call.
 pub const OF_A_CALL: [Fault; 16] = [
     Fault::Refused,
     Fault::ResetBefore,
@@ -54,19 +55,19 @@ pub const OF_A_CALL: [Fault; 16] = [
 ];
 
 impl Fault {
-    /// Whether only the deadline ends it.
+    /// Returns whether only the deadline ends the call.
     pub const fn takes_time(self) -> bool {
         matches!(self, Self::Hang | Self::Drip)
     }
 }
 
-/// What goes wrong in a schedule, and when.
+/// A fault of a schedule, and the call that meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// The how many'th call of the schedule it befalls, from 0.
+    /// Number of the call in the schedule, counted from 0.
     pub call: usize,
     pub fault: Fault,
-    /// Whether it befalls all further calls of the same name too, until the delivery is over.
+    /// Whether later calls of the same name meet it too, until the delivery is over.
     pub lasting: bool,
 }
 
@@ -76,7 +77,7 @@ impl fmt::Display for Planned {
     }
 }
 
-/// An answer that refuses, as each server writes it.
+/// Returns a refusal in the format of the server.
 pub fn refusal(name: &str, status: u16) -> Message {
     let code = match status {
         403 => "AccessDenied",

@@ -1,9 +1,10 @@
-//! The function's whole servers on two sockets: AWS, which is ministack behind a proxy, and the camera API. Both do what a
-//! schedule statement that goes wrong, and both look at what the function statement while it statement it.
+//! The servers that the function calls: AWS, which is ministack behind a proxy, and the camera API. Both inject the faults of
+//! a schedule, and both judge each statement of the function at the moment at which it is made.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use testkit::http::{self, Connection, Message, reset};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
@@ -13,51 +14,50 @@ use crate::effect::{Call, Effect, Statement, aws, camera, judge};
 use crate::fault::{Fault, Planned, refusal};
 use crate::fixture::Fixture;
 use crate::scenario::CANARY;
-use testkit::http::{self, Connection, Message, reset};
 
-/// Who is called.
+/// The server that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Aws,
     Camera,
 }
 
-/// What has happened in a schedule so far.
+/// The course of a schedule so far.
 #[derive(Debug, Default)]
 pub struct State {
     plan: Vec<Planned>,
     lasting: Option<(String, Fault)>,
-    /// The function's process, which a fault may kill.
+    /// Id of the process of the function, which a fault may kill.
     pub victim: u32,
-    /// The one recording that is listed, whatever is asked for.
+    /// The only recording that the camera API lists, if set.
     pub listed: Option<String>,
-    /// Whether no clip can be made, because ffmpeg fails.
+    /// Whether `FATAL_ERROR` is true, because ffmpeg fails.
     pub fatal_is_true: bool,
-    /// How long ago the request was sent, in ms.
+    /// Time since the request was sent, in ms.
     pub age_ms: i64,
-    /// The calls, by name.
+    /// Names of the calls.
     pub calls: Vec<String>,
-    /// Faults that injected a call.
+    /// The injected faults.
     pub injected: Vec<String>,
-    /// What the calls did.
+    /// Effects of the calls.
     pub effects: Vec<Effect>,
-    /// What must not happen and did.
+    /// Violations of the promises.
     pub violations: Vec<String>,
 }
 
-/// What all connections share.
+/// The part that all connections share.
 pub struct Shared {
     pub fixture: Arc<Fixture>,
     state: Mutex<State>,
-    /// Whether each side takes connections.
+    /// Whether each side accepts connections.
     open: [watch::Sender<bool>; 2],
     listening: [watch::Sender<bool>; 2],
-    /// Deliveries that are over: what hangs lets go.
+    /// Number of deliveries that are over. A change ends calls that hang.
     over: watch::Sender<u32>,
     elsewhere: String,
 }
 
-/// Both sides, until it is dropped.
+/// Both servers. They end when this is dropped.
 pub struct FaultyServers {
     pub shared: Arc<Shared>,
     pub aws: String,
@@ -96,7 +96,7 @@ impl FaultyServers {
         let trapped = Arc::clone(&shared);
         servers.push(tokio::spawn(async move {
             while trap.accept().await.is_ok() {
-                trapped.state().violations.push("another host was called".to_owned());
+                trapped.state().violations.push("the function called another host".to_owned());
             }
         }));
         let [aws, camera] = <[String; 2]>::try_from(addresses).expect("two");
@@ -111,7 +111,7 @@ impl FaultyServers {
         *state = State { plan: plan.to_vec(), victim: state.victim, ..State::default() };
     }
 
-    /// Ends what hangs or lasts, and lets both sides listen again.
+    /// Ends calls that hang and faults that last, and lets both sides listen again.
     pub async fn delivery_is_over(&self) {
         self.shared.state().lasting = None;
         self.shared.over.send_modify(|over| *over += 1);
@@ -127,7 +127,7 @@ impl Shared {
         self.state.lock().expect("no panic while it was held")
     }
 
-    /// Takes note of a call, and tells what goes wrong with it.
+    /// Records a call, and returns the fault that it meets.
     fn arrives(&self, name: &str) -> Option<Fault> {
         let mut state = self.state();
         let index = state.calls.len();
@@ -144,7 +144,7 @@ impl Shared {
         fault
     }
 
-    /// Kills the function's process.
+    /// Kills the process of the function.
     pub fn kill(&self) {
         let victim = rustix::process::Pid::from_raw(self.state().victim.cast_signed());
         if let Some(victim) = victim {
@@ -152,13 +152,13 @@ impl Shared {
         }
     }
 
-    /// Until the delivery is over.
+    /// Waits until the delivery is over.
     async fn rest(&self) {
         let _ = self.over.subscribe().changed().await;
     }
 }
 
-/// A socket that holds a port, whether anybody listens on it or not: nobody else is given it meanwhile.
+/// Returns a socket that reserves a port: as long as it exists, the system gives the port to no other process.
 fn reserve_port(port: u16) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option of sockets");
@@ -166,7 +166,7 @@ fn reserve_port(port: u16) -> TcpSocket {
     socket
 }
 
-/// Listens while its side is open. Where it isn't, connections are refused.
+/// Listens while the side is open. While it is closed, connections are refused.
 async fn listen(shared: Arc<Shared>, side: Side, held: TcpSocket) {
     let port = held.local_addr().expect("bound").port();
     let mut open = shared.open[side as usize].subscribe();
@@ -203,7 +203,7 @@ async fn serve(shared: Arc<Shared>, side: Side, connection: TcpStream) {
     }
 }
 
-/// Answers a call, or lets it go wrong. None if the connection is at its end.
+/// Answers a call, or injects its fault. Returns `None` if the connection has ended.
 async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut Connection) -> Option<()> {
     let call = Call::of(&shared.fixture, side, request);
     let fault = shared.arrives(&call.name);

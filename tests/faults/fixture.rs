@@ -1,4 +1,4 @@
-//! What all schedules share: ministack with its buckets, queue and topic, the recordings, and the right answers.
+//! The part that all schedules share: ministack with its buckets, queue and topic, the recordings, and the expected results.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,21 +19,21 @@ use crate::scenario::{ALL, CANARY, Scenario, footage};
 use crate::schedule::Schedule;
 use crate::worker::Worker;
 
-/// The one width of the thumbnails.
+/// Width of the only thumbnail.
 const WIDTH: &str = "64";
 
-/// A scenario's right end: what is stored and what is said, whatever the clip's name.
+/// The expected result of a scenario, without the id of the clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
-    /// Clip and thumbnail.
+    /// The clip and its thumbnail.
     pub objects: Vec<Vec<u8>>,
     pub metadata: Value,
 }
 
-/// See the module.
+/// The shared part of a test process.
 #[derive(Debug)]
 pub struct Fixture {
-    /// Host and port.
+    /// Host and port of ministack.
     pub ministack: String,
     pub origin: String,
     clips: String,
@@ -45,7 +45,7 @@ pub struct Fixture {
 static FIXTURE: OnceCell<Arc<Fixture>> = OnceCell::const_new();
 
 impl Fixture {
-    /// The fixture of this process; made, and its right answers proven, by the first to ask.
+    /// Returns the fixture of this process. The first call makes it, and verifies the expected results.
     pub async fn get() -> Arc<Self> {
         let made = FIXTURE.get_or_init(async || {
             let fixture = Arc::new(Self::make().await);
@@ -88,7 +88,7 @@ impl Fixture {
         }
     }
 
-    /// Runs a scenario in which nothing goes wrong, and keeps what came of it once it is proven.
+    /// Runs a scenario without faults, verifies the result, and keeps it.
     async fn learn(self: &Arc<Self>, scenario: &'static Scenario) {
         let mut worker = Worker::start(Arc::clone(self)).await;
         let report = worker.run(&Schedule::of(scenario, "reference".to_owned(), Vec::new())).await;
@@ -100,24 +100,24 @@ impl Fixture {
         let clip = folder.path().join("clip.mp4");
         std::fs::write(&clip, &objects[0]).expect("written");
         assert_eq!(numbers(&clip, (320, 180)), scenario.frames(), "{}", scenario.camera);
-        prove(scenario, &clip);
+        verify_copies(scenario, &clip);
         let reference = Reference { objects, metadata: Self::without_clip(metadata) };
         self.references.lock().expect("no panic").insert(scenario.camera, reference);
     }
 
-    /// The right end of a scenario, once it is known.
+    /// Returns the expected result of a scenario, if it is known.
     pub fn reference(&self, camera: &str) -> Option<Reference> {
         self.references.lock().expect("no panic").get(camera).cloned()
     }
 
-    /// `metadata` without what names the clip.
+    /// Returns `metadata` without the id of the clip.
     pub fn without_clip(metadata: &Value) -> Value {
         let clip = metadata["clipId"].as_str().unwrap_or_default();
         let text = metadata.to_string().replace(clip, "*");
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// What is stored of a clip: itself and its thumbnail. None unless both are there.
+    /// Returns the stored clip and its thumbnail, or `None` unless both exist.
     pub async fn stored(&self, camera: &str, clip: &str) -> Option<Vec<Vec<u8>>> {
         let mut objects = Vec::new();
         for name in [format!("{clip}.mp4"), format!("{clip}_{WIDTH}.png")] {
@@ -129,7 +129,7 @@ impl Fixture {
         Some(objects)
     }
 
-    /// Puts a recording into the bucket.
+    /// Stores a recording in the bucket.
     pub async fn put(&self, name: &str, bytes: &[u8]) {
         let mut put = Message::request("PUT", &format!("/{}/live/{name}", self.origin), &self.ministack);
         put.set("Content-Length", &bytes.len().to_string());
@@ -138,7 +138,7 @@ impl Fixture {
         assert_eq!(answer.status(), 200);
     }
 
-    /// The function's environment, with secrets in it.
+    /// Returns the environment of the function, with secrets in it.
     pub fn variables(&self, aws: &str, camera: &str, scratch: &Path, ffmpeg: &Path) -> Vec<(String, String)> {
         let mut secret = String::from(CANARY);
         secret.push_str("-secret");
@@ -158,7 +158,7 @@ impl Fixture {
             ("FFMPEG_PATH", ffmpeg.display().to_string()),
             ("AWS_ENDPOINT_URL", format!("http://{aws}")),
             ("AWS_REGION", "us-west-1".to_owned()),
-            ("LOG_LEVEL", "NOTSET".to_owned()), // all that there is to log: none of it may be a secret
+            ("LOG_LEVEL", "NOTSET".to_owned()), // logs everything, and nothing of it may be a secret
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_ACCESS_KEY_ID", format!("AKIA{CANARY}")),
             ("AWS_SECRET_ACCESS_KEY", secret.clone()),
@@ -169,15 +169,14 @@ impl Fixture {
         .to_vec()
     }
 
-    /// The ffmpeg that is shipped.
+    /// Returns the ffmpeg of the layer.
     pub fn ffmpeg() -> PathBuf {
         ffmpeg()
     }
 }
 
-/// Compares every picture that was copied with the one that a full decode of its recording gives: bit for bit. Those
-/// that were encoded are compared by their numbers.
-fn prove(scenario: &Scenario, clip: &Path) {
+/// Compares every copied picture, bit for bit, with the one that a full decode of its recording gives.
+fn verify_copies(scenario: &Scenario, clip: &Path) {
     let picture = 320 * 180;
     let decoded = gray(clip);
     let recordings: Vec<Vec<u8>> = footage()[..2].iter().map(|(_, file)| gray(file)).collect();

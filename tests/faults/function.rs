@@ -103,22 +103,22 @@ impl Function {
     }
 }
 
-/// The living children of a process: ffmpeg, if any.
+/// Returns the ids of the children of a process: ffmpeg, if any.
 pub fn children(id: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
     children.flat_map(|ids| ids.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// What of a process's memory is resident, in KiB; nothing once it has ended.
+/// Returns the resident memory of a process in KiB, or 0 if it has ended.
 pub fn resident(id: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().expect("a number"))
 }
 
-/// The most that a process and its children have resident together, in KiB, looked at every few milliseconds until this is
-/// aborted or the process has ended.
+/// Raises `most` to the resident memory of a process and its children, in KiB, every few milliseconds, until this is aborted
+/// or the process has ended.
 pub async fn watch_memory(id: u32, most: Arc<AtomicU64>) {
     let mut moments = tokio::time::interval(Duration::from_millis(5));
     loop {

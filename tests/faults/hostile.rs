@@ -1,5 +1,5 @@
-//! Recordings that are damaged, or are something else. Either the clip shows what a full decode of the very same file
-//! shows, or the status is `FATAL_ERROR`; there is always an answer, and nothing is left behind.
+//! Damaged recordings, and files that are not recordings. Either the clip shows what a full decode of the same file shows,
+//! or the status is `FATAL_ERROR`. There is always an answer, and no file and no process is left behind.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
+use testkit::footage::{Footage, X264};
+use testkit::paths::ffmpeg;
+use testkit::random::{SplitMix64, number_from_env, unique_name};
 
 use crate::compare_pictures::{GROUP, compare};
 use crate::fixture::Fixture;
@@ -15,19 +18,16 @@ use crate::function::{MEMORY_MIB, watch_memory};
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
 use crate::worker::Worker;
-use testkit::footage::{Footage, X264};
-use testkit::paths::ffmpeg;
-use testkit::random::{SplitMix64, number_from_env, unique_name};
 
-/// The span that is asked for, in ms after the first frame: an edge that is encoded, and a run that is copied.
+/// The requested span, in ms after the first frame: an encoded edge and a copied run.
 pub const SPAN: (i64, i64) = (1100, 4300);
-/// A damaged recording, and what was done to it.
+/// A damaged recording, and a description of the damage.
 struct Case {
     what: String,
     bytes: Vec<u8>,
 }
 
-/// Serves each case, and looks at what came of it. Statement how many `what` there were, and how many became a clip.
+/// Requests a clip of each case and verifies the result. Prints the number of cases, and how many became a clip.
 async fn serve(what: &str, cases: Vec<Case>) {
     let fixture = Fixture::get().await;
     let memory = Arc::new(AtomicU64::new(0));
@@ -64,15 +64,18 @@ async fn serve(what: &str, cases: Vec<Case>) {
     assert!(mib > 0 && mib < MEMORY_MIB, "{mib} MiB in use by function and ffmpeg");
 }
 
-/// Whether a clip came of it.
+/// Requests a clip of the case. Returns whether there is one, or what is wrong.
 async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
     let clip = unique_name("hostile");
     let name = format!("{clip}.20180916T173017000.mp4");
     worker.servers.shared.fixture.put(&name, &case.bytes).await;
     let schedule = Schedule { listed: Some(name), ..Schedule::of(&SCENARIO, clip.clone(), Vec::new()) };
     let report = worker.run(&schedule).await;
-    let violations: Vec<String> =
-        report.violations.into_iter().filter(|violation| !violation.starts_with("A: in the end None")).collect();
+    let violations: Vec<String> = report
+        .violations
+        .into_iter()
+        .filter(|violation| !violation.starts_with("A: the last announcement is None"))
+        .collect();
     if !violations.is_empty() {
         return Err(violations.join("; "));
     }
@@ -87,14 +90,14 @@ async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
     compare(&shown, &damaged, gaps > 0).map(|()| true)
 }
 
-/// Two recordings: `moov` in front, and behind with B-frames.
+/// Returns two recordings: one with `moov` at the front, one with `moov` at the end and B-frames.
 fn originals() -> [Vec<u8>; 2] {
     let front = Footage { options: format!("{X264} -bf 0 -g {GROUP} -movflags +faststart"), ..Footage::default() };
     let behind = Footage { options: format!("{X264} -bf 2 -g {GROUP}"), ..Footage::default() };
     [front, behind].map(|footage| std::fs::read(footage.file()).expect("drawn"))
 }
 
-/// Where a box of that name begins, and its length.
+/// Returns offset and size of the box with that name.
 fn top_box(bytes: &[u8], name: [u8; 4]) -> (usize, usize) {
     let mut at = 0;
     loop {
@@ -131,8 +134,9 @@ async fn bytes_flipped() {
         for byte in &mut bytes[at..end] {
             *byte ^= 1 << random.below(8);
         }
-        let what =
-            format!("{burst} bytes from {at} on; again: FAULTS_SEED={seed} cargo test --locked --test faults flipped");
+        let what = format!(
+            "{burst} bytes from {at} on; to repeat: FAULTS_SEED={seed} cargo test --locked --test faults flipped"
+        );
         Case { what, bytes }
     };
     let what = format!("recordings with flipped bytes, seeds {first} to {}", first + count - 1);
@@ -173,11 +177,11 @@ async fn something_else_named_like_a_recording() {
     serve("other things", cases.into_iter().map(case).collect()).await;
 }
 
-/// The largest pictures that are decoded, copied and encoded.
+/// Copies and encodes the largest pictures that are decoded.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_pictures_fit_into_memory() {
     if number_from_env("FAULTS_ALL", 0) == 0 {
-        println!("not tried: only with FAULTS_ALL=1, they take a minute");
+        println!("not tried: takes a minute, set FAULTS_ALL=1");
         return;
     }
     for (what, options) in [("largest pictures", ""), ("largest pictures of 10 bits", " -pix_fmt yuv420p10le")] {
@@ -188,12 +192,12 @@ async fn the_largest_pictures_fit_into_memory() {
     }
 }
 
-/// What ffmpeg opens is watched: files of its own folder, what the system tells of itself, and no socket ever.
+/// ffmpeg may open files of its own folder and of `/proc` and `/sys`, and never a socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn ffmpeg_opens_nothing_but_its_work_files() {
     let watched = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
     if !watched.is_ok_and(|status| status.success()) {
-        println!("not tried: this machine lets nobody watch a process");
+        println!("not tried: this machine does not allow ptrace");
         return;
     }
     let in_place = |folder: &Path| {
@@ -228,7 +232,7 @@ async fn ffmpeg_opens_nothing_but_its_work_files() {
             opened += usize::from(path.starts_with(&own));
         }
     }
-    println!("{opened} times ffmpeg opened a file, each of its own folder");
+    println!("ffmpeg opened {opened} files, all of its own folder");
     assert!(opened > 0);
 }
 
@@ -241,7 +245,7 @@ fn matroska() -> PathBuf {
     Footage { options: format!("{X264} -f matroska"), ..Footage::default() }.file()
 }
 
-/// What the hostile scenario asks for.
+/// The scenario of all cases.
 pub const SCENARIO: Scenario = Scenario {
     camera: "hostile",
     span: SPAN,

@@ -1,4 +1,4 @@
-//! SQS and its event source mapping, by AWS's documented rules, on a clock that is moved by hand (AWS Lambda Developer
+//! SQS and its event source mapping, by AWS's documented rules, on a clock that the tests move (AWS Lambda Developer
 //! Guide, "Handling errors for an SQS event source in Lambda"; SQS Developer Guide, "Visibility timeout", "Dead-letter
 //! queues").
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::function::Ended;
 
-/// How long a message that was taken is out of sight, in ms.
+/// Visibility timeout in ms.
 const VISIBILITY_MS: i64 = 180_000;
 
 /// A message.
@@ -20,7 +20,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The clip that it asks for.
+    /// Returns the id of the requested clip.
     pub fn clip(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
         body["clipId"].as_str().unwrap_or_default().to_owned()
@@ -49,7 +49,7 @@ impl Queue {
         self.entries.push(Entry { id, body: body.to_owned(), sent_ms: self.now_ms, visible_ms, receives: 0 });
     }
 
-    /// Takes up to `count` messages; moves the clock to when there are some. None if nothing will ever come.
+    /// Receives up to `count` messages. Moves the clock to the instant at which one is visible. Returns none if none is left.
     pub fn receive(&mut self, count: usize) -> Vec<Entry> {
         while let Some(next) = self.entries.iter().map(|entry| entry.visible_ms).min() {
             self.now_ms = self.now_ms.max(next);
@@ -73,7 +73,7 @@ impl Queue {
         Vec::new()
     }
 
-    /// Deletes what was done of `taken`, and tells which that was.
+    /// Deletes the successful ones of the `taken` messages, and returns them.
     pub fn settle(&mut self, taken: &[Entry], ended: &Ended) -> Vec<Entry> {
         self.now_ms += 1000;
         let kept = failures(taken, ended);
@@ -83,7 +83,7 @@ impl Queue {
     }
 }
 
-/// Which of `taken` stay in the queue. An answer that isn't understood, or names one that was not sent, keeps all.
+/// Returns which of the `taken` messages stay in the queue: all, if the answer has another form or names an unknown message.
 fn failures(taken: &[Entry], ended: &Ended) -> Vec<String> {
     let all = || taken.iter().map(|entry| entry.id.clone()).collect();
     let Ended::Answered(answer) = ended else { return all() };
@@ -101,7 +101,7 @@ fn failures(taken: &[Entry], ended: &Ended) -> Vec<String> {
     }
 }
 
-/// The event that brings `taken` to the function.
+/// Returns the event with the `taken` messages.
 pub fn event(taken: &[Entry]) -> Value {
     let record = |entry: &Entry| {
         json!({

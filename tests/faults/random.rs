@@ -1,18 +1,19 @@
-//! Several faults in one schedule, by seed; kills at any instant; the same message twice.
+//! Schedules with several random faults, kills at random instants, and the same message twice.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use testkit::random::{SplitMix64, number_from_env, unique_name};
 
 use crate::fixture::Fixture;
 use crate::scenario::{JOINT, WAITING};
 use crate::schedule::{Schedule, run_all};
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
-use testkit::random::{SplitMix64, number_from_env, unique_name};
 
-/// `count` schedules from seed 1 on, always the same. With `FAULTS_MINUTES` it goes on for so long, from where the runs
-/// before ended; `FAULTS_SEED` and `FAULTS_SCHEDULES` repeat what is wanted.
+/// Runs the `count` schedules from seed 1 on. With `FAULTS_MINUTES` it runs for that time, beginning after the last seed of
+/// earlier runs. `FAULTS_SEED` and `FAULTS_SCHEDULES` select schedules.
 async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
     let (began, time) = (Instant::now(), Duration::from_secs(60 * number_from_env("FAULTS_MINUTES", 0)));
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{test}"));
@@ -23,7 +24,7 @@ async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
         let count = number_from_env("FAULTS_SCHEDULES", count);
         let schedule = move |index: usize| {
             let schedule = Schedule::random(seed + index as u64, test);
-            // the real one knows no way to fail at will
+            // the real ffmpeg cannot fail on demand
             if test == STUB { schedule } else { Schedule { ffmpeg: None, ..schedule } }
         };
         let again = move |index: usize| {
@@ -67,7 +68,7 @@ async fn with_the_real_ffmpeg() {
 async fn killed_at_any_instant() {
     let count = number_from_env("FAULTS_SCHEDULES", 20);
     let seed = number_from_env("FAULTS_SEED", 1);
-    // what a warm process takes when it has the machine for itself: with others beside it most instants come in time
+    // the time of a warm process that has the machine to itself: beside others, most instants lie within its work
     let mut worker = Worker::start(Fixture::get().await).await;
     let mut took = Duration::ZERO;
     for _ in 0..2 {
@@ -88,7 +89,7 @@ async fn killed_at_any_instant() {
         )
     };
     let injected = run_all(|_| Fixture::ffmpeg(), usize::try_from(count).expect("a count"), schedule, again).await;
-    println!("killed at {} of {count} instants, the others came after the answer", injected.values().sum::<usize>());
+    println!("killed at {} of {count} instants; the others came after the answer", injected.values().sum::<usize>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,22 +1,23 @@
-//! Little of everything: space, memory, processors, time. There is always a clean answer.
+//! Small disks, little memory, one processor, little time. There is always a clean answer.
 
 use std::process::Command;
 use std::time::Duration;
+
+use testkit::random::unique_name;
 
 use crate::fixture::Fixture;
 use crate::scenario::{JOINT, WAITING};
 use crate::schedule::Schedule;
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
-use testkit::random::unique_name;
 
-/// A file system of its own for scratch, that large. None where this machine lets nobody make one.
+/// Returns a launcher that gives the function a scratch file system of `mib` MiB, or `None` if this machine does not allow it.
 fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
     let unshare = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount"];
     let possible =
         Command::new(unshare[0]).args(&unshare[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status();
     if !possible.is_ok_and(|status| status.success()) {
-        println!("not tried: this machine lets nobody mount a small disk");
+        println!("not tried: this machine does not allow mounts");
         return None;
     }
     let mount =
@@ -25,7 +26,7 @@ fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_room_nothing_is_begun_and_nothing_said() {
+async fn without_free_space_no_work_begins_and_nothing_is_announced() {
     for mib in [1, 16, 64] {
         let Some(launcher) = on_a_small_disk(mib) else { return };
         let mut worker = Worker { launcher, ..Worker::start(Fixture::get().await).await };
@@ -39,9 +40,9 @@ async fn without_room_nothing_is_begun_and_nothing_said() {
     }
 }
 
-/// ffmpeg has filled the disk and fails: that is no fault of the footage, and passes.
+/// ffmpeg fails because it filled the disk. The footage is not to blame, and a later try succeeds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fills_up_is_no_fatal_error() {
+async fn a_disk_that_fills_up_is_not_a_fatal_error() {
     let Some(launcher) = on_a_small_disk(80) else { return };
     let worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
     let mut worker = Worker { launcher, ..worker };

@@ -1,37 +1,36 @@
-//! What is asked for: requests whose right end is known.
+//! Requests with known results.
 
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-
 use testkit::footage::Footage;
 
-/// 2018-09-16T17:30:17.000Z, when the first recording begins.
+/// Start of the first recording: 2018-09-16T17:30:17.000Z.
 pub const T0: i64 = 1_537_119_017_000;
-/// Stands in every secret, header, body and address that the function meets, and in nothing that it may log.
+/// A marker in every secret, header, body and address that the function sees. It must not be logged.
 pub const CANARY: &str = "canary7f3a";
 
-/// A request of one camera's footage.
+/// A request, and what may be announced for it.
 #[derive(Debug)]
 pub struct Scenario {
-    /// Its camera, which names the scenario.
+    /// Id of the camera, which is the name of the scenario.
     pub camera: &'static str,
     /// The span, in ms after [`T0`].
     pub span: (i64, i64),
-    /// Its recordings: name, and how long after the request was sent the API lists it, in ms.
+    /// Recordings: name, and time after the request at which the camera API lists it, in ms.
     pub recordings: &'static [(&'static str, i64)],
-    /// What may be said of it on the way.
+    /// Statuses that may be PUT or announced.
     pub may: &'static [&'static str],
-    /// What may be announced in the end; nothing for one that ends in the dead-letter queue.
+    /// Statuses that may be announced last; none if the message ends in the dead-letter queue.
     pub ends: &'static [&'static str],
 }
 
 const FIRST: &str = "test.20180916T173017000.mp4";
 const SECOND: &str = "test.20180916T173022000.mp4";
-/// Nothing but text.
+/// A text file.
 const RUINED: &str = "test.20180916T183000000.mp4";
 
-/// Footage of two recordings, the second of which comes late: every call there is.
+/// Footage of two recordings, the second of which arrives late. The function makes every call that it can make.
 pub const WAITING: Scenario = Scenario {
     camera: "waiting",
     span: (4300, 5700),
@@ -40,10 +39,10 @@ pub const WAITING: Scenario = Scenario {
     ends: &["CLIP_AVAILABLE"],
 };
 
-/// The same, with all of it there from the start.
+/// The same request, with both recordings from the start.
 pub const JOINT: Scenario = Scenario { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING };
 
-/// All courses; the first has no recordings of its own.
+/// All scenarios. The first has no recordings of its own.
 pub const ALL: [&Scenario; 7] = [
     &crate::hostile::SCENARIO,
     &WAITING,
@@ -72,14 +71,14 @@ pub const ALL: [&Scenario; 7] = [
     },
 ];
 
-/// So far from when it is sent that nothing is waited for.
+/// A span so far from the request that its footage is not waited for.
 const LATE: Scenario = Scenario { span: (-100_000_000, -99_990_000), ..WAITING };
 
-/// When requests are sent, in ms since the epoch: just after the span of most.
+/// Instant at which requests are sent, in ms since the epoch: just after most spans.
 pub const SENT: i64 = T0 + 6000;
 
 impl Scenario {
-    /// The body of its message for the clip of that name.
+    /// Returns the body of the message for a clip.
     pub fn body(&self, clip: &str) -> String {
         let (from, to) = self.span;
         json!({
@@ -89,12 +88,12 @@ impl Scenario {
         .to_string()
     }
 
-    /// The recordings as the API lists them `after` ms after the request was sent.
+    /// Returns the answer of the recordings API, `after` ms after the request was sent.
     pub fn listed(&self, after: i64) -> Value {
         self.recordings.iter().filter(|(_, appears)| *appears <= after).map(|(name, _)| self.entry(name)).collect()
     }
 
-    /// A recording as the API lists it.
+    /// Returns the entry of a recording in that answer.
     pub fn entry(&self, name: &str) -> Value {
         json!({
             "startDate": "2018-09-16T17:30:17.000Z", "endDate": "2018-09-16T18:30:27.000Z", "alias": self.camera,
@@ -103,7 +102,7 @@ impl Scenario {
         })
     }
 
-    /// The numbers of the frames that its clip must show.
+    /// Returns the numbers of the frames of the clip.
     pub fn frames(&self) -> Vec<u32> {
         match self.camera {
             "copied" => (60..119).collect(),
@@ -112,7 +111,7 @@ impl Scenario {
     }
 }
 
-/// All recordings of the bucket: name and file.
+/// Returns names and files of all recordings in the bucket.
 pub fn footage() -> Vec<(&'static str, PathBuf)> {
     vec![
         (FIRST, Footage::default().file()),

@@ -1,4 +1,4 @@
-//! What is asked for and what goes wrong meanwhile; and how many schedules are carried out at once.
+//! Schedules: requests, and the faults that they meet. Several run at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,30 +7,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use testkit::random::SplitMix64;
+
 use crate::fault::{Fault, OF_A_CALL, Planned};
 use crate::fixture::Fixture;
 use crate::scenario::{ALL, Scenario};
 use crate::worker::Worker;
-use testkit::random::SplitMix64;
 
-/// Schedules that are under way at once: most of them wait most of the time.
+/// Schedules that run at once. Most of them wait most of the time.
 const WORKERS: usize = 8;
 
-/// One schedule.
+/// Requests, and the faults that they meet.
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
-    /// What is asked for, and the clips' names. All come in one batch.
+    /// The requests, with the ids of their clips. All arrive in one batch.
     pub requests: Vec<(&'static Scenario, String)>,
     pub plan: Vec<Planned>,
-    /// The one recording that the API lists, if not the scenario's own.
+    /// The only recording that the camera API lists, in place of those of the scenario.
     pub listed: Option<String>,
-    /// What ffmpeg does instead of its work, in the first delivery.
+    /// What ffmpeg does in place of its work in the first delivery.
     pub ffmpeg: Option<&'static str>,
-    /// When the process is killed, in the first delivery.
+    /// Time after which the process is killed in the first delivery.
     pub killed_after: Option<Duration>,
-    /// Whether it may end without any announcement.
+    /// Whether the schedule may end without an announcement.
     pub may_end_unannounced: bool,
-    /// The time that each delivery has, if not the usual.
+    /// Time of each delivery, in place of the usual.
     pub within: Option<Duration>,
 }
 
@@ -45,12 +46,12 @@ impl fmt::Display for Schedule {
 }
 
 impl Schedule {
-    /// One request, with what goes wrong.
+    /// Returns the schedule of one request with these faults.
     pub fn of(scenario: &'static Scenario, clip: String, plan: Vec<Planned>) -> Self {
         Self { requests: vec![(scenario, clip)], plan, ..Self::default() }
     }
 
-    /// The schedule of a seed: one to five faults at any calls, in ffmpeg, of the process.
+    /// Returns the schedule of a seed: one to five faults of calls, of ffmpeg or of the process.
     pub fn random(seed: u64, name: &str) -> Self {
         let mut random = SplitMix64(seed);
         let scenario = ALL[1 + random.below(ALL.len() - 1)];
@@ -71,8 +72,8 @@ impl Schedule {
     }
 }
 
-/// Carries out schedules, several at once, and insists that nothing happens that must not. Tells the faults that injected,
-/// and how often. `again` is the command that repeats schedule n.
+/// Runs schedules, several at once, and fails if one has violations. Returns the injected faults and their numbers. `again`
+/// returns the command that repeats a schedule.
 pub async fn run_all(
     ffmpeg: impl Fn(&std::path::Path) -> PathBuf + Clone + Send + Sync + 'static,
     count: usize,
@@ -94,7 +95,7 @@ pub async fn run_all(
                     let (violations, faults) = (report.violations.join("; "), report.injected.join(", "));
                     let (calls, said) = (report.calls.join(", "), worker.errors().join("\n    "));
                     wrong.push(format!(
-                        "{schedule}\n  {violations}\n  injected: {faults}\n  calls: {calls}\n  logged: {said}\n  again: {}",
+                        "{schedule}\n  {violations}\n  injected: {faults}\n  calls: {calls}\n  logged: {said}\n  to repeat: {}",
                         again(index)
                     ));
                 }
@@ -115,9 +116,9 @@ pub async fn run_all(
     injected
 }
 
-/// What a person types, `make test-faults`, says in the environment what is read here.
+/// `make test-faults` sets the variables that these tests read.
 #[test]
-fn make_says_what_is_read_here() {
+fn make_sets_the_variables_that_are_read_here() {
     let make = std::process::Command::new("make")
         .args(["--no-print-directory", "--dry-run", "test-faults", "MINUTES=7"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,4 @@
-//! SIGTERM: the process ends in good order, and with it what it had under way.
+//! SIGTERM ends the process cleanly, together with its ffmpeg.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn an_idle_process_leaves_nothing() {
     let mut queue = Queue::new(crate::scenario::SENT, 1);
     queue.send("{}", 0);
     let function = worker.function().await;
-    function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)).await; // it runs, and knows what SIGTERM is
+    function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)).await; // now it runs, and handles SIGTERM
     told_to_end(function.id());
     assert!(function.ended().await, "{}", worker.log());
     assert_eq!(worker.scratch_folders(), 0);
@@ -52,7 +52,7 @@ async fn a_process_at_work_takes_its_ffmpeg_with_it() {
     assert!(function.ended().await, "{}", worker.log());
     for child in children {
         let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "ffmpeg is still there: {state}");
+        assert!(state.is_empty() || state.contains(") Z "), "ffmpeg still runs: {state}");
     }
     assert_eq!(worker.scratch_folders(), 0);
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use testkit::random::{number_from_env, unique_name};
+
 use crate::fault::{Fault, OF_A_CALL, Planned};
 use crate::fixture::Fixture;
 use crate::scenario::WAITING;
 use crate::schedule::{Schedule, run_all};
 use crate::worker::Worker;
-use testkit::random::{number_from_env, unique_name};
 
-/// Each of `faults` at every call of a scenario that makes every call there is.
+/// Injects each of `faults` at every call of a scenario that makes every call.
 async fn at_every_call(test: &str, faults: &[Fault], lasting: bool, every: usize) -> BTreeMap<String, usize> {
     let mut worker = Worker::start(Fixture::get().await).await;
     let calls = worker.run(&Schedule::of(&WAITING, unique_name("calls"), Vec::new())).await.calls.len();
@@ -49,9 +50,9 @@ async fn the_process_is_killed_at_every_call() {
     println!("killed {} times at a call", injected.values().sum::<usize>());
 }
 
-/// The harness itself: it must see what is wrong.
+/// Tests the tests: they must notice a violation.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_announcement_that_never_took_effect_does_not_go_unseen() {
+async fn an_announcement_without_effect_is_noticed() {
     let mut worker = Worker::start(Fixture::get().await).await;
     let calls = worker.run(&Schedule::of(&WAITING, unique_name("calls"), Vec::new())).await.calls.len();
     let lie = Planned { call: calls - 1, fault: Fault::Lie, lasting: false };

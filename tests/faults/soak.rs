@@ -1,13 +1,14 @@
 //! Many requests through one warm process.
 
+use testkit::random::{number_from_env, unique_name};
+
 use crate::fixture::Fixture;
 use crate::function::resident;
 use crate::scenario::WAITING;
 use crate::schedule::Schedule;
 use crate::worker::Worker;
-use testkit::random::{number_from_env, unique_name};
 
-/// Open files, and resident memory in KiB.
+/// Returns the number of open files, and the resident memory in KiB.
 fn held(id: u32) -> (usize, u64) {
     let files = std::fs::read_dir(format!("/proc/{id}/fd")).expect("it runs").count();
     (files, resident(&id.to_string()))

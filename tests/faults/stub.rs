@@ -1,5 +1,5 @@
-//! In ffmpeg's place: what the real one has once made of the same input by the same command is taken from memory, which
-//! is faster; and it fails as it is told to.
+//! A stub in place of ffmpeg. It keeps the results of the real ffmpeg and returns them for the same command and input, which
+//! is faster; and it fails as a test demands.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ for output in $outputs; do
 done
 "#;
 
-/// Writes it into `folder`, where it looks for `ffmpeg-fault`.
+/// Writes the stub into `folder`, where it looks for the file `ffmpeg-fault`, and returns its path.
 pub fn in_place_of_ffmpeg(folder: &Path) -> PathBuf {
     let about = std::fs::metadata(ffmpeg()).expect("it is there");
     let made = about.modified().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();

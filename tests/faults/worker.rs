@@ -1,4 +1,4 @@
-//! Carries schedules out, one after the other: a servers, a warm process of the function, a queue.
+//! Runs schedules one after the other, with faulty servers, a warm process of the function, and a queue.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,37 +15,37 @@ use crate::queue::{self, Entry, Queue};
 use crate::scenario::{CANARY, SENT, Scenario};
 use crate::schedule::Schedule;
 
-/// What the function keeps of an invocation's time.
+/// Time before the deadline at which the function ends its work.
 const ANSWER_RESERVE: Duration = Duration::from_secs(2);
-/// A delivery in which a call hangs gets this much more, and every further one twice as much: the machine may be busy.
+/// Time of a delivery in which a call hangs, in addition. It doubles with each delivery, because the machine may be busy.
 const SHORT: Duration = Duration::from_millis(600);
 const LONG: Duration = Duration::from_secs(62);
-/// How often a message is delivered before it goes to the dead-letter queue: often enough for five faults that last, each
-/// met by deliveries that are too short.
+/// Deliveries before a message moves to the dead-letter queue: enough for five lasting faults, each with deliveries that are
+/// too short.
 const MAX_RECEIVES: u32 = 16;
 
-/// What came of a schedule.
+/// The result of a schedule.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What must not happen and did.
+    /// Violations of the promises.
     pub violations: Vec<String>,
-    /// What was announced, in order.
+    /// Announced metadata, in order.
     pub announced: Vec<Value>,
     /// Statuses that were PUT, in order.
     pub put: Vec<String>,
-    /// Calls by name.
+    /// Names of the calls, in order.
     pub calls: Vec<String>,
-    /// Faults that injected a call or a process.
+    /// The injected faults.
     pub injected: Vec<String>,
 }
 
-/// See the module.
+/// Runs schedules.
 pub struct Worker {
     pub servers: FaultyServers,
     pub function: Option<Function>,
-    /// What every process of the function is given.
+    /// Environment of every process of the function.
     pub variables: Vec<(String, String)>,
-    /// The command, if any, that starts the function, which is its last argument.
+    /// Command that starts the function, which is its last argument; may be empty.
     pub launcher: Vec<String>,
     pub folder: TempDir,
 }
@@ -55,7 +55,7 @@ impl Worker {
         Self::with_ffmpeg(fixture, |_| Fixture::ffmpeg()).await
     }
 
-    /// With the ffmpeg that `ffmpeg` puts into the worker's folder.
+    /// Starts a worker whose ffmpeg is the one that `ffmpeg` writes into the folder of the worker.
     pub async fn with_ffmpeg(fixture: Arc<Fixture>, ffmpeg: impl Fn(&Path) -> PathBuf) -> Self {
         let servers = FaultyServers::start(fixture).await;
         let folder = TempDir::new().expect("a folder");
@@ -66,12 +66,12 @@ impl Worker {
         Self { servers, function: None, variables, launcher: Vec::new(), folder }
     }
 
-    /// What the function has logged.
+    /// Returns the log of the function.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// The failures that it has logged since its last success.
+    /// Returns the failures in the log since the last success.
     pub fn errors(&self) -> Vec<String> {
         let log = self.log();
         let lines = log.lines().rev().take_while(|line| !line.contains("request finished")).filter_map(|line| {
@@ -81,12 +81,12 @@ impl Worker {
         lines.collect()
     }
 
-    /// Folders that processes of the function have in its scratch space.
+    /// Returns the number of scratch folders of processes.
     pub fn scratch_folders(&self) -> usize {
         std::fs::read_dir(self.folder.path().join("scratch")).expect("readable").count()
     }
 
-    /// The warm process, or a new one.
+    /// Returns the warm process, or starts one.
     pub async fn function(&mut self) -> &mut Function {
         if self.function.is_none() {
             let function = Function::start(&self.launcher, &self.variables, &self.folder.path().join("log")).await;
@@ -96,7 +96,7 @@ impl Worker {
         self.function.as_mut().expect("just started")
     }
 
-    /// Sends the requests of `schedule` and delivers until it is quiet; meanwhile goes wrong what it says.
+    /// Sends the requests of `schedule` and delivers until the queue is empty, with the faults of the schedule.
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
         self.servers.schedule(&schedule.plan);
         self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some();
@@ -125,7 +125,7 @@ impl Worker {
         }
     }
 
-    /// The `nth` delivery, and what must hold after it.
+    /// Makes the `nth` delivery, and checks the promises after it.
     async fn deliver(&mut self, queue: &mut Queue, taken: &[Entry], schedule: &Schedule, nth: u32) {
         let (calls, effects) = {
             let mut state = self.servers.shared.state();
@@ -183,7 +183,7 @@ impl Worker {
         }
     }
 
-    /// Files and processes that are there though nothing is under way.
+    /// Returns files and processes that exist although no request is being served.
     fn left_behind(&mut self, ended: &Ended) -> Vec<String> {
         if matches!(ended, Ended::Died | Ended::TimedOut) {
             self.function = None; // what it left is for the next one to remove
@@ -198,7 +198,7 @@ impl Worker {
         children.chain(files).collect()
     }
 
-    /// What must hold of a request once it is quiet.
+    /// Checks the promises for a request after the last delivery.
     fn judge_the_end(&self, scenario: &Scenario, clip: &str, queue: &Queue) {
         let mut state = self.servers.shared.state();
         let of_clip = state.effects.iter().filter(|effect| effect.clip() == clip);
@@ -206,11 +206,11 @@ impl Worker {
         let last = announced.last().and_then(|last| last["status"].as_str());
         if last.map_or(!scenario.ends.is_empty(), |last| !scenario.ends.contains(&last)) {
             let dead = queue.dead.len();
-            state.violations.push(format!("A: in the end {last:?} was announced, and {dead} messages are dead"));
+            state.violations.push(format!("A: the last announcement is {last:?}, with {dead} dead letters"));
         }
         announced.dedup();
         if announced.len() > 1 {
-            state.violations.push(format!("C: announced in {} ways", announced.len()));
+            state.violations.push(format!("C: {} different announcements", announced.len()));
         }
         if self.log().contains(CANARY) {
             state.violations.push("a secret was logged".to_owned());
@@ -232,7 +232,7 @@ fn put(effect: &Effect) -> Option<String> {
     }
 }
 
-/// The files below the function's own folder in `scratch`.
+/// Returns the files in the folders of `scratch`.
 fn files(scratch: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     entries(scratch).flat_map(|own| entries(&own).collect::<Vec<_>>()).collect()

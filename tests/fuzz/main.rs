@@ -10,8 +10,9 @@ mod mutate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use mutate::mutated;
 use testkit::random::{SplitMix64, number_from_env};
+
+use mutate::mutated;
 
 /// Inputs of each kind: more than 100,000 of all kinds together.
 const EXECUTIONS: u64 = 20_000;
