@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn gaps_survive_being_stored() {
-        let tag = StoredClipTag::new(&request(5, 1700), &[300], PictureFormat::Png);
+        let tag = StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_364_700), &[300], PictureFormat::Png);
         for gaps in [vec![], vec![gap(7, 11)], vec![gap(7, 11), gap(1300, 1700)]] {
             let stored = tag.with_gaps(&gaps);
             assert_eq!(read_gaps(&stored), Some(gaps));
@@ -207,18 +207,19 @@ mod tests {
     #[test]
     fn more_gaps_than_s3_holds_do_not_count_as_none() {
         let gaps: Vec<Span> = (0..200).map(|n| gap(n * 10 + 1_537_119_363_000, n * 10 + 1_537_119_363_007)).collect();
-        let stored = StoredClipTag::new(&request(5, 7), &[300], PictureFormat::Png).with_gaps(&gaps);
+        let stored = StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_363_007), &[300], PictureFormat::Png)
+            .with_gaps(&gaps);
         assert!(stored.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() < 2048);
         assert_eq!(read_gaps(&stored), None);
     }
 
     #[test]
     fn the_tag_of_another_request_does_not_match() {
-        let tag = StoredClipTag::new(&request(5, 7), &[300, 640], PictureFormat::Png);
+        let tag = StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_363_007), &[300, 640], PictureFormat::Png);
         for other in [
-            StoredClipTag::new(&request(5, 8), &[300, 640], PictureFormat::Png),
-            StoredClipTag::new(&request(5, 7), &[300], PictureFormat::Png),
-            StoredClipTag::new(&request(5, 7), &[300, 640], PictureFormat::Jpg),
+            StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_363_008), &[300, 640], PictureFormat::Png),
+            StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_363_007), &[300], PictureFormat::Png),
+            StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_363_007), &[300, 640], PictureFormat::Jpg),
         ] {
             assert!(!tag.matches(&other.with_gaps(&[])));
         }

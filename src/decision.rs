@@ -51,7 +51,7 @@ pub struct Facts {
     pub has_gap: bool,
     /// The end of the span is a gap.
     pub has_tail_gap: bool,
-    /// S3 does not have the object of a listed recording.
+    /// S3 does not have the object of a listed recording that may show some of a gap.
     pub has_missing_object: bool,
 }
 
@@ -63,7 +63,10 @@ impl Facts {
             has_footage: !coverage.parts.is_empty(),
             has_gap: !coverage.gaps.is_empty(),
             has_tail_gap: coverage.has_tail_gap(request.span),
-            has_missing_object: !recordings.missing.is_empty(),
+            has_missing_object: recordings
+                .missing
+                .iter()
+                .any(|recording| coverage.gaps.iter().any(|&gap| recording.may_show(gap))),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::contract::message_body::Request;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
 use crate::error::{Error, ErrorKind};
-use crate::recording_list::parse_listing;
+use crate::recording_list::{parse_listing, select};
 use crate::services::camera_api::{CameraApi, PutOutcome};
 use crate::services::s3::S3;
 use crate::services::s3_recordings::S3Recordings;
@@ -161,8 +161,8 @@ impl Pipeline {
         let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await?;
         let listing = camera.recordings(&alias, request.span, deadline);
         let listing = trace.stage(Stage::Recordings, listing).await?;
-        let listed = parse_listing(&listing, &self.settings.name_format).into_iter();
-        let listed = listed.filter(|entry| entry.may_show(request.span)).map(|entry| entry.recording).collect();
+        let listed = parse_listing(&listing, &self.settings.name_format);
+        let listed = select(&listed, request.span);
         let store = S3Recordings {
             s3: self.s3.counting(trace.received()),
             bucket: self.settings.bucket_origin.clone(),

@@ -12,8 +12,8 @@ use crate::contract::clip_metadata::ClipLocation;
 use crate::contract::recording_name::NameFormat;
 use crate::decision::Limits;
 use crate::settings_reader::{
-    Reader, arn, boolean, bucket, clips_endpoint, delay_seconds, http_url, log_filter, milliseconds_as_us, seconds,
-    standard_queue_arn, standard_queue_url, thumbnail_widths,
+    Reader, boolean, bucket, clips_endpoint, delay_seconds, folder, http_url, log_filter, milliseconds_as_us, path,
+    seconds, standard_queue_arn, standard_queue_url, standard_topic_arn, thumbnail_widths,
 };
 
 /// The ffmpeg of the Lambda layer.
@@ -47,6 +47,8 @@ pub struct Settings {
     pub sns_topic: String,
     /// URL of the queue that gets retries.
     pub queue_url: String,
+    /// ARN of that queue.
+    pub queue_arn: String,
     /// Delay of a retry in seconds, 0 to 900.
     pub retry_delay_s: i32,
     pub log_filter: Targets,
@@ -63,6 +65,14 @@ pub struct Settings {
     pub warnings: Vec<String>,
 }
 
+/// Variables that are missing or invalid.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", refusals.join("; "))]
+pub struct BadEnvironment {
+    /// One for each variable: `<VARIABLE>: expected <what>, got <what>`.
+    pub refusals: Vec<String>,
+}
+
 /// Returns whether Lambda is set to JSON logs, so that the lines of the function match Lambda's own (AWS Lambda Developer
 /// Guide, "Configuring JSON and plain text log formats"). Read before the settings, because bad settings are logged too.
 #[must_use]
@@ -77,25 +87,23 @@ pub fn function_name() -> String {
 }
 
 impl Settings {
-    /// Reads the environment of the process.
+    /// Reads the environment of the process. A variable that is not UTF-8 is refused with a replacement character in it.
     ///
     /// # Errors
-    /// One text that names every variable that is missing or bad.
-    pub fn from_env() -> Result<Self, String> {
-        Self::read(|name| std::env::var(name).ok())
+    /// [`BadEnvironment`] names every variable that is missing or invalid.
+    pub fn from_env() -> Result<Self, BadEnvironment> {
+        Self::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()))
     }
 
-    /// Reads variables by `lookup`. An empty variable counts as unset.
+    /// Reads variables by `lookup`. A variable that is empty when cleaned counts as unset.
     ///
     /// # Errors
-    /// One text that names every variable that is missing or bad.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    /// [`BadEnvironment`] names every variable that is missing or invalid.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadEnvironment> {
         let mut env = Reader::new(lookup);
         let settings = Self::read_all(&mut env);
-        match (settings, env.refusals()) {
-            (Some(settings), None) => Ok(settings),
-            (_, refusals) => Err(format!("bad environment: {}", refusals.unwrap_or_default())),
-        }
+        let refusals = env.into_refusals();
+        settings.filter(|_| refusals.is_empty()).ok_or(BadEnvironment { refusals })
     }
 
     /// Reads every variable before the first `?`, so that each bad one is refused.
@@ -116,20 +124,19 @@ impl Settings {
         let thumbnail_sizes = env.or("THUMBNAIL_SIZES", "300 640 1500 3000", thumbnail_widths);
         let thumbnail_format = env.or("THUMBNAIL_FORMAT", "png", |text| text.parse().map_err(|_| "png or jpg"));
         let bucket_origin = env.required("S3_BUCKET_ORIGIN", bucket);
-        let bucket_origin_dir =
-            env.or("S3_BUCKET_ORIGIN_DIR", "/", |text| Ok::<_, &str>(text.trim_matches('/').to_owned()));
+        let bucket_origin_dir = env.or("S3_BUCKET_ORIGIN_DIR", "/", folder);
         let bucket_destination = env.required("S3_BUCKET_DESTINATION", bucket);
-        let sns_topic = env.required("AWS_SNS_TOPIC", arn);
+        let sns_topic = env.required("AWS_SNS_TOPIC", standard_topic_arn);
         let retry_delay_s = env.or("SQS_TIMEOUT", "60", delay_seconds);
         let log_filter = env.or("LOG_LEVEL", "info", log_filter);
         let trim_mode = env.or("TRIM_MODE", "smart", |text| text.parse().map_err(|_| "smart or encode"));
         let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", milliseconds_as_us);
         let default_ffmpeg = if Path::new(LAYER_FFMPEG).exists() { LAYER_FFMPEG } else { "ffmpeg" };
         let ffmpeg_path = env.or("FFMPEG_PATH", default_ffmpeg, path);
-        let memory_mib = env.raw("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
-        let trace_dir = env.raw("TRACE_DIR").map(PathBuf::from);
-        let queue_url = queue_url?;
-        let warnings = queue_warning(&queue_url, &queue_arn?).into_iter().collect();
+        let memory_mib = env.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
+        let trace_dir = env.optional("TRACE_DIR", path);
+        let (queue_url, queue_arn, sns_topic) = (queue_url?, queue_arn?, sns_topic?);
+        let warnings = queue_warning(&queue_url, &queue_arn).into_iter().collect();
         Some(Self {
             download_dest: download_dest?,
             name_format: name_format?,
@@ -147,17 +154,31 @@ impl Settings {
             bucket_origin: bucket_origin?,
             bucket_origin_dir: bucket_origin_dir?,
             bucket_destination: bucket_destination?,
-            sns_topic: sns_topic?,
+            sns_topic,
             queue_url,
+            queue_arn,
             retry_delay_s: retry_delay_s?,
             log_filter: log_filter?,
             trim_mode: trim_mode?,
             gap_tolerance_us: gap_tolerance_us?,
             ffmpeg_path: ffmpeg_path?,
             memory: memory_mib.map(|mib| u64::from(mib) << 20),
-            trace_dir,
+            trace_dir: trace_dir?,
             warnings,
         })
+    }
+
+    /// Returns a warning for the topic and the queue if their ARN or URL names another region than `region`, in which the
+    /// clients look for them.
+    #[must_use]
+    pub fn region_warnings(&self, region: &str) -> Vec<String> {
+        let named = [
+            ("AWS_SNS_TOPIC", region_of_arn(&self.sns_topic)),
+            ("AWS_SQS_QUEUE", region_of_arn(&self.queue_arn)),
+            ("AWS_SQS_QUEUE_URL", region_of_queue_url(&self.queue_url)),
+        ];
+        let other = named.into_iter().filter_map(|(name, named)| Some((name, named.filter(|named| *named != region)?)));
+        other.map(|(name, named)| format!("{name}: expected the region {region:?}, got {named:?}")).collect()
     }
 
     /// Returns where consumers find the objects of an available clip.
@@ -172,9 +193,19 @@ impl Settings {
     }
 }
 
-#[allow(clippy::unnecessary_wraps)] // the shape of a parser
-fn path(text: &str) -> Result<PathBuf, &'static str> {
-    Ok(PathBuf::from(text))
+/// Returns the region in a complete ARN: `arn:partition:service:region:account:resource`.
+fn region_of_arn(arn: &str) -> Option<&str> {
+    match arn.splitn(6, ':').collect::<Vec<_>>()[..] {
+        [_, _, _, region, _, _] if !region.is_empty() => Some(region),
+        _ => None,
+    }
+}
+
+/// Returns the region in the URL of a queue on AWS: `https://sqs.region.amazonaws.com/account/name`.
+fn region_of_queue_url(url: &str) -> Option<&str> {
+    let (_, host) = url.split_once("://sqs.")?;
+    let (region, rest) = host.split_once('.')?;
+    rest.starts_with("amazonaws.com").then_some(region)
 }
 
 fn queue_warning(url: &str, arn: &str) -> Option<String> {
@@ -200,7 +231,7 @@ mod tests {
         ("AWS_SQS_QUEUE_URL", "https://sqs.test-sqs-sandbox"),
     ];
 
-    fn with(changes: &[(&str, &str)]) -> Result<Settings, String> {
+    fn with(changes: &[(&str, &str)]) -> Result<Settings, BadEnvironment> {
         let variables: HashMap<&str, &str> = REQUIRED.into_iter().chain(changes.iter().copied()).collect();
         Settings::read(|name| variables.get(name).map(|&text| text.to_owned()))
     }
@@ -246,7 +277,7 @@ mod tests {
 
     #[test]
     fn names_every_bad_variable_at_once() {
-        let error = with(&[
+        let BadEnvironment { refusals } = with(&[
             ("CLIP_URL", "ftp://x"),
             ("AWS_SNS_TOPIC", "topic"),
             ("SQS_TIMEOUT", "901"),
@@ -254,12 +285,15 @@ mod tests {
         ])
         .expect_err("four bad variables");
         assert_eq!(
-            error,
-            "bad environment: CAM_SERVICES_URL: expected a value, got nothing; \
-             CLIP_URL: expected an http or https URL, got the scheme \"ftp\"; \
-             AWS_SNS_TOPIC: expected an ARN, got \"topic\"; SQS_TIMEOUT: expected 0 to 900 seconds, got \"901\""
+            refusals,
+            [
+                "CAM_SERVICES_URL: expected a value, got nothing",
+                "CLIP_URL: expected an http or https URL, got the scheme \"ftp\"",
+                "AWS_SNS_TOPIC: expected an ARN of sns, got \"topic\"",
+                "SQS_TIMEOUT: expected 0 to 900 seconds, got \"901\"",
+            ]
         );
-        let error = Settings::read(|_| None).expect_err("nothing set");
+        let error = Settings::read(|_| None).expect_err("nothing set").to_string();
         for (name, _) in REQUIRED.iter().filter(|(name, _)| *name != "S3_BUCKET_ORIGIN_DIR") {
             assert!(error.contains(&format!("{name}: expected a value, got nothing")), "{name} in {error}");
         }
@@ -287,13 +321,150 @@ mod tests {
             ("AWS_SQS_QUEUE", "arn:aws:sqs:us-west-1:1:q.fifo"),
             ("AWS_SQS_QUEUE_URL", "https://sqs/q.fifo"),
             ("SQS_TIMEOUT", "soon"),
+            ("AWS_SNS_TOPIC", "arn:aws:sns:us-west-1:1:clips.fifo"),
+            ("AWS_SNS_TOPIC", "arn:aws:sqs:us-west-1:1:clips"),
+            ("AWS_SQS_QUEUE", "arn:aws:sns:us-west-1:1:clips"),
+            ("AWS_SQS_QUEUE_URL", "arn:aws:sqs:us-west-1:1:clips"),
+            ("CLIPS_ENDPOINT", "https://cam.test/clips/{clipId}"),
+            ("CLIPS_ENDPOINT", "/clips/ {clipId}"),
+            ("CLIPS_ENDPOINT", "/clips/'{clipId}'"),
+            ("CLIP_URL", "https://camclips.test/\"x"),
+            ("CLIP_URL", "https://cam clips.test"),
+            ("S3_BUCKET_ORIGIN", "rewinds live"),
+            ("S3_BUCKET_ORIGIN", "https://rewinds"),
+            ("S3_BUCKET_ORIGIN", "re"),
+            ("S3_BUCKET_DESTINATION", "\"clips"),
+            ("S3_BUCKET_ORIGIN_DIR", "s3://rewinds/live"),
+            ("S3_BUCKET_ORIGIN_DIR", "arn:aws:s3:::rewinds"),
+            ("S3_BUCKET_ORIGIN_DIR", "live\""),
+            ("S3_BUCKET_ORIGIN_DIR", "live\r\nnext"),
+            ("S3_BUCKET_ORIGIN_DIR", "li\u{fffd}ve"),
+            ("FFMPEG_PATH", "https://host/ffmpeg"),
+            ("CLIP_DOWNLOAD_DEST", "s3://bucket"),
+            ("TRACE_DIR", "s3://bucket"),
             ("LOG_LEVEL", "a=b=c"),
+            ("LOG_LEVEL", "verbose"),
+            ("LOG_LEVEL", "info,verbose"),
+            ("LOG_LEVEL", "hyper=loud"),
             ("TRIM_MODE", "fast"),
             ("GAP_TOLERANCE_MS", "-5"),
         ] {
             let error = with(&[(name, value)]).expect_err(&format!("{name}={value}"));
-            assert!(error.starts_with(&format!("bad environment: {name}: expected ")), "{error}");
+            let refusals = &error.refusals;
+            assert!(refusals.len() == 1 && refusals[0].starts_with(&format!("{name}: expected ")), "{refusals:?}");
         }
+    }
+
+    /// Every variable, with a valid value.
+    const VALID: [(&str, &str); 23] = [
+        ("CAM_SERVICES_URL", "https://user:word@cameras.test/base"),
+        ("RECORDINGS_URL", "https://cameras.test/cameras/recording/"),
+        ("CLIP_URL", "https://camclips.sandbox.test.com"),
+        ("S3_BUCKET_ORIGIN", "rewinds"),
+        ("S3_BUCKET_ORIGIN_DIR", "live/cameras"),
+        ("S3_BUCKET_DESTINATION", "cameras-service-clips-cdn-sandbox"),
+        ("AWS_SNS_TOPIC", "arn:aws:sns:us-west-1:123456789012:clips"),
+        ("AWS_SQS_QUEUE", "arn:aws:sqs:us-west-1:123456789012:requests"),
+        ("AWS_SQS_QUEUE_URL", "https://sqs.us-west-1.amazonaws.com/123456789012/requests"),
+        ("CLIP_DOWNLOAD_DEST", "/mnt/scratch"),
+        ("TIMESTAMP_FORMAT", "%Y-%m-%dT%H%M%S%f"),
+        ("OLD_FILE_FORMAT", "True"),
+        ("SQS_RETRY_LIMIT", "901"),
+        ("OUT_OF_RANGE_LIMIT", "77"),
+        ("CLIPS_ENDPOINT", "/clips/{clipId}"),
+        ("THUMBNAIL_SIZES", "300 640"),
+        ("THUMBNAIL_FORMAT", "jpg"),
+        ("VIDEO_MAX_LEN", "301"),
+        ("SQS_TIMEOUT", "61"),
+        ("LOG_LEVEL", "debug"),
+        ("TRIM_MODE", "encode"),
+        ("GAP_TOLERANCE_MS", "40"),
+        ("FFMPEG_PATH", "/usr/bin/ffmpeg"),
+    ];
+
+    #[test]
+    fn cleans_every_variable_in_the_same_way() {
+        let expected = format!("{:?}", with(&VALID).expect("valid"));
+        for (name, value) in VALID {
+            for dirty in [
+                format!("{value}\r"),
+                format!("{value}\r\n"),
+                format!("  {value}\t "),
+                format!("\"{value}\""),
+                format!("'{value}'"),
+                format!(" ' {value} '\n"),
+                format!("\u{a0}{value}\u{3000}"),
+            ] {
+                let changed: Vec<_> = VALID.into_iter().chain([(name, &*dirty)]).collect();
+                let settings = with(&changed).unwrap_or_else(|error| panic!("{name}={dirty:?}: {error}"));
+                assert_eq!(format!("{settings:?}"), expected, "{name}={dirty:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_a_control_character_in_any_variable() {
+        for (name, value) in VALID {
+            let middle = value.len() / 2;
+            for character in ['\r', '\n', '\t', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{fffd}'] {
+                let dirty = format!("{}{character}{}", &value[..middle], &value[middle..]);
+                let BadEnvironment { refusals } =
+                    with(&[(name, &*dirty)]).expect_err(&format!("{name} with {character:?}"));
+                assert_eq!(refusals.len(), 1, "{refusals:?}");
+                assert!(refusals[0].starts_with(&format!("{name}: expected ")), "{refusals:?}");
+                assert!(!refusals[0].contains("word@"), "shows a password: {refusals:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_when_cleaned_counts_as_unset() {
+        let defaults = format!("{:?}", with(&[]).expect("sufficient"));
+        for (name, _) in VALID {
+            for empty in ["", " ", "\r\n", "\"\"", "''", " ' ' "] {
+                let settings = with(&[(name, empty)]);
+                match REQUIRED.iter().any(|&(required, _)| required == name && name != "S3_BUCKET_ORIGIN_DIR") {
+                    true => assert_eq!(
+                        settings.expect_err(name).refusals,
+                        [format!("{name}: expected a value, got nothing")]
+                    ),
+                    false if name == "S3_BUCKET_ORIGIN_DIR" => assert_eq!(settings.expect(name).bucket_origin_dir, ""),
+                    false => assert_eq!(format!("{:?}", settings.expect(name)), defaults, "{name}={empty:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_the_value_of_another_variable_if_it_shows() {
+        // values of the same kind cannot be told apart
+        let kind = |name: &str| match name {
+            "CAM_SERVICES_URL" | "RECORDINGS_URL" | "CLIP_URL" | "AWS_SQS_QUEUE_URL" => "URL",
+            "AWS_SNS_TOPIC" | "AWS_SQS_QUEUE" => "ARN",
+            _ => "other",
+        };
+        for (name, _) in VALID.into_iter().filter(|(name, _)| *name != "TIMESTAMP_FORMAT") {
+            for (other, value) in VALID {
+                let differs =
+                    kind(other) != kind(name) && kind(other) != "other" || kind(name) == "ARN" && name != other;
+                if differs {
+                    let error = with(&[(name, value)]).expect_err(&format!("{name} with the value of {other}"));
+                    assert!(error.refusals[0].starts_with(name), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn warns_of_a_queue_or_topic_in_another_region() {
+        let settings = with(&VALID).expect("valid");
+        assert_eq!(settings.region_warnings("us-west-1"), Vec::<String>::new());
+        assert_eq!(
+            settings.region_warnings("us-east-1"),
+            ["AWS_SNS_TOPIC", "AWS_SQS_QUEUE", "AWS_SQS_QUEUE_URL"]
+                .map(|name| format!("{name}: expected the region \"us-east-1\", got \"us-west-1\""))
+        );
+        assert_eq!(with(&[]).expect("short ARNs").region_warnings("us-west-1"), Vec::<String>::new());
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! Reads variables one by one and collects everything that is wrong with them. A refusal reads
 //! `<VARIABLE>: expected <what>, got <what>`; it never repeats a URL, which may hold a password.
+//!
+//! Every value is cleaned in the same way, because values come from files with CRLF, from shells that keep quotes, and from
+//! consoles into which people paste: white space and one pair of equal quotes around it are removed. A value in which a
+//! control character is left is refused, and so is a value with a character that no such value can have: a folder that does
+//! not exist would make the function announce that footage is missing.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
@@ -36,7 +43,7 @@ impl From<&str> for Mismatch {
     }
 }
 
-/// Reads variables by `lookup`. An empty variable counts as unset.
+/// Reads variables by `lookup`. A variable that is empty when cleaned counts as unset.
 pub struct Reader<F> {
     lookup: F,
     refusals: Vec<String>,
@@ -47,9 +54,9 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         Self { lookup, refusals: Vec::new() }
     }
 
-    /// Returns the raw value of a variable.
-    pub fn raw(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|text| !text.is_empty())
+    /// Returns the cleaned value of a variable, or `None` if it is unset.
+    pub fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|text| cleaned(&text).to_owned()).filter(|text| !text.is_empty())
     }
 
     /// Returns a variable that must be set, or `None` after a refusal.
@@ -58,7 +65,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let Some(text) = self.raw(name) else {
+        let Some(text) = self.text(name) else {
             self.refuse(name, "a value", "nothing");
             return None;
         };
@@ -72,13 +79,25 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         default: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let text = self.raw(name);
+        let text = self.text(name);
         self.parse(name, text.as_deref().unwrap_or(default), parse)
     }
 
-    /// Returns all refusals as one text, or `None` if there are none.
-    pub fn refusals(&self) -> Option<String> {
-        (!self.refusals.is_empty()).then(|| self.refusals.join("; "))
+    /// Returns a variable, `Some(None)` if it is unset, or `None` after a refusal.
+    pub fn optional<T, E: Into<Mismatch>>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Option<T>> {
+        match self.text(name) {
+            None => Some(None),
+            Some(text) => self.parse(name, &text, parse).map(Some),
+        }
+    }
+
+    /// Returns all refusals.
+    pub fn into_refusals(self) -> Vec<String> {
+        self.refusals
     }
 
     fn parse<T, E: Into<Mismatch>>(
@@ -87,16 +106,44 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         text: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let refused = |mismatch: E| {
-            let Mismatch { expected, got } = mismatch.into();
+        let refused = |Mismatch { expected, got }| {
             self.refuse(name, expected, got.unwrap_or_else(|| format!("{text:?}")));
         };
-        parse(text).map_err(refused).ok()
+        // a variable that was not UTF-8 has replacement characters
+        let refused_in_any = |character: &char| character.is_control() || *character == char::REPLACEMENT_CHARACTER;
+        let value = match text.chars().find(refused_in_any) {
+            None => parse(text).map_err(E::into),
+            Some(character) => {
+                let expected = Mismatch::expected("a text in UTF-8 without control characters");
+                Err(expected.got(format!("one with {character:?}")))
+            }
+        };
+        value.map_err(refused).ok()
     }
 
     fn refuse(&mut self, name: &str, expected: impl Display, got: impl Display) {
         self.refusals.push(format!("{name}: expected {expected}, got {got}"));
     }
+}
+
+/// Returns `text` without white space and one pair of equal quotes around it.
+fn cleaned(text: &str) -> &str {
+    let text = text.trim();
+    let unquoted = |quote| text.strip_prefix(quote).and_then(|text: &str| text.strip_suffix(quote));
+    unquoted('"').or_else(|| unquoted('\'')).unwrap_or(text).trim()
+}
+
+/// Refuses a character that no value of this kind can have.
+fn refuse_characters(expected: &str, text: &str, is_refused: impl Fn(char) -> bool) -> Result<(), Mismatch> {
+    match text.chars().find(|&character| is_refused(character)) {
+        None => Ok(()),
+        Some(character) => Err(Mismatch::expected(expected).got(format!("a text with the character {character:?}"))),
+    }
+}
+
+/// White space, quotes and backslashes stand in no URL and in no ARN.
+fn is_foreign(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '"' | '\'' | '`' | '\\')
 }
 
 /// Reads Python's `True` or `False`, in any case.
@@ -127,6 +174,7 @@ pub fn delay_seconds(text: &str) -> Result<i32, Mismatch> {
 
 pub fn http_url(text: &str) -> Result<Url, Mismatch> {
     let mismatch = Mismatch::expected("an http or https URL");
+    refuse_characters("an http or https URL", text, is_foreign)?;
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
         Ok(url) if url.has_host() => Err(mismatch.got(format!("the scheme {:?}", url.scheme()))),
@@ -135,8 +183,13 @@ pub fn http_url(text: &str) -> Result<Url, Mismatch> {
     }
 }
 
-/// Reads a path with the placeholder `{clipId}`, and makes it begin with one slash.
+/// Reads a path in which `{clipId}`, if it is there, stands for the id of a clip. Makes it begin with one slash.
 pub fn clips_endpoint(text: &str) -> Result<String, Mismatch> {
+    const EXPECTED: &str = "a path on the host of CAM_SERVICES_URL";
+    if text.contains("://") || text.starts_with("arn:") {
+        return Err(Mismatch::expected(EXPECTED).got("a whole URL or an ARN"));
+    }
+    refuse_characters(EXPECTED, text, is_foreign)?;
     let path = text.replace("{clipId}", "x");
     match path.find(['{', '}', '?', '#']) {
         None => Ok(format!("/{}", text.trim_start_matches('/'))),
@@ -147,14 +200,30 @@ pub fn clips_endpoint(text: &str) -> Result<String, Mismatch> {
     }
 }
 
-pub fn arn(text: &str) -> Result<String, Mismatch> {
-    if text.starts_with("arn:") { Ok(text.to_owned()) } else { Err("an ARN".into()) }
+/// Reads an ARN of `service`, such as `sqs`. Only its first three parts are checked, because those of the samples are short.
+fn arn(text: &str, service: &str) -> Result<String, Mismatch> {
+    let expected = format!("an ARN of {service}");
+    refuse_characters(&expected, text, is_foreign)?;
+    match text.split(':').collect::<Vec<_>>()[..] {
+        ["arn", _, named, _, ..] if named == service => Ok(text.to_owned()),
+        _ => Err(Mismatch::expected(expected)),
+    }
+}
+
+/// Reads the ARN of a standard topic. `Publish` to a FIFO topic needs a message group (Amazon SNS Developer Guide, "FIFO
+/// topics"), which subscribers of a standard topic do not expect.
+pub fn standard_topic_arn(text: &str) -> Result<String, Mismatch> {
+    let topic = text.rsplit(':').next().unwrap_or_default();
+    if is_fifo(topic) {
+        return Err(Mismatch::expected("a standard topic").got(format!("the FIFO topic {topic:?}")));
+    }
+    arn(text, "sns")
 }
 
 /// Reads the ARN of a queue that can delay single messages.
 pub fn standard_queue_arn(text: &str) -> Result<String, Mismatch> {
     refuse_fifo(text.rsplit(':').next().unwrap_or_default())?;
-    arn(text)
+    arn(text, "sqs")
 }
 
 /// Reads the URL of a queue that can delay single messages.
@@ -164,18 +233,48 @@ pub fn standard_queue_url(text: &str) -> Result<String, Mismatch> {
     Ok(text.to_owned())
 }
 
-/// The name of a FIFO queue ends in `.fifo` (Amazon SQS Developer Guide, "FIFO queue and message identifiers").
+/// The name of a FIFO queue or topic ends in `.fifo` (Amazon SQS Developer Guide, "FIFO queue and message identifiers").
 #[allow(clippy::case_sensitive_file_extension_comparisons)] // not a file extension
+fn is_fifo(name: &str) -> bool {
+    name.ends_with(".fifo")
+}
+
 fn refuse_fifo(queue: &str) -> Result<(), Mismatch> {
-    if queue.ends_with(".fifo") {
+    if is_fifo(queue) {
         let mismatch = Mismatch::expected("a standard queue");
         return Err(mismatch.got(format!("the FIFO queue {queue:?}, which cannot delay a single message")));
     }
     Ok(())
 }
 
+/// Reads the name of a bucket: 3 to 63 characters, or up to 255 for those made in us-east-1 before 2018, which may also have
+/// capitals and underscores (Amazon S3 User Guide, "General purpose bucket naming rules").
 pub fn bucket(text: &str) -> Result<String, Mismatch> {
-    if text.contains(['/', ' ']) { Err("the name of a bucket".into()) } else { Ok(text.to_owned()) }
+    const EXPECTED: &str = "the name of a bucket";
+    refuse_characters(EXPECTED, text, |character| {
+        !(character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-'))
+    })?;
+    if (3..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err(EXPECTED.into()) }
+}
+
+/// Reads the path of a folder in a bucket, without slashes around it.
+pub fn folder(text: &str) -> Result<String, Mismatch> {
+    const EXPECTED: &str = "the path of a folder in a bucket";
+    if text.contains("://") || text.starts_with("arn:") {
+        return Err(Mismatch::expected(EXPECTED).got("a URL or an ARN"));
+    }
+    refuse_characters(EXPECTED, text, |character| matches!(character, '"' | '\'' | '`' | '\\' | '{' | '}'))?;
+    Ok(text.trim_matches('/').to_owned())
+}
+
+/// Reads the path of a file or a folder on this machine.
+pub fn path(text: &str) -> Result<PathBuf, Mismatch> {
+    const EXPECTED: &str = "a path on this machine";
+    if text.contains("://") || text.starts_with("arn:") {
+        return Err(Mismatch::expected(EXPECTED).got("a URL or an ARN"));
+    }
+    refuse_characters(EXPECTED, text, |character| matches!(character, '"' | '\''))?;
+    Ok(PathBuf::from(text))
 }
 
 /// Reads widths in pixels, separated by spaces or commas.
@@ -192,15 +291,22 @@ pub fn thumbnail_widths(text: &str) -> Result<Vec<u32>, Mismatch> {
         })
 }
 
-/// Reads a filter of `tracing`, or one of Python's level names.
+/// Reads a filter of `tracing`: levels and `target=level`, separated by commas. A word alone must be a level, or Python's name
+/// of one: for `tracing` it would be a target, so a mistyped level would silence everything else.
 pub fn log_filter(text: &str) -> Result<Targets, Mismatch> {
-    let level = match &*text.to_uppercase() {
-        "WARNING" => "warn",
-        "CRITICAL" | "FATAL" => "error",
-        "NOTSET" => "trace",
-        _ => text,
+    const EXPECTED: &str = "error, warn, info, debug, trace or off, or a list such as info,hyper=warn";
+    let level = |word: &str| match &*word.to_ascii_uppercase() {
+        "WARNING" => Some("warn".to_owned()),
+        "CRITICAL" | "FATAL" => Some("error".to_owned()),
+        "NOTSET" => Some("trace".to_owned()),
+        _ => LevelFilter::from_str(word).ok().map(|_| word.to_owned()),
     };
-    Targets::from_str(level).map_err(|_| "a log level or filter".into())
+    let directive = |directive: &str| match directive.trim().split_once('=') {
+        Some((target, word)) => Some(format!("{target}={}", level(word)?)),
+        None => level(directive.trim()),
+    };
+    let filter = text.split(',').map(directive).collect::<Option<Vec<_>>>().ok_or(EXPECTED)?;
+    Targets::from_str(&filter.join(",")).map_err(|_| EXPECTED.into())
 }
 
 #[cfg(test)]
@@ -212,9 +318,9 @@ mod tests {
         for url in ["ftp://user:secret@host/?key=secret", "user:secret@host", "secret", "http://u:secret@h:port/"] {
             let mut reader = Reader::new(|_: &str| Some(url.to_owned()));
             assert_eq!(reader.required("CLIP_URL", http_url), None);
-            let refusals = reader.refusals().expect("a refusal");
-            assert!(refusals.starts_with("CLIP_URL: expected an http or https URL, got "), "{refusals}");
-            assert!(!refusals.contains("secret"), "{refusals}");
+            let refusals = reader.into_refusals();
+            assert!(refusals[0].starts_with("CLIP_URL: expected an http or https URL, got "), "{refusals:?}");
+            assert!(!refusals[0].contains("secret"), "{refusals:?}");
         }
     }
 }

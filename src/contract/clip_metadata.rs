@@ -153,11 +153,12 @@ mod tests {
 
     #[test]
     fn other_statuses_name_no_bucket_clip_or_thumbnail() {
-        let metadata = ClipMetadata::without_clip(&request(1, 2), Status::Pending);
+        let metadata = ClipMetadata::without_clip(&request(1_537_119_363_001, 1_537_119_363_002), Status::Pending);
         assert_eq!(
             serde_json::to_string(&metadata).expect("serializes"),
             concat!(
-                r#"{"clipId":"1111111111111","cameraId":"1111111111111","startTimestampInMs":1,"endTimestampInMs":2,"#,
+                r#"{"clipId":"1111111111111","cameraId":"1111111111111","startTimestampInMs":1537119363001,"#,
+                r#""endTimestampInMs":1537119363002,"#,
                 r#""status":"CLIP_PENDING","thumbnail":{"sizes":[]}}"#
             )
         );

@@ -65,6 +65,9 @@ impl Request {
 const RETRY_TIMESTAMPS: &str = "retryTimestamps";
 const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as an integer or as a string of digits";
 
+/// 2001-09-09. A smaller number is an instant in seconds: no camera recorded before.
+const FIRST_MS: i64 = 1_000_000_000_000;
+
 /// An instant in a body, in milliseconds since the Unix epoch.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -82,16 +85,37 @@ impl Milliseconds {
     }
 }
 
-/// Reads a body as strict JSON, else as what Python's `str(dict)` writes.
+/// Reads a body as strict JSON, else as what Python's `str(dict)` writes. A byte order mark in front is ignored (RFC 8259,
+/// section 8.1, lets a reader do so).
 fn parse_fields(body: &str) -> Result<Fields, String> {
-    const EXPECTED: &str = "body: expected an object";
-    match serde_json::from_str(body) {
-        Ok(fields) => Ok(fields),
-        Err(error) if error.is_data() => Err(EXPECTED.to_owned()),
-        Err(_) => {
-            let json = python_literal::to_json(body)?;
-            serde_json::from_str(&json).map_err(|_| EXPECTED.to_owned())
-        }
+    let text = body.trim_start_matches('\u{feff}');
+    let not_an_object = |_| format!("body: expected an object with the fields of a request, got {}", excerpt(text));
+    let fields: Fields = match serde_json::from_str(text) {
+        Ok(fields) => fields,
+        Err(error) if error.is_data() => return Err(not_an_object(error)),
+        Err(json) => match python_literal::to_json(text) {
+            Ok(literal) => serde_json::from_str(&literal).map_err(not_an_object)?,
+            Err(python) => {
+                let got = excerpt(text);
+                return Err(format!("body: expected JSON ({json}) or a Python literal ({python}), got {got}"));
+            }
+        },
+    };
+    if fields.contains_key("TopicArn") && fields.contains_key("Message") {
+        return Err("body: expected the fields of a request, got the envelope of an SNS notification: set \
+                    RawMessageDelivery of the subscription"
+            .to_owned());
+    }
+    Ok(fields)
+}
+
+/// Returns length and first characters of a body that cannot be read, with control characters escaped.
+fn excerpt(body: &str) -> String {
+    const MAX_CHARS: usize = 24;
+    match body.char_indices().nth(MAX_CHARS) {
+        None if body.is_empty() => "nothing".to_owned(),
+        None => format!("{body:?}"),
+        Some((end, _)) => format!("{} bytes beginning with {:?}", body.len(), &body[..end]),
     }
 }
 
@@ -113,7 +137,11 @@ fn id(fields: &Fields, name: &str) -> Result<String, String> {
 
 fn instant(fields: &Fields, name: &str) -> Result<Timestamp, String> {
     let ms: Milliseconds = required(fields, name, MILLISECONDS)?;
-    ms.instant().ok_or_else(|| format!("{name}: expected {MILLISECONDS}"))
+    let instant = ms.instant().ok_or_else(|| format!("{name}: expected {MILLISECONDS}"))?;
+    if instant.as_ms() < FIRST_MS {
+        return Err(format!("{name}: expected milliseconds since 1970, got an instant before 2001, as if in seconds"));
+    }
+    Ok(instant)
 }
 
 fn retry_timestamps(fields: &Fields) -> Result<Vec<i64>, String> {
@@ -163,7 +191,8 @@ pub(crate) mod tests {
 
     fn body_with(name: &str, value: Value) -> Value {
         let mut body = json!({
-            "clipId": "surf_1-A", "cameraId": "c", "startTimestampInMs": 5, "endTimestampInMs": "17", "retryTimestamps": [7, "3"],
+            "clipId": "surf_1-A", "cameraId": "c", "retryTimestamps": [7, "3"],
+            "startTimestampInMs": 1_537_119_363_005_i64, "endTimestampInMs": "1537119363017",
         });
         body[name] = value;
         body
@@ -186,8 +215,11 @@ pub(crate) mod tests {
             ("startTimestampInMs", json!("+5")),
             ("startTimestampInMs", json!("")),
             ("startTimestampInMs", json!(true)),
-            ("startTimestampInMs", json!(17)),
-            ("endTimestampInMs", json!(5)),
+            ("startTimestampInMs", json!(1_537_119_363_017_i64)),
+            ("startTimestampInMs", json!(1_537_119_363)),
+            ("startTimestampInMs", json!("999999999999")),
+            ("endTimestampInMs", json!(1_537_119_363_005_i64)),
+            ("endTimestampInMs", json!(1_537_119_423)),
             ("endTimestampInMs", json!(i64::MAX)),
             ("endTimestampInMs", json!(u64::MAX)),
             ("endTimestampInMs", json!("99999999999999999999")),
@@ -210,7 +242,7 @@ pub(crate) mod tests {
             Request::parse(body, Some("1")).expect_err("not an object");
         }
         let error = Request::parse("[null]", Some("1")).expect_err("JSON that Python does not write");
-        assert_eq!(error, "body: expected an object");
+        assert_eq!(error, r#"body: expected an object with the fields of a request, got "[null]""#);
         let body = body_with("extra", json!(1)).to_string();
         for sent in [None, Some(""), Some("x"), Some("-1"), Some("1.5")] {
             let error = Request::parse(&body, sent).expect_err("a bad SentTimestamp");
@@ -219,21 +251,47 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_refusal_says_what_came() {
+        for (body, expected) in [
+            ("", "nothing"),
+            ("<html>\u{1}</html>", r#"got "<html>\u{1}</html>""#),
+            (&SAMPLE[..60], r#"60 bytes beginning with "{'clipId': '111111111111""#),
+            (r#"{"clipId": "a", "cameraId": "b"#, "EOF while parsing a string at line 1 column 30"),
+            (
+                r#"{"Type": "Notification", "TopicArn": "arn:aws:sns:us-west-1:1:t", "Message": "{}"}"#,
+                "the envelope of an SNS notification: set RawMessageDelivery of the subscription",
+            ),
+            (r#"{"clipId": "a", "cameraId": "b", "startTimestampInMs": 1537119363}"#, "as if in seconds"),
+        ] {
+            let error = Request::parse(body, Some("1")).expect_err(body);
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn ignores_a_byte_order_mark() {
+        let request = Request::parse(&format!("\u{feff}{SAMPLE}"), Some("1")).expect("valid");
+        assert_eq!(request.clip_id, "1111111111111");
+    }
+
+    #[test]
     fn the_next_try_keeps_every_field_and_its_type() {
-        let body = r#"{"big":12345678901234567890123,"float":1.10,"clipId":"a","cameraId":"b","startTimestampInMs":"5","endTimestampInMs":17,"retryTimestamps":[7,"3"],"nested":{"z":[1,null]}}"#;
+        let body = r#"{"big":12345678901234567890123,"float":1.10,"clipId":"a","cameraId":"b","startTimestampInMs":"1537119363005","endTimestampInMs":1537119363017,"retryTimestamps":[7,"3"],"nested":{"z":[1,null]}}"#;
         let request = Request::parse(body, Some("19")).expect("valid");
         assert_eq!(request.retry_timestamps_ms, [7, 3]);
         assert_eq!(
             request.next_try(),
-            r#"{"big":12345678901234567890123,"cameraId":"b","clipId":"a","endTimestampInMs":17,"float":1.10,"nested":{"z":[1,null]},"retryTimestamps":[7,"3","19"],"startTimestampInMs":"5"}"#
+            r#"{"big":12345678901234567890123,"cameraId":"b","clipId":"a","endTimestampInMs":1537119363017,"float":1.10,"nested":{"z":[1,null]},"retryTimestamps":[7,"3","19"],"startTimestampInMs":"1537119363005"}"#
         );
     }
 
     #[test]
     fn the_next_try_starts_a_list_if_there_was_none() {
         for retries in ["", "'retryTimestamps': None, "] {
-            let body =
-                format!("{{{retries}'clipId': 'a', 'cameraId': 'b', 'startTimestampInMs': 5, 'endTimestampInMs': 7}}");
+            let body = format!(
+                "{{{retries}'clipId': 'a', 'cameraId': 'b', 'startTimestampInMs': 1537119363005, 'endTimestampInMs': 1537119363007}}"
+            );
             let next = Request::parse(&body, Some("19")).expect("valid").next_try();
             let next: Value = serde_json::from_str(&next).expect("strict JSON");
             assert_eq!(next["retryTimestamps"], json!(["19"]));
@@ -247,7 +305,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_next_try_reads_back_as_the_same_request(start in 0_i64..1 << 40, length in 1_i64..1 << 30, sent in 0_i64..1 << 40) {
+        fn a_next_try_reads_back_as_the_same_request(start in FIRST_MS..1 << 41, length in 1_i64..1 << 30, sent in 0_i64..1 << 40) {
             let first = Request { sent_ms: sent, ..request(start, start + length) };
             let second = Request::parse(&first.next_try(), Some("1")).expect("valid");
             prop_assert_eq!(second.span, first.span);

@@ -30,7 +30,7 @@ impl Reader<'_> {
     }
 
     fn unexpected(&self, expected: &str) -> String {
-        format!("neither JSON nor a Python literal: expected {expected} at byte {}", self.at)
+        format!("expected {expected} at byte {}", self.at)
     }
 
     fn skip_blanks(&mut self) {

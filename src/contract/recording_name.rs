@@ -42,10 +42,13 @@ impl NameFormat {
             .unwrap_or_default()
     }
 
-    /// Returns the instant of the first frame of the recording `name`: the last part before `.mp4`.
+    /// Returns the instant of the first frame of the recording `name`: the last part before `.mp4`, in any case.
     #[must_use]
     pub fn instant(&self, name: &str) -> Option<Timestamp> {
-        let stem = name.strip_suffix(".mp4")?;
+        let (stem, extension) = name.rsplit_once('.')?;
+        if !extension.eq_ignore_ascii_case("mp4") {
+            return None;
+        }
         let dots = self.whole_seconds.matches('.').count();
         let text = stem.rsplitn(dots + 2, '.').take(dots + 1).last().map(|last| &stem[offset(stem, last)..])?;
         let (seconds, fraction) = NaiveDateTime::parse_and_remainder(text, &self.whole_seconds).ok()?;

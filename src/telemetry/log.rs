@@ -8,7 +8,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use strum::VariantArray;
 use tracing::{Level, Metadata, error, info};
-use tracing_subscriber::filter::{Targets, filter_fn};
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
@@ -28,13 +28,21 @@ pub fn start(filter: Targets, json: bool, function: String) {
         let reason = Error::transient("panic", panic).reason; // in one line
         error!(error = reason, stage = "panic", object = "process", "panicked");
     }));
-    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged));
+    let filter = filter.and(filter_fn(may_be_logged)).or(filter_fn(is_own_error));
+    let layer = fmt::layer();
     if json {
-        registry.with(fmt::layer().json().flatten_event(true).with_current_span(false)).init();
+        let layer = layer.json().flatten_event(true).with_current_span(false).with_filter(filter);
+        tracing_subscriber::registry().with(layer).init();
         start_metrics(function);
     } else {
-        registry.with(fmt::layer().compact().with_target(false).with_ansi(std::io::stdout().is_terminal())).init();
+        let layer = layer.compact().with_target(false).with_ansi(std::io::stdout().is_terminal()).with_filter(filter);
+        tracing_subscriber::registry().with(layer).init();
     }
+}
+
+/// Lets every error of the function through, whatever `LOG_LEVEL` says: a failure without a line would never be found.
+fn is_own_error(line: &Metadata<'_>) -> bool {
+    *line.level() == Level::ERROR && line.is_event() && line.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 /// Keeps libraries silent below INFO, whatever `LOG_LEVEL` says: `lambda_runtime` would log whole events, and the SDK would

@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_names_the_last_stage_that_failed() {
-        let trace = Trace::new(&request(5, 7), None);
+        let trace = Trace::new(&request(1_537_119_363_005, 1_537_119_363_007), None);
         let _ = trace.stage::<()>(Stage::Camera, async { Err(failed("first")) }).await;
         trace.stage(Stage::Camera, async { Ok(()) }).await.expect("the second try");
         let result = trace.stage(Stage::Fetch, async { Err(failed("cut short")) }).await;
@@ -176,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stage_that_is_dropped_before_its_end_has_failed() {
-        let trace = Trace::new(&request(5, 7), None);
+        let trace = Trace::new(&request(1_537_119_363_005, 1_537_119_363_007), None);
         let hanging = trace.stage::<()>(Stage::Encode, std::future::pending());
         tokio::select! {
             biased;
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_status_of_a_failure_is_a_fatal_error_that_was_sent_and_success_has_no_failure() {
-        let trace = Trace::new(&request(5, 7), None);
+        let trace = Trace::new(&request(1_537_119_363_005, 1_537_119_363_007), None);
         trace.record_message(Recipient::CameraApi, &serde_json::json!({"status": "FATAL_ERROR"}), None);
         assert_eq!(trace.finish(&Err(failed("no clip"))).status, "FATAL_ERROR");
         let document = trace.finish(&Ok(Status::Pending));

@@ -13,8 +13,8 @@ pub const GROUP: usize = 60;
 /// The lowest PSNR of an encoded picture against its source.
 const MIN_PSNR_DB: f64 = 38.0;
 
-/// Compares the pictures of the clip with those that a full decode of the recording shows in the span. A clip with gaps may
-/// have fewer, beginning with the first.
+/// Compares the pictures of the clip with those that a full decode of the recording shows in the span. A clip with gaps
+/// may have fewer, beginning with the first.
 pub fn compare(clip: &Path, recording: &Path, gaps: bool) -> Result<(), String> {
     let (shown, all) = (decoded(clip), decoded(recording));
     let (copied, held) = (packets(clip), packets(recording));

@@ -21,7 +21,7 @@ pub enum Fault {
     Drip,
     /// The answer is shorter than its `Content-Length`.
     CutShort,
-    /// The answer states another length than that of its body, and has that length.
+    /// The body is cut to about half, and `Content-Length` agrees with it.
     WrongLength,
     Garbage,
     /// A redirect to another host.
@@ -30,7 +30,8 @@ pub enum Fault {
     KillBefore,
     /// The process of the function is killed after the call took effect.
     KillAfter,
-    /// The answer reports success, but the call had no effect. No function can notice this; it proves that the tests do.
+    /// The answer reports success, but the call had no effect. No function can notice this: it shows that
+    /// the tests notice it.
     Lie,
 }
 

@@ -1,5 +1,5 @@
-//! The servers that the function calls: AWS, which is ministack behind a proxy, and the camera API. Both inject the faults of
-//! a schedule, and both judge each statement of the function at the moment at which it is made.
+//! The servers that the function calls: AWS, which is ministack behind a proxy, and the camera API. Both inject the
+//! faults of a schedule, and both judge each statement of the function at the moment at which it is made.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub enum Side {
     Camera,
 }
 
-/// The course of a schedule so far.
+/// The state of a schedule so far.
 #[derive(Debug, Default)]
 pub struct State {
     plan: Vec<Planned>,
@@ -88,10 +88,10 @@ impl FaultyServers {
         let mut servers = Vec::new();
         let mut addresses = Vec::new();
         for side in [Side::Aws, Side::Camera] {
-            let reserve_port = reserve_port(0);
-            let port = reserve_port.local_addr().expect("bound").port();
+            let reserved = reserve_port(0);
+            let port = reserved.local_addr().expect("bound").port();
             addresses.push(format!("127.0.0.1:{port}"));
-            servers.push(tokio::spawn(listen(Arc::clone(&shared), side, reserve_port)));
+            servers.push(tokio::spawn(listen(Arc::clone(&shared), side, reserved)));
         }
         let trapped = Arc::clone(&shared);
         servers.push(tokio::spawn(async move {

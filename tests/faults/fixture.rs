@@ -1,4 +1,5 @@
-//! The part that all schedules share: ministack with its buckets, queue and topic, the recordings, and the expected results.
+//! The part that all schedules share: ministack with its buckets, queue and topic, the recordings, and the expected
+//! results.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

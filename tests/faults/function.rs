@@ -68,8 +68,8 @@ impl Function {
         self.child.id().unwrap_or_default()
     }
 
-    /// Invokes the function with `event`. The function is told that it must answer `within` that time, and is killed if it
-    /// does not.
+    /// Invokes the function with `event`. The function is told that it must answer `within` that time, and is killed if
+    /// it does not.
     pub async fn invoke(&mut self, event: &Value, within: Duration) -> Ended {
         let Some(Invocation { begun, ended }) = self.runtime.invoke(event, within).await else { return Ended::Died };
         let begun = tokio::select! {
@@ -117,8 +117,8 @@ pub fn resident(id: &str) -> u64 {
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().expect("a number"))
 }
 
-/// Raises `most` to the resident memory of a process and its children, in KiB, every few milliseconds, until this is aborted
-/// or the process has ended.
+/// Raises `most` to the resident memory of a process and its children, in KiB, every few milliseconds, until this is
+/// aborted or the process has ended.
 pub async fn watch_memory(id: u32, most: Arc<AtomicU64>) {
     let mut moments = tokio::time::interval(Duration::from_millis(5));
     loop {

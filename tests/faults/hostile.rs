@@ -1,5 +1,5 @@
-//! Damaged recordings, and files that are not recordings. Either the clip shows what a full decode of the same file shows,
-//! or the status is `FATAL_ERROR`. There is always an answer, and no file and no process is left behind.
+//! Damaged recordings, and files that are not recordings. Either the clip shows what a full decode of the same file
+//! shows, or the status is `FATAL_ERROR`. There is always an answer, and no file and no process is left behind.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The binary of the function under faults. A Runtime API and a queue of the tests feed it. S3, SQS and SNS are ministack
-//! behind a proxy that misbehaves, and so does the camera API. Whatever goes wrong, three promises hold
+//! The binary of the function under faults. A Runtime API and a queue of the tests feed it. S3, SQS and SNS are
+//! ministack behind a proxy that misbehaves, and so does the camera API. Whatever goes wrong, three promises hold
 //! (docs/reliability.md):
 //!
 //! - **A**: what the queue may delete has been announced, or sent back to the queue.

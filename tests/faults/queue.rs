@@ -49,7 +49,8 @@ impl Queue {
         self.entries.push(Entry { id, body: body.to_owned(), sent_ms: self.now_ms, visible_ms, receives: 0 });
     }
 
-    /// Receives up to `count` messages. Moves the clock to the instant at which one is visible. Returns none if none is left.
+    /// Receives up to `count` messages. Moves the clock to the instant at which one is visible. Returns an empty list
+    /// if the queue is empty.
     pub fn receive(&mut self, count: usize) -> Vec<Entry> {
         while let Some(next) = self.entries.iter().map(|entry| entry.visible_ms).min() {
             self.now_ms = self.now_ms.max(next);
@@ -83,7 +84,8 @@ impl Queue {
     }
 }
 
-/// Returns which of the `taken` messages stay in the queue: all, if the answer has another form or names an unknown message.
+/// Returns which of the `taken` messages stay in the queue: all, if the answer has another form or names an unknown
+/// message.
 fn failures(taken: &[Entry], ended: &Ended) -> Vec<String> {
     let all = || taken.iter().map(|entry| entry.id.clone()).collect();
     let Ended::Answered(answer) = ended else { return all() };

@@ -12,8 +12,8 @@ use crate::schedule::{Schedule, run_all};
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
 
-/// Runs the `count` schedules from seed 1 on. With `FAULTS_MINUTES` it runs for that time, beginning after the last seed of
-/// earlier runs. `FAULTS_SEED` and `FAULTS_SCHEDULES` select schedules.
+/// Runs the `count` schedules from seed 1 on. With `FAULTS_MINUTES` it runs for that time, beginning after the last
+/// seed of earlier runs. `FAULTS_SEED` and `FAULTS_SCHEDULES` select schedules.
 async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
     let (began, time) = (Instant::now(), Duration::from_secs(60 * number_from_env("FAULTS_MINUTES", 0)));
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{test}"));

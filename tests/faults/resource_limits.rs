@@ -11,7 +11,8 @@ use crate::schedule::Schedule;
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
 
-/// Returns a launcher that gives the function a scratch file system of `mib` MiB, or `None` if this machine does not allow it.
+/// Returns a launcher that gives the function a scratch file system of `mib` MiB, or `None` if this machine does not
+/// allow it.
 fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
     let unshare = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount"];
     let possible =

@@ -72,8 +72,8 @@ impl Schedule {
     }
 }
 
-/// Runs schedules, several at once, and fails if one has violations. Returns the injected faults and their numbers. `again`
-/// returns the command that repeats a schedule.
+/// Runs schedules, several at once, and fails if one has violations. Returns the injected faults and their numbers.
+/// `again` returns the command that repeats a schedule.
 pub async fn run_all(
     ffmpeg: impl Fn(&std::path::Path) -> PathBuf + Clone + Send + Sync + 'static,
     count: usize,

@@ -10,8 +10,8 @@ use crate::scenario::WAITING;
 use crate::stub::in_place_of_ffmpeg;
 use crate::worker::Worker;
 
-fn told_to_end(id: u32) {
-    kill_process(Pid::from_raw(id.cast_signed()).expect("it runs"), Signal::TERM).expect("told");
+fn send_sigterm(id: u32) {
+    kill_process(Pid::from_raw(id.cast_signed()).expect("it runs"), Signal::TERM).expect("sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,7 @@ async fn an_idle_process_leaves_nothing() {
     queue.send("{}", 0);
     let function = worker.function().await;
     function.invoke(&event(&queue.receive(1)), Duration::from_secs(62)).await; // now it runs, and handles SIGTERM
-    told_to_end(function.id());
+    send_sigterm(function.id());
     assert!(function.ended().await, "{}", worker.log());
     assert_eq!(worker.scratch_folders(), 0);
 }
@@ -40,7 +40,7 @@ async fn a_process_at_work_takes_its_ffmpeg_with_it() {
         loop {
             let children = crate::function::children(id);
             if !children.is_empty() {
-                told_to_end(id);
+                send_sigterm(id);
                 return children;
             }
             tokio::time::sleep(Duration::from_millis(5)).await; // waiting for a process

@@ -30,7 +30,7 @@ async fn a_warm_process_does_not_grow() {
     assert_eq!(worker.function().await.id(), id, "one process served all");
     let ((files_warm, memory_warm), (files, memory)) = (warm.expect("count is 10 or more"), held(id));
     println!("{count} requests: open files {files_warm} then {files}, resident {memory_warm} KiB then {memory} KiB");
-    // connections are kept for a while: some more or fewer are no leak
+    // connections are kept for a while: a few more or fewer are not a leak
     assert!(files <= files_warm + 8, "open files: {files_warm}, then {files}");
     assert!(count < 1000 || memory * 100 <= memory_warm * 105, "resident KiB: {memory_warm}, then {memory}");
 }

@@ -1,5 +1,5 @@
-//! A stub in place of ffmpeg. It keeps the results of the real ffmpeg and returns them for the same command and input, which
-//! is faster; and it fails as a test demands.
+//! A stub in place of ffmpeg. It keeps the results of the real ffmpeg and returns them for the same command and input,
+//! which is faster; and it fails as a test demands.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

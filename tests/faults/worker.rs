@@ -17,11 +17,11 @@ use crate::schedule::Schedule;
 
 /// Time before the deadline at which the function ends its work.
 const ANSWER_RESERVE: Duration = Duration::from_secs(2);
-/// Time of a delivery in which a call hangs, in addition. It doubles with each delivery, because the machine may be busy.
+/// Additional time of a delivery in which a call hangs. It doubles with each delivery: the machine may be busy.
 const SHORT: Duration = Duration::from_millis(600);
 const LONG: Duration = Duration::from_secs(62);
-/// Deliveries before a message moves to the dead-letter queue: enough for five lasting faults, each with deliveries that are
-/// too short.
+/// Deliveries before a message moves to the dead-letter queue: enough for five lasting faults, each with deliveries
+/// that are too short.
 const MAX_RECEIVES: u32 = 16;
 
 /// The result of a schedule.

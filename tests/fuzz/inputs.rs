@@ -3,7 +3,7 @@
 use cameras_service_generate_clip::contract::message_body::Request;
 use cameras_service_generate_clip::contract::recording_name::NameFormat;
 use cameras_service_generate_clip::handler::messages;
-use cameras_service_generate_clip::recording_list::ListedEntry;
+use cameras_service_generate_clip::recording_list::{parse_listing, select};
 use exact_cut::h264::nal_units::{nal_units, random_access};
 use exact_cut::h264::parameter_sets::ParameterSets;
 use exact_cut::mp4::box_finder::BoxFinder;
@@ -45,11 +45,13 @@ pub fn recordings(input: &[u8]) {
     let Ok(entries) = serde_json::from_slice::<Vec<Value>>(input) else { return };
     let format = NameFormat::new("%Y%m%dT%H%M%S%f", input.len().is_multiple_of(2)).expect("a format");
     let span = Span::new(instant(1_537_119_017_000_000), instant(1_537_119_018_000_000)).expect("in order");
-    for entry in entries.iter().filter_map(|entry| ListedEntry::parse(entry, &format).ok()) {
-        let name = entry.recording.name.as_str();
+    let listed = parse_listing(&entries, &format);
+    for entry in &listed {
+        let name = entry.name.as_str();
         assert!(!name.is_empty() && !matches!(name, "." | ".."), "{name}");
-        let _ = entry.may_show(span);
     }
+    let selected = select(&listed, span);
+    assert!(selected.iter().all(|recording| recording.start < span.end()), "{selected:?}");
 }
 
 pub fn name(input: &[u8]) {

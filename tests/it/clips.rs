@@ -8,8 +8,8 @@ use testkit::frame_numbers::number;
 
 use crate::stack::{CAMERA, Function, Put, Stack, T0, body, record};
 
-/// Returns a recording of five seconds at 30 frames a second. The frames of the second one are numbered from 1000, those of
-/// the third one from 2000.
+/// Returns a recording of five seconds at 30 frames a second. The frames of the second one are numbered from 1000,
+/// those of the third one from 2000.
 fn recording(index: u32) -> std::path::PathBuf {
     Footage { first: index * 1000, ..Footage::default() }.file()
 }

@@ -1,5 +1,5 @@
-//! What a person types, against the local stack: `cargo lambda invoke` with each event of `create_test_event.py` ends in the
-//! status that the event is named after.
+//! What a person types, against the local stack: `cargo lambda invoke` with each event of `create_test_event.py` ends
+//! in the status that the event is named after.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

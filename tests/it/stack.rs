@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -20,6 +19,7 @@ use tempfile::TempDir;
 use testkit::camera_api::CameraApi;
 use testkit::ministack::MINISTACK;
 use testkit::paths::ffmpeg;
+use testkit::random::unique_name;
 
 /// 2018-09-16T17:30:17.000Z, when the first recording of most tests begins.
 pub const T0: i64 = 1_537_119_017_000;
@@ -48,10 +48,9 @@ pub struct Put<'a> {
 
 impl Stack {
     pub async fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         // libtest shows the output of a failed test, and with it the log of the function
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
-        let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = unique_name(&format!("t{}", std::process::id()));
         let url = tokio::task::spawn_blocking(|| MINISTACK.url.clone()).await.expect("ministack runs");
         let aws = aws_config::defaults(BehaviorVersion::latest())
             .endpoint_url(url)

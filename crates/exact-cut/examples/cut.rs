@@ -81,7 +81,7 @@ fn recording(name: String) -> Result<ListedRecording, String> {
         Some(Timestamp::from_us(seconds.and_utc().timestamp_micros() + us))
     });
     let start = start.ok_or(format!("expected an instant such as 20180916T173017000 before .mp4, got {name:?}"))?;
-    Ok(ListedRecording { start, name })
+    Ok(ListedRecording { start, name, end: None })
 }
 
 fn print(out: &Path, CutClip { frames, bytes, report, recordings, gaps }: &CutClip) {

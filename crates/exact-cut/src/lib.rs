@@ -36,7 +36,7 @@
 //! # let out = tempfile::TempDir::new()?;
 //! let at = |ms| Timestamp::from_ms(ms).expect("a year before 10000");
 //! let request = ClipRequest {
-//!     recordings: vec![ListedRecording { start: at(1_537_119_017_000), name }],
+//!     recordings: vec![ListedRecording { start: at(1_537_119_017_000), name, end: None }],
 //!     span: Span::new(at(1_537_119_018_100), at(1_537_119_018_600)).expect("in order"),
 //! };
 //! let clip = cut(&LocalFolder::new(folder), request, &Ffmpeg::new(ffmpeg, None), &out.path().join("clip.mp4")).await?;

@@ -33,6 +33,16 @@ pub struct ListedRecording {
     pub start: Timestamp,
     /// Name in its store.
     pub name: String,
+    /// The latest instant at which it may end, as far as that is known before it is opened.
+    pub end: Option<Timestamp>,
+}
+
+impl ListedRecording {
+    /// Returns whether the recording may show some of `span`, as far as that is known before it is opened.
+    #[must_use]
+    pub fn may_show(&self, span: Span) -> bool {
+        self.start < span.end() && self.end.is_none_or(|end| end > span.start())
+    }
 }
 
 /// A recording whose sample tables were read.

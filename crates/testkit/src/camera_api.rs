@@ -89,7 +89,7 @@ impl CameraApi {
         Self { url, state }
     }
 
-    /// From now on answers `call`, such as `GET /cameras/1`, with `answers`, one after the other, the last one for ever.
+    /// From now on answers `call`, such as `GET /cameras/1`, with `answers` in turn. The last answer stays.
     ///
     /// # Panics
     /// If an earlier use panicked.

@@ -1,6 +1,6 @@
-//! The number of each frame, drawn into its picture: a row of 24 square blocks at the top left, the most significant bit
-//! first, white for 1 and black for 0. So a test reads back which frame it sees. This is the one place in Rust that knows
-//! the layout; `scripts/footage/frame_number.py` is the one in Python.
+//! The number of each frame, drawn into its picture: a row of 24 square blocks at the top left, the most significant
+//! bit first, white for 1 and black for 0. So a test reads back which frame it sees. This is the one place in Rust that
+//! knows the layout; `scripts/footage/frame_number.py` is the one in Python.
 
 /// Blocks in the row, one for each bit.
 pub const BITS: usize = 24;

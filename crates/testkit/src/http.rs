@@ -69,8 +69,8 @@ impl Message {
     }
 }
 
-/// Reads the next message, or `None` if the other side has closed the connection between two messages. The answer to a HEAD
-/// request (`to_head`) has no body, whatever its header says.
+/// Reads the next message, or `None` if the other side has closed the connection between two messages. The answer to a
+/// HEAD request (`to_head`) has no body, whatever its header says.
 ///
 /// # Errors
 /// If the connection breaks or the message is not HTTP.

@@ -1,5 +1,5 @@
-//! What all tests of the workspace use: footage with numbered frames, a Lambda Runtime API, and servers that misbehave on
-//! demand. The kit depends on no other crate of the workspace, so that unit tests of any of them may use it.
+//! What all tests of the workspace use: footage with numbered frames, a Lambda Runtime API, and servers that misbehave
+//! on demand. The kit depends on no other crate of the workspace, so that unit tests of any of them may use it.
 
 pub mod camera_api;
 pub mod decode;

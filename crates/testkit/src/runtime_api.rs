@@ -103,8 +103,8 @@ impl RuntimeApi {
         .to_vec()
     }
 
-    /// Hands `event` to the function, which is told that it must answer `within` that time of taking it. Returns `None` if
-    /// the API has ended.
+    /// Hands `event` to the function, which is told that it must answer `within` that time of taking it. Returns `None`
+    /// if the API has ended.
     pub async fn invoke(&self, event: &Value, within: Duration) -> Option<Invocation> {
         let (begun, begins) = oneshot::channel();
         let (ended, ends) = oneshot::channel();

@@ -104,6 +104,7 @@ impl Zoo {
         let recordings = camera.recordings.iter().zip(&files).map(|(recording, file)| ListedRecording {
             start: Timestamp::from_ms(T0 + recording.at).expect("in range"),
             name: file.display().to_string(),
+            end: None,
         });
         let spec = CameraSpec { trim_mode: camera.mode, format };
         Self { recordings: recordings.collect(), files, spec }
