@@ -71,6 +71,7 @@ async fn run() -> Result<(), Error> {
     {
         return dry_run::print_plan(&pipeline, event.as_ref()).await;
     }
+    pipeline.clean_up();
     let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -11,9 +11,9 @@ use exact_cut::render::clip::{ClipSpec, prepare, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::ThumbnailSpec;
 use exact_cut::render::write_file::WriteFile;
-use exact_cut::scratch::Scratch;
+use exact_cut::scratch::{Scratch, remove_abandoned};
 use serde_json::Value;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
@@ -37,7 +37,7 @@ const ENCODE_SPEEDUP: u64 = 2;
 /// Added to every estimate.
 const ESTIMATE_RESERVE: Duration = Duration::from_secs(5);
 /// Names of the function's scratch folders begin with this.
-const SCRATCH_PREFIX: &str = concat!(env!("CARGO_PKG_NAME"), "-");
+const SCRATCH_PREFIX: &str = concat!(env!("CARGO_PKG_NAME"), "-scratch-");
 
 /// One request, and the limits of its work.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,13 @@ impl Pipeline {
             scratch: Scratch::new(&settings.download_dest, SCRATCH_PREFIX)?,
             settings,
         })
+    }
+
+    /// Removes what processes that were killed left in the scratch folder. A failure is a warning: the rest still works.
+    pub fn clean_up(&self) {
+        if let Err(error) = remove_abandoned(&self.settings.download_dest, SCRATCH_PREFIX) {
+            warn!(reason = %error, "scratch folder of an earlier process not removed");
+        }
     }
 
     /// Returns how long `request` takes at worst: fetched, encoded as a whole and uploaded, with a reserve.

@@ -163,7 +163,7 @@ impl Settings {
             gap_tolerance_us: gap_tolerance_us?,
             ffmpeg_path: ffmpeg_path?,
             memory: memory_mib.map(|mib| u64::from(mib) << 20),
-            trace_dir: trace_dir?,
+            trace_dir,
             warnings,
         })
     }

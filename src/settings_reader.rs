@@ -83,16 +83,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.parse(name, text.as_deref().unwrap_or(default), parse)
     }
 
-    /// Returns a variable, `Some(None)` if it is unset, or `None` after a refusal.
+    /// Returns a variable, or `None` if it is unset and after a refusal.
     pub fn optional<T, E: Into<Mismatch>>(
         &mut self,
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<Option<T>> {
-        match self.text(name) {
-            None => Some(None),
-            Some(text) => self.parse(name, &text, parse).map(Some),
-        }
+    ) -> Option<T> {
+        self.text(name).and_then(|text| self.parse(name, &text, parse))
     }
 
     /// Returns all refusals.

@@ -197,7 +197,8 @@ impl Stack {
             std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()).collect()
         };
         let own = entries(self.folder.path()).into_iter().filter(|path| path.is_dir());
-        own.flat_map(|folder| entries(&folder)).collect()
+        let is_mark = |path: &PathBuf| path.ends_with(".exact-cut-scratch");
+        own.flat_map(|folder| entries(&folder)).filter(|path| !is_mark(path)).collect()
     }
 }
 

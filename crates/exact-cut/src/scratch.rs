@@ -4,22 +4,25 @@
 //! also when a request fails, panics or runs out of time. A killed process cannot clean up, so the next one does. Each
 //! process holds a lock on its folder, which tells others that it still lives.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+/// A file in each scratch folder. It marks the folder as made here, and its lock shows that the process lives.
+const MARK: &str = ".exact-cut-scratch";
+
 /// Scratch folder of this process. It is removed when the last clone is dropped. The folder of a process that was killed
-/// is removed by the next process to start.
+/// is removed by [`remove_abandoned`].
 #[derive(Clone, Debug)]
 pub struct Scratch(Arc<ProcessFolder>);
 
 #[derive(Debug)]
 struct ProcessFolder {
     folder: TempDir,
-    /// The folder itself, locked as long as the process lives, so that other processes leave it alone.
+    /// The mark of the folder, locked as long as the process lives, so that other processes leave the folder alone.
     _lock: File,
 }
 
@@ -67,22 +70,19 @@ const RESERVE: u64 = 64 << 20;
 const FULL: u64 = 1 << 20;
 
 impl Scratch {
-    /// Makes a folder in `parent`, whose name begins with `prefix`, and removes those of processes that have ended.
+    /// Makes a folder in `parent`, whose name begins with `prefix`.
     ///
     /// # Errors
     /// [`ScratchCause::Disk`] if the folder cannot be made.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self, ScratchError> {
         let make = || -> io::Result<ProcessFolder> {
-            remove_abandoned(parent, prefix)?;
-            loop {
-                let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
-                let Ok(lock) = File::open(folder.path()) else { continue };
-                lock.lock()?;
-                // another process may have removed the folder before it was locked
-                if folder.path().exists() {
-                    return Ok(ProcessFolder { folder, _lock: lock });
-                }
-            }
+            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
+            // the mark is locked before it has its name: no other process sees it without the lock
+            let unnamed = folder.path().join("mark");
+            let lock = File::create_new(&unnamed)?;
+            lock.lock()?;
+            std::fs::rename(unnamed, folder.path().join(MARK))?;
+            Ok(ProcessFolder { folder, _lock: lock })
         };
         let folder = make().map_err(|error| ScratchError::new(parent, error))?;
         Ok(Self(Arc::new(folder)))
@@ -123,21 +123,25 @@ fn free_space(folder: &Path) -> io::Result<u64> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
-/// Removes folders that no living process has locked.
-fn remove_abandoned(parent: &Path, prefix: &str) -> io::Result<()> {
-    for entry in std::fs::read_dir(parent)? {
-        let folder = entry?.path();
-        if !folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
-            continue;
-        }
-        let Ok(lock) = File::open(&folder) else { continue };
-        match lock.try_lock() {
-            Ok(()) => std::fs::remove_dir_all(&folder)?,
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+/// Removes the scratch folders of processes that have ended: folders in `parent` whose names begin with `prefix`, that
+/// contain the mark of [`Scratch::new`], and whose mark no process has locked. Everything else is left alone, whatever its
+/// name. Goes on after a failure.
+///
+/// # Errors
+/// The first failure.
+pub fn remove_abandoned(parent: &Path, prefix: &str) -> Result<(), ScratchError> {
+    let entries = std::fs::read_dir(parent).map_err(|error| ScratchError::new(parent, error))?;
+    let mut result = Ok(());
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let Some(lock) = is_folder.then(|| File::open(entry.path().join(MARK)).ok()).flatten() else { continue };
+        if lock.try_lock().is_ok()
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            result = result.and(Err(ScratchError::new(&entry.path(), error)));
         }
     }
-    Ok(())
+    result
 }
 
 #[cfg(test)]
@@ -152,19 +156,43 @@ mod tests {
         let killed = parent.path().join(format!("{PREFIX}killed"));
         std::fs::create_dir(&killed).expect("made");
         std::fs::write(killed.join("recording-0.mp4"), "half of it").expect("written");
+        std::fs::write(killed.join(MARK), "").expect("written");
         let living = Scratch::new(parent.path(), PREFIX).expect("made");
-        assert!(!killed.exists());
         let request = living.request_folder().expect("made");
+        assert!(killed.exists(), "making a folder removes nothing");
+        remove_abandoned(parent.path(), PREFIX).expect("removed");
+        assert!(!killed.exists());
         let other = Scratch::new(parent.path(), PREFIX).expect("made");
+        remove_abandoned(parent.path(), PREFIX).expect("nothing to remove");
         assert!(request.path().exists());
         drop((living, request, other));
         assert_eq!(std::fs::read_dir(parent.path()).expect("readable").count(), 0);
     }
 
     #[test]
+    fn leaves_files_and_folders_of_others_alone() {
+        let parent = TempDir::new().expect("a folder for the test");
+        let [folder, file, link, elsewhere] =
+            ["folder", "file", "link", "elsewhere"].map(|name| parent.path().join(format!("{PREFIX}{name}")));
+        std::fs::create_dir(&folder).expect("made");
+        std::fs::write(folder.join("precious"), "not ours").expect("written");
+        std::fs::write(&file, "not ours").expect("written");
+        let marked = parent.path().join("marked");
+        std::fs::create_dir(&marked).expect("made");
+        std::fs::write(marked.join(MARK), "").expect("written");
+        std::os::unix::fs::symlink(&marked, &link).expect("linked");
+        remove_abandoned(parent.path(), PREFIX).expect("nothing to remove");
+        assert!(folder.join("precious").exists() && file.exists() && link.exists() && marked.join(MARK).exists());
+        remove_abandoned(&elsewhere, PREFIX).expect_err("no such folder");
+    }
+
+    #[test]
     fn processes_that_start_at_once_keep_each_others_folders() {
         let parent = TempDir::new().expect("a folder for the test");
-        let start = || Scratch::new(parent.path(), PREFIX).expect("made");
+        let start = || {
+            remove_abandoned(parent.path(), PREFIX).expect("nothing to remove");
+            Scratch::new(parent.path(), PREFIX).expect("made")
+        };
         let all: Vec<Scratch> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
             starts.into_iter().map(|start| start.join().expect("no panic")).collect()

@@ -1,11 +1,14 @@
 //! Runs ffmpeg. No other file starts a process.
 //!
 //! `ffmpeg-sidecar` builds the command line, but its own `iter()` and `wait()` can hang for ever and never kill the child.
-//! So the process is started here: with an empty environment, in a process group of its own, killed and reaped when the
-//! time is up or nobody waits any more.
+//! So the process is started here: in a process group of its own, killed and reaped when the time is up or nobody waits any
+//! more. Its environment is empty but for one variable of glibc (see `ENVIRONMENT`).
+//!
+//! **Who is to blame.** Only a failure that ffmpeg itself reports, and that is not about memory, says something about the
+//! footage. A missing library, a signal, too little memory or too little time do not, and another try may succeed.
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,11 +26,26 @@ const MAX_RUN: Duration = Duration::from_mins(10);
 const MAX_REAP_MS: u32 = 500;
 /// Bytes of ffmpeg's messages that are kept.
 const MAX_MESSAGES: usize = 2000;
+/// glibc gives each thread an arena of its own, which reserves 64 MiB of address space and keeps what was freed. With one
+/// arena for all threads, ffmpeg takes 65 to 82 MB for a clip of 1280 × 720 with thumbnails of up to 3000 pixels.
+const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
+/// What ffmpeg and libc write if memory or threads run out. x264 reports a failed allocation as an encoder that does not
+/// open, and has no other reason for that: its options do not come from the footage, and the size was checked before.
+const OUT_OF_MEMORY: [&str; 5] = [
+    "Cannot allocate memory",           // ENOMEM
+    "Resource temporarily unavailable", // EAGAIN
+    "pthread_create() failed",
+    "out of memory",
+    "Error while opening encoder",
+];
+/// How a shell, and a dynamic linker that lacks a library, report that a program cannot run (POSIX, `sh`, "Exit Status").
+const CANNOT_RUN: std::ops::RangeInclusive<i32> = 126..=127;
 
 /// An ffmpeg binary, and the memory that one process of it may take.
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
     path: PathBuf,
+    /// Bytes that one process may allocate.
     memory: Option<u64>,
 }
 
@@ -42,8 +60,26 @@ pub enum FfmpegError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The process was killed: by the kernel for want of memory, or by a person.
-    #[error("ffmpeg was killed: {status}: {messages}")]
+    /// The program cannot run, for example because a library is missing.
+    #[error("cannot run {path}: {status}: {messages}", path = path.display())]
+    CannotRun {
+        /// The binary.
+        path: PathBuf,
+        /// How the process ended.
+        status: ExitStatus,
+        /// What it wrote to standard error.
+        messages: String,
+    },
+    /// There was too little memory.
+    #[error("too little memory for ffmpeg: {status}: {messages}")]
+    Memory {
+        /// How the process ended.
+        status: ExitStatus,
+        /// What it wrote to standard error.
+        messages: String,
+    },
+    /// A signal ended the process: the kernel sent it for want of memory or after a crash, or a person did.
+    #[error("a signal ended ffmpeg: {status}: {messages}")]
     Killed {
         /// How the process ended.
         status: ExitStatus,
@@ -72,8 +108,9 @@ impl FfmpegError {
 }
 
 impl Ffmpeg {
-    /// Returns the ffmpeg at `path`. Each process may take up to `memory` bytes of address space: on Lambda, a process that
-    /// takes more than there is ends the function without a word.
+    /// Returns the ffmpeg at `path`. Each process may allocate up to `memory` bytes: on Lambda, a process that takes more than
+    /// there is ends the function without a word. Address space that is only reserved does not count (`RLIMIT_DATA`,
+    /// getrlimit(2)).
     #[must_use]
     pub const fn new(path: PathBuf, memory: Option<u64>) -> Self {
         Self { path, memory }
@@ -92,21 +129,29 @@ impl Ffmpeg {
     pub async fn run(&self, command: FfmpegCommand, deadline: Deadline) -> Result<(), FfmpegError> {
         let cannot_run = |source| FfmpegError::Start { path: self.path.clone(), source };
         let mut command: std::process::Command = command.into();
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command
+            .env_clear()
+            .envs(ENVIRONMENT)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
         let mut process = Process(command.spawn().map_err(cannot_run)?);
         if let (Some(memory), Some(id)) = (self.memory, process.id()) {
             let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
             // a process that has ended already needs no limit
-            let _ = prlimit(Some(id), Resource::As, limit);
+            let _ = prlimit(Some(id), Resource::Data, limit);
         }
-        let mut messages = Vec::new();
+        let (mut messages, mut out_of_memory) = (Vec::new(), false);
         let stderr = process.0.stderr.take();
         let finished = async {
             if let Some(mut stderr) = stderr {
                 let mut part = vec![0; 4096];
                 while let Ok(length @ 1..) = stderr.read(&mut part).await {
+                    let text = String::from_utf8_lossy(&part[..length]);
+                    out_of_memory |= OUT_OF_MEMORY.iter().any(|message| text.contains(message));
                     if messages.len() < MAX_MESSAGES {
                         messages.extend_from_slice(&part[..length.min(MAX_MESSAGES - messages.len())]);
                     }
@@ -118,10 +163,14 @@ impl Ffmpeg {
         let status =
             tokio::time::timeout(after, finished).await.map_err(|_| TimedOut { after })?.map_err(cannot_run)?;
         let messages = String::from_utf8_lossy(&messages).trim().to_owned();
-        match status.signal() {
-            _ if status.success() => Ok(()),
-            Some(signal) if signal == Signal::KILL.as_raw() => Err(FfmpegError::Killed { status, messages }),
-            _ => Err(FfmpegError::Failed { status, messages }),
+        match status.code() {
+            Some(0) => Ok(()),
+            _ if out_of_memory => Err(FfmpegError::Memory { status, messages }),
+            None => Err(FfmpegError::Killed { status, messages }),
+            Some(code) if CANNOT_RUN.contains(&code) => {
+                Err(FfmpegError::CannotRun { path: self.path.clone(), status, messages })
+            }
+            Some(_) => Err(FfmpegError::Failed { status, messages }),
         }
     }
 }
@@ -146,5 +195,54 @@ impl Drop for Process {
                 _ => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns how a program ends that runs `script`.
+    async fn ended(script: &str) -> Result<(), FfmpegError> {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("ffmpeg");
+        // Another process writes the file: a file that this one still has open cannot be run.
+        let write = "printf '#!/bin/sh\n%s\n' \"$1\" > \"$0\" && chmod +x \"$0\"";
+        let written = std::process::Command::new("sh").args(["-c", write]).arg(&path).arg(script).status();
+        assert!(written.expect("sh").success());
+        let ffmpeg = Ffmpeg::new(path.clone(), None);
+        ffmpeg.run(FfmpegCommand::new_with_path(path), Deadline::after(Duration::from_mins(1))).await
+    }
+
+    #[tokio::test]
+    async fn only_a_failure_that_ffmpeg_reports_is_blamed_on_the_footage() {
+        for (script, blamed) in [
+            ("exit 1", true),
+            ("echo 'Invalid data found when processing input' >&2; exit 183", true),
+            ("exit 126", false),
+            ("exit 127", false),
+            ("echo 'error while loading shared libraries: libx264.so' >&2; exit 127", false),
+            ("kill -9 $$", false),
+            ("kill -11 $$", false),
+            ("kill -6 $$", false),
+            ("echo 'Error while decoding: Cannot allocate memory' >&2; exit 244", false),
+            ("echo 'pthread_create() failed' >&2; exit 1", false),
+            ("echo 'Task finished: Resource temporarily unavailable' >&2; exit 245", false),
+            ("echo 'Error while opening encoder - maybe incorrect parameters' >&2; exit 187", false),
+            ("head -c 9000 /dev/zero >&2; echo 'Cannot allocate memory' >&2; exit 1", false),
+        ] {
+            let error = ended(script).await.expect_err(script);
+            assert_eq!(error.is_footage(), blamed, "{script}: {error}");
+        }
+        ended("exit 0").await.expect("success");
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_not_blamed_on_the_footage() {
+        let ffmpeg = Ffmpeg::new("/nowhere/ffmpeg".into(), None);
+        let command = FfmpegCommand::new_with_path(ffmpeg.path());
+        let error = ffmpeg.run(command, Deadline::unknown()).await.expect_err("there is no such program");
+        assert!(matches!(error, FfmpegError::Start { .. }) && !error.is_footage());
+        assert!(error.to_string().starts_with("cannot run /nowhere/ffmpeg: "), "{error}");
     }
 }
