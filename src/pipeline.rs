@@ -169,6 +169,7 @@ impl Pipeline {
         let listing = camera.recordings(&alias, request.span, deadline);
         let listing = trace.stage(Stage::Recordings, listing).await?;
         let listed = parse_listing(&listing, &self.settings.name_format);
+        trace.record_listed(listed.len());
         let listed = select(&listed, request.span);
         let store = S3Recordings {
             s3: self.s3.counting(trace.received()),
@@ -179,6 +180,9 @@ impl Pipeline {
         let recordings = trace.stage(Stage::Tables, open).await?;
         let coverage = Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
         trace.record_recordings(request.span, &recordings, &coverage);
+        if let Some(absent) = recordings.missing.first() {
+            trace.record_absent(&store.object(&absent.name));
+        }
         Ok(Footage { recordings, coverage })
     }
 

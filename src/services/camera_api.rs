@@ -1,8 +1,13 @@
 //! The camera API: the alias of a camera, its recordings, and the metadata of clips (docs/contract.md, "The camera API").
+//!
+//! The transport tolerates what Python's `requests` tolerated, because the API was only ever called by it: compressed
+//! answers, a byte order mark, other charsets, an empty list as 204, and redirects on the same host.
 
+use std::borrow::Cow;
 use std::fmt::Display;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use encoding_rs::{Encoding, UTF_8};
 use exact_cut::deadline::Deadline;
 use exact_cut::time::Span;
 use reqwest::{Client, Method, StatusCode, header, redirect};
@@ -18,6 +23,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_BODY_BYTES: usize = 4 << 20;
 const MAX_REDIRECTS: usize = 3;
+/// A longer `Retry-After` fails the record, and the queue delivers it again.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Fields in which APIs say why they refuse. Other parts of an answer may be secret.
+const REASON_FIELDS: [&str; 8] = ["message", "Message", "error", "detail", "title", "code", "__type", "reason"];
+const MAX_REASON_CHARS: usize = 200;
 /// AWS X-Ray Developer Guide, "Tracing header".
 const TRACE_HEADER: &str = "x-amzn-trace-id";
 /// Pauses before the second and the third try.
@@ -45,7 +55,16 @@ pub enum PutOutcome {
 struct Answer {
     status: StatusCode,
     location: Option<Url>,
+    /// `Content-Type`.
+    content_type: String,
     body: Vec<u8>,
+}
+
+/// A failed attempt.
+struct Attempt {
+    error: Error,
+    /// `Retry-After` of the answer.
+    retry_after: Option<Duration>,
 }
 
 impl CameraApi {
@@ -56,7 +75,7 @@ impl CameraApi {
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none()) // `get` follows them, on the same host only
+            .redirect(redirect::Policy::none()) // `follow` does, on the same host only
             .retry(reqwest::retry::never()) // `call` retries, within the deadline
             .user_agent(env!("CARGO_PKG_NAME"))
             .build()
@@ -102,13 +121,13 @@ impl CameraApi {
             .append_pair("endDate", &span.end().as_ms().to_string())
             .append_pair("allowPartialMatch", "true");
         let answer = self.get(&url, deadline).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        if answer.status == StatusCode::NOT_FOUND || text(&answer).trim().is_empty() {
             return Ok(Vec::new());
         }
         match json(&url, &answer)? {
             Value::Null => Ok(Vec::new()),
             Value::Array(entries) => Ok(entries),
-            _ => Err(permanent(&url, "body: expected a list of recordings, got another JSON value")),
+            other => Err(permanent(&url, format_args!("body: expected a list of recordings, got {}", kind(&other)))),
         }
     }
 
@@ -125,30 +144,49 @@ impl CameraApi {
         let path = self.clips_endpoint.replace("{clipId}", clip_id);
         let url = self.cameras.join(&path).map_err(|error| permanent(&self.cameras, error))?;
         let body = serde_json::to_vec(metadata).map_err(|error| permanent(&url, error))?;
-        let answer = self.call(&Method::PUT, &url, Some(&body), deadline).await?;
-        let refusal = || permanent(&url, format_args!("PUT answered {}", answer.status));
+        let answer = self.follow(&Method::PUT, &url, Some(&body), deadline).await?;
+        let refusal = || permanent(&url, refusal(&Method::PUT, &answer));
         match answer.status {
             status if status.is_success() => Ok(PutOutcome::Accepted),
             status if status.is_client_error() => Ok(PutOutcome::Refused(refusal())),
-            _ => Err(refusal()), // for example a redirect: the API does not have the metadata
+            _ => Err(refusal()), // the API does not have the metadata
         }
     }
 
-    /// Sends a GET request and follows redirects on the same host. Any answer but 2xx and 404 is an error.
+    /// Sends a GET request. Any answer but 2xx and 404 is an error.
     async fn get(&self, url: &Url, deadline: Deadline) -> Result<Answer, Error> {
+        let answer = self.follow(&Method::GET, url, None, deadline).await?;
+        if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+            return Ok(answer);
+        }
+        Err(permanent(url, refusal(&Method::GET, &answer)))
+    }
+
+    /// Sends a request and follows redirects on the same host. After 301 and 302 a PUT would become a GET (RFC 9110, section
+    /// 15.4), so a PUT follows only 307 and 308, which keep method and body.
+    async fn follow(
+        &self,
+        method: &Method,
+        url: &Url,
+        body: Option<&[u8]>,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
         let mut at = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.call(&Method::GET, &at, None, deadline).await?;
-            match answer {
-                Answer { status, location: Some(to), .. } if status.is_redirection() => {
-                    let downgrade = at.scheme() == "https" && to.scheme() != "https";
-                    if to.host() != at.host() || downgrade || !matches!(to.scheme(), "http" | "https") {
-                        return Err(permanent(url, "redirected to another host or scheme"));
+            let answer = self.call(method, &at, body, deadline).await?;
+            let keeps_method = matches!(answer.status.as_u16(), 307 | 308);
+            match &answer.location {
+                Some(to) if answer.status.is_redirection() => {
+                    if *method != Method::GET && !keeps_method {
+                        let (status, to) = (answer.status, loggable(to));
+                        let reason =
+                            format_args!("{method} answered {status}: set CAM_SERVICES_URL to the host of {to}");
+                        return Err(permanent(url, reason));
                     }
-                    at = to;
+                    at = redirected(&at, to)
+                        .ok_or_else(|| permanent(url, format_args!("redirected to {}", loggable(to))))?;
                 }
-                Answer { status, .. } if status.is_success() || status == StatusCode::NOT_FOUND => return Ok(answer),
-                Answer { status, .. } => return Err(permanent(url, format_args!("GET answered {status}"))),
+                _ => return Ok(answer),
             }
         }
         Err(permanent(url, format_args!("more than {MAX_REDIRECTS} redirects")))
@@ -158,19 +196,25 @@ impl CameraApi {
     async fn call(&self, method: &Method, url: &Url, body: Option<&[u8]>, deadline: Deadline) -> Result<Answer, Error> {
         let mut pauses = BACKOFF.into_iter();
         loop {
-            let error = match within(deadline, CALL_TIMEOUT, &loggable(url), self.attempt(method, url, body)).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            let attempt = async { Ok(self.attempt(method, url, body).await) };
+            let attempt = within(deadline, CALL_TIMEOUT, &loggable(url), attempt).await;
+            let Attempt { error, retry_after } = match attempt {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(attempt)) => attempt,
+                Err(error) => error.into(),
             };
-            match pauses.next() {
-                Some(pause) if error.kind == ErrorKind::Transient => tokio::time::sleep(deadline.limit(pause)).await,
+            match pauses.next().map(|pause| retry_after.unwrap_or_default().max(pause)) {
+                Some(pause) if error.kind == ErrorKind::Transient && pause <= MAX_RETRY_AFTER => {
+                    tokio::time::sleep(deadline.limit(pause)).await;
+                }
                 _ => return Err(error),
             }
         }
     }
 
-    async fn attempt(&self, method: &Method, url: &Url, body: Option<&[u8]>) -> Result<Answer, Error> {
-        let transient = |error: reqwest::Error| Error::transient(loggable(url), chain(&error.without_url()));
+    async fn attempt(&self, method: &Method, url: &Url, body: Option<&[u8]>) -> Result<Answer, Attempt> {
+        let transient =
+            |error: reqwest::Error| Attempt::from(Error::transient(loggable(url), chain(&error.without_url())));
         let mut request = self.http.request(method.clone(), url.clone()).header(header::ACCEPT, "application/json");
         if let Some(trace) = &self.trace_header {
             request = request.header(TRACE_HEADER, trace);
@@ -180,19 +224,99 @@ impl CameraApi {
         }
         let mut response = request.send().await.map_err(transient)?;
         let status = response.status();
-        let location = response.headers().get(header::LOCATION).and_then(|to| url.join(to.to_str().ok()?).ok());
+        let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let location = field(header::LOCATION).and_then(|to| url.join(to).ok());
+        let content_type = field(header::CONTENT_TYPE).unwrap_or_default().to_owned();
+        let retry_after = field(header::RETRY_AFTER).and_then(delay);
         let mut body = Vec::new();
         while let Some(part) = response.chunk().await.map_err(transient)? {
             if body.len() + part.len() > MAX_BODY_BYTES {
                 let reason = format_args!("body: expected at most {MAX_BODY_BYTES} bytes, got more");
-                return Err(permanent(url, reason));
+                return Err(permanent(url, reason).into());
             }
             body.extend_from_slice(&part);
         }
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(Error::transient(loggable(url), format_args!("{method} answered {status}")));
+        let answer = Answer { status, location, content_type, body };
+        if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
+            return Err(Attempt { error: Error::transient(loggable(url), refusal(method, &answer)), retry_after });
         }
-        Ok(Answer { status, location, body })
+        Ok(answer)
+    }
+}
+
+impl From<Error> for Attempt {
+    fn from(error: Error) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+/// Returns the target of a redirect, or `None` if it must not be followed: to another host, or from https to http. User and
+/// password are kept on the same scheme, host and port.
+fn redirected(from: &Url, to: &Url) -> Option<Url> {
+    let downgrade = from.scheme() == "https" && to.scheme() != "https";
+    if to.host() != from.host() || downgrade || !matches!(to.scheme(), "http" | "https") {
+        return None;
+    }
+    let mut to = to.clone();
+    let same_origin = to.origin() == from.origin();
+    let user = if same_origin { from.username() } else { "" };
+    to.set_username(user).ok()?;
+    to.set_password(from.password().filter(|_| same_origin)).ok()?;
+    Some(to)
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+fn delay(text: &str) -> Option<Duration> {
+    let seconds = || text.trim().parse().ok().map(Duration::from_secs);
+    let date = || {
+        let seconds = chrono::DateTime::parse_from_rfc2822(text.trim()).ok()?.timestamp();
+        let instant = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().ok()?);
+        Some(instant.duration_since(SystemTime::now()).unwrap_or_default())
+    };
+    seconds().or_else(date)
+}
+
+/// Returns the body as text: in the charset of its byte order mark, else of `Content-Type`, else in UTF-8. The mark is
+/// removed.
+fn text(answer: &Answer) -> Cow<'_, str> {
+    let parameters = answer.content_type.split(';').skip(1);
+    let charset = parameters.filter_map(|parameter| parameter.trim().split_once('=')).find_map(|(name, value)| {
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| Encoding::for_label(value.trim().trim_matches('"').as_bytes())).flatten()
+    });
+    charset.unwrap_or(UTF_8).decode(&answer.body).0
+}
+
+/// Says how the API answered, and why if it gives a reason.
+fn refusal(method: &Method, answer: &Answer) -> String {
+    let status = answer.status;
+    let body = text(answer);
+    let reason = match serde_json::from_str::<Value>(&body) {
+        Ok(body) => REASON_FIELDS.iter().find_map(|&field| body[field].as_str().map(str::to_owned)),
+        Err(_) => None,
+    };
+    match reason {
+        Some(reason) => format!("{method} answered {status}: {reason:.MAX_REASON_CHARS$}"),
+        None if answer.body.is_empty() => format!("{method} answered {status} without a body"),
+        None => format!("{method} answered {status} with {} bytes of {}", answer.body.len(), media_type(answer)),
+    }
+}
+
+fn media_type(answer: &Answer) -> &str {
+    match answer.content_type.split(';').next().map(str::trim) {
+        None | Some("") => "an unknown type",
+        Some(media_type) => media_type,
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -209,8 +333,10 @@ fn url_of_path(base: &Url, segments: &[&str]) -> Url {
 }
 
 fn json(url: &Url, answer: &Answer) -> Result<Value, Error> {
-    let parsed = serde_json::from_slice(&answer.body);
-    parsed.map_err(|error| permanent(url, format_args!("cannot parse the body as JSON: {error}")))
+    serde_json::from_str(&text(answer)).map_err(|error| {
+        let (length, media_type) = (answer.body.len(), media_type(answer));
+        permanent(url, format_args!("body: expected JSON, got {length} bytes of {media_type}: {error}"))
+    })
 }
 
 fn permanent(url: &Url, reason: impl Display) -> Error {
@@ -231,6 +357,68 @@ mod tests {
     fn ignores_the_path_of_the_base_and_keeps_a_segment_whole() {
         let base = Url::parse("https://host:8443/cameras/recording/?x=1#y").expect("valid");
         assert_eq!(url_of_path(&base, &["cameras", "a/b c"]).as_str(), "https://host:8443/cameras/a%2Fb%20c");
+    }
+
+    fn answer(content_type: &str, body: &[u8]) -> Answer {
+        Answer {
+            status: StatusCode::FORBIDDEN,
+            location: None,
+            content_type: content_type.to_owned(),
+            body: body.to_vec(),
+        }
+    }
+
+    #[test]
+    fn reads_a_body_in_the_charset_that_it_names() {
+        for (content_type, body) in [
+            ("application/json", &b"[\"\xc3\xa9\"]"[..]),
+            ("application/json", b"\xef\xbb\xbf[\"\xc3\xa9\"]"),
+            ("application/json; charset=utf-8", b"\xef\xbb\xbf[\"\xc3\xa9\"]"),
+            ("application/json;charset=\"ISO-8859-1\"", b"[\"\xe9\"]"),
+            ("text/plain; Charset=windows-1252", b"[\"\xe9\"]"),
+            ("application/json; charset=unheard-of", b"[\"\xc3\xa9\"]"),
+            ("", b"\xff\xfe[\0\"\0\xe9\0\"\0]\0"),
+        ] {
+            assert_eq!(text(&answer(content_type, body)), "[\"é\"]", "{content_type} {body:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_gives_the_reason_of_the_api_and_nothing_else_of_its_answer() {
+        let told = |content_type, body: &str| refusal(&Method::GET, &answer(content_type, body.as_bytes()));
+        let json = "application/json";
+        assert_eq!(
+            told(json, r#"{"message": "no such user", "token": "x"}"#),
+            "GET answered 403 Forbidden: no such user"
+        );
+        assert_eq!(told(json, r#"{"token": "x"}"#), "GET answered 403 Forbidden with 14 bytes of application/json");
+        assert_eq!(told("text/html; charset=x", "<p>"), "GET answered 403 Forbidden with 3 bytes of text/html");
+        assert_eq!(told("", ""), "GET answered 403 Forbidden without a body");
+    }
+
+    #[test]
+    fn follows_redirects_on_the_same_host_and_keeps_credentials_there() {
+        let from = "http://u:p@host:8080/a";
+        for (from, to, followed) in [
+            (from, "http://host:8080/b", Some("http://u:p@host:8080/b")),
+            (from, "http://x:y@host:8080/b", Some("http://u:p@host:8080/b")),
+            (from, "http://host/b", Some("http://host/b")),
+            (from, "https://host:8080/b", Some("https://host:8080/b")),
+            ("https://u:p@host/a", "http://host/b", None),
+            (from, "http://other:8080/b", None),
+            (from, "ftp://host/b", None),
+        ] {
+            let (from, to) = (Url::parse(from).expect("valid"), Url::parse(to).expect("valid"));
+            assert_eq!(redirected(&from, &to).as_ref().map(Url::as_str), followed, "{to}");
+        }
+    }
+
+    #[test]
+    fn reads_retry_after_as_seconds_or_as_a_date() {
+        assert_eq!(delay("7"), Some(Duration::from_secs(7)));
+        assert_eq!(delay("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert!(delay("Fri, 31 Dec 2100 23:59:59 GMT") > Some(MAX_RETRY_AFTER));
+        assert_eq!(delay("soon"), None);
     }
 
     #[test]

@@ -29,6 +29,15 @@ struct S3Object {
     name: String,
 }
 
+impl S3Recordings {
+    /// Returns the object of the recording `name`.
+    #[must_use]
+    pub fn object(&self, name: &str) -> ObjectId {
+        let key = if self.dir.is_empty() { name.to_owned() } else { format!("{}/{name}", self.dir) };
+        ObjectId { bucket: self.bucket.clone(), key }
+    }
+}
+
 impl RecordingStore for S3Recordings {
     fn open<'a>(
         &'a self,
@@ -36,8 +45,7 @@ impl RecordingStore for S3Recordings {
         length: u64,
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<OpenedObject, SourceError>> {
-        let key = if self.dir.is_empty() { name.to_owned() } else { format!("{}/{name}", self.dir) };
-        let id = ObjectId { bucket: self.bucket.clone(), key };
+        let id = self.object(name);
         Box::pin(async move {
             let (first_bytes, version) = self.s3.get_first_bytes(&id, length, deadline).await.map_err(source_error)?;
             let object = S3Object { s3: self.s3.clone(), version, name: id.to_string() };

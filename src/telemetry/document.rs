@@ -40,6 +40,10 @@ pub struct Document {
     pub mode: Option<Mode>,
     /// Why frames are encoded.
     pub why: Option<String>,
+    /// Number of recordings that the camera API listed, if it was asked.
+    pub listed: Option<usize>,
+    /// `s3://bucket/key` of the first recording that S3 does not have.
+    pub first_absent: Option<String>,
     /// The opened recordings in order of their starts, then the missing ones.
     pub recordings: Vec<Recording>,
     /// Which recording shows which part of the span.
@@ -229,6 +233,8 @@ impl Document {
             failure: None,
             mode: None,
             why: None,
+            listed: None,
+            first_absent: None,
             recordings: Vec::new(),
             parts: Vec::new(),
             gaps: Vec::new(),
@@ -271,6 +277,26 @@ impl Document {
         self.clip = Some(Clip { frames, copied, encoded, length_us: plan.length_us, poster: plan.poster });
         self.audio = plan.audio;
         self.bytes.needed = plan.bytes_needed;
+    }
+
+    /// Returns the number of opened recordings, if recordings were looked for.
+    #[must_use]
+    pub fn opened(&self) -> Option<usize> {
+        self.listed.map(|_| self.recordings.iter().filter(|recording| recording.shows.is_some()).count())
+    }
+
+    /// Returns the number of recordings that S3 does not have, if recordings were looked for.
+    #[must_use]
+    pub fn absent(&self) -> Option<usize> {
+        self.listed.map(|_| self.recordings.iter().filter(|recording| recording.shows.is_none()).count())
+    }
+
+    /// Returns the number of recordings that cannot be read, if recordings were looked for. The first one ends the request.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<usize> {
+        let is_unreadable =
+            |failure: &Failure| failure.stage == Stage::Tables.as_str() && failure.kind == ErrorKind::UnusableFootage;
+        self.listed.map(|_| self.failure.iter().filter(|failure| is_unreadable(failure)).count())
     }
 
     /// Returns the duration of all runs of `stage`, or `None` if it did not run.

@@ -58,11 +58,18 @@ pub fn report_finished(document: &Document) {
             $level!(
                 clip = document.request.clip_id,
                 camera = document.request.camera_id,
+                from = instant(document.request.start_timestamp_in_ms),
+                to = instant(document.request.end_timestamp_in_ms),
                 status = document.status,
                 mode = document.mode.map(<&str>::from),
                 why = document.why,
                 copied = document.clip.map(|clip| clip.copied),
                 encoded = document.clip.map(|clip| clip.encoded),
+                listed = document.listed,
+                opened = document.opened(),
+                absent = document.absent(),
+                unreadable = document.unreadable(),
+                first_absent = document.first_absent,
                 bytes_fetched = document.bytes.fetched,
                 bytes_needed = document.bytes.needed,
                 tries = document.request.retry_timestamps.len() + 1,
@@ -130,6 +137,11 @@ fn count(document: &Document) {
             histogram!(name).record(value);
         }
     }
+}
+
+/// Returns an instant in RFC 3339, in UTC.
+fn instant(ms: i64) -> Option<String> {
+    Some(chrono::DateTime::from_timestamp_millis(ms)?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }
 
 /// Returns the name of a stage's metric: `FetchDuration` for `fetch`.

@@ -71,6 +71,16 @@ impl Trace {
         self.record().document.set_already_stored(gaps);
     }
 
+    /// Records the number of recordings that the camera API listed.
+    pub fn record_listed(&self, listed: usize) {
+        self.record().document.listed = Some(listed);
+    }
+
+    /// Records the object of the first recording that S3 does not have.
+    pub fn record_absent(&self, object: &impl std::fmt::Display) {
+        self.record().document.first_absent = Some(object.to_string());
+    }
+
     /// Records which recordings exist, and how they cover the span.
     pub fn record_recordings(&self, span: Span, recordings: &Recordings, coverage: &Coverage) {
         self.record().document.set_recordings(span, recordings, coverage);

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use testkit::paths::kept_files;
 use testkit::random::{SplitMix64, number_from_env, unique_name};
 
 use crate::fixture::Fixture;
@@ -16,7 +17,7 @@ use crate::worker::Worker;
 /// seed of earlier runs. `FAULTS_SEED` and `FAULTS_SCHEDULES` select schedules.
 async fn random(test: &'static str, ffmpeg: fn(&Path) -> PathBuf, count: u64) {
     let (began, time) = (Instant::now(), Duration::from_secs(60 * number_from_env("FAULTS_MINUTES", 0)));
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{test}"));
+    let kept = kept_files().join(format!("faults-{test}"));
     let mut passed = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     let first = number_from_env("FAULTS_SEED", if time.is_zero() { 1 } else { passed + 1 });
     let (mut seed, mut faults) = (first, 0);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use testkit::paths::ffmpeg;
+use testkit::paths::{ffmpeg, kept_files};
 
 const SCRIPT: &str = r#"#!/bin/sh
 PATH=/usr/bin:/bin
@@ -55,7 +55,7 @@ pub fn in_place_of_ffmpeg(folder: &Path) -> PathBuf {
     let about = std::fs::metadata(ffmpeg()).expect("it is there");
     let made = about.modified().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let memory = format!("ffmpeg-memory-{}-{}", about.len(), made.as_secs()); // of this very ffmpeg
-    let memory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(memory);
+    let memory = kept_files().join(memory);
     std::fs::create_dir_all(&memory).expect("made");
     let script = SCRIPT
         .replace("REAL", &ffmpeg().display().to_string())

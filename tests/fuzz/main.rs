@@ -10,6 +10,7 @@ mod mutate;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use testkit::paths::kept_files;
 use testkit::random::{SplitMix64, number_from_env};
 
 use mutate::mutated;
@@ -29,7 +30,7 @@ fn fuzz(name: &str, seeds: &[Vec<u8>], target: fn(&[u8])) {
     for seed in first..first + count {
         let input = mutated(seeds, &mut SplitMix64(seed));
         if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
-            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}-{seed}"));
+            let kept = kept_files().join(format!("fuzz-{name}-{seed}"));
             std::fs::write(&kept, &input).expect("written");
             panic!(
                 "{name} panics on {}; to repeat: FUZZ_SEED={seed} FUZZ_EXECUTIONS=1 cargo test --locked --test fuzz {name}",

@@ -99,6 +99,12 @@ async fn a_successful_request_gives_one_line_its_metrics_and_a_document() {
         ("mode", json!("splice")),
         ("why", json!("before the first IDR picture")),
         ("tries", json!(1)),
+        ("from", json!("2018-09-16T17:30:18.033Z")),
+        ("to", json!("2018-09-16T17:30:20.100Z")),
+        ("listed", json!(1)),
+        ("opened", json!(1)),
+        ("absent", json!(0)),
+        ("unreadable", json!(0)),
     ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
