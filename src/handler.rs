@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage, SqsMessageAttribute};
 use exact_cut::deadline::Deadline;
 use lambda_runtime::LambdaEvent;
 use serde_json::{Map, Value};
 use tracing::{Instrument, error, info_span};
 
-use crate::contract::message_body::Request;
+use crate::contract::message_body::{AttributeValue, MAX_ATTRIBUTES, MessageAttribute, Request};
 use crate::contract::status::Status;
 use crate::error::{Error, ErrorKind};
 use crate::pipeline::{Pipeline, RequestContext};
@@ -120,9 +120,24 @@ pub fn requests(event: Value) -> Result<Vec<Result<Request, Error>>, String> {
 fn request(message: Message) -> Result<Request, Error> {
     let request = message.and_then(|message| {
         let sent = message.attributes.get("SentTimestamp").map(String::as_str);
-        Request::parse(message.body.as_deref().unwrap_or_default(), sent)
+        let mut request = Request::parse(message.body.as_deref().unwrap_or_default(), sent)?;
+        request.attributes = attributes(message);
+        Ok(request)
     });
     request.map_err(|reason| Error::new(ErrorKind::Malformed, "message", reason))
+}
+
+/// Returns the attributes of a message in order of their names.
+fn attributes(message: SqsMessage) -> Vec<MessageAttribute> {
+    let attribute = |(name, attribute): (String, SqsMessageAttribute)| {
+        let text = attribute.string_value.map(AttributeValue::Text);
+        let value = text.or_else(|| attribute.binary_value.map(|bytes| AttributeValue::Bytes(bytes.0)))?;
+        Some(MessageAttribute { name, data_type: attribute.data_type?, value })
+    };
+    let mut attributes: Vec<_> = message.message_attributes.into_iter().filter_map(attribute).collect();
+    attributes.sort_by(|a, b| a.name.cmp(&b.name));
+    attributes.truncate(MAX_ATTRIBUTES);
+    attributes
 }
 
 /// Returns the records with their ids. Only the needed parts of a record are read: the others may be of any shape.
@@ -146,6 +161,12 @@ pub fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
             if let Some(attributes) = needed["attributes"].as_object_mut() {
                 attributes.retain(|name, _| name == "SentTimestamp");
             }
+            // the sample event has an attribute that is a bare string
+            let attributes = record["messageAttributes"].take();
+            let is_attribute = |value: &Value| serde_json::from_value::<SqsMessageAttribute>(value.clone()).is_ok();
+            let attributes = attributes.as_object().into_iter().flatten().filter(|(_, value)| is_attribute(value));
+            let attributes = attributes.map(|(name, value)| (name.clone(), value.clone())).collect();
+            needed.insert("messageAttributes".to_owned(), Value::Object(attributes));
             let message = serde_json::from_value(Value::Object(needed));
             Ok((id, message.map_err(|_| "the body or the attributes of the record have a wrong type".to_owned())))
         })

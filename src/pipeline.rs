@@ -228,7 +228,7 @@ impl Pipeline {
     async fn requeue(&self, cx: RequestContext<'_>) -> Result<Status, Error> {
         self.put_metadata(cx, &ClipMetadata::without_clip(cx.request, Status::Pending)).await?;
         let message = cx.request.next_try();
-        let send = self.queue.send(message.clone(), self.settings.retry_delay_s, cx.deadline);
+        let send = self.queue.send(message.clone(), &cx.request.attributes, self.settings.retry_delay_s, cx.deadline);
         cx.trace.stage(Stage::Requeue, send).await?;
         cx.trace.record_message(Recipient::Sqs, &serde_json::from_str::<Value>(&message).ok(), None);
         Ok(Status::Pending)

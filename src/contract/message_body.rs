@@ -20,8 +20,29 @@ pub struct Request {
     pub retry_timestamps_ms: Vec<i64>,
     /// `SentTimestamp` of this message, in milliseconds since the Unix epoch.
     pub sent_ms: i64,
+    /// Attributes of the message, which the next try keeps: at most [`MAX_ATTRIBUTES`].
+    pub attributes: Vec<MessageAttribute>,
     /// All fields of the body as they arrived, unknown ones included.
     fields: Fields,
+}
+
+/// SQS takes at most ten attributes with a message (Amazon SQS Developer Guide, "Amazon SQS message metadata").
+pub const MAX_ATTRIBUTES: usize = 10;
+
+/// An attribute of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageAttribute {
+    pub name: String,
+    /// `String`, `Number` or `Binary`, perhaps with a label such as `Number.int`.
+    pub data_type: String,
+    pub value: AttributeValue,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttributeValue {
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 type Fields = BTreeMap<String, Box<RawValue>>;
@@ -41,7 +62,8 @@ impl Request {
         let retry_timestamps_ms = retry_timestamps(&fields)?;
         let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
         let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
-        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms: sent.as_ms(), fields })
+        let sent_ms = sent.as_ms();
+        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms, attributes: Vec::new(), fields })
     }
 
     /// Returns the body of the next try as strict JSON: the same fields with the same types, and the `SentTimestamp` of

@@ -1,5 +1,7 @@
 //! Bad input: each record ends in one clear way, and never affects its neighbours.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use testkit::camera_api::Answer;
@@ -59,6 +61,7 @@ async fn refusals_and_outages_of_the_camera_api_fail_the_record() {
         (&camera, Answer::redirect(&format!("/cameras/{CAMERA}")), 4),
         (&camera, Answer::status(500), 3),
         (&camera, Answer::status(429), 3),
+        (&camera, Answer::status(408), 3),
         (&camera, Answer::Broken, 3),
         (&camera, Answer::CutShort, 3),
         (recordings, Answer::status(400), 2),
@@ -93,6 +96,85 @@ async fn retries_transient_failures_and_follows_redirects_on_the_same_host() {
     function.serve(record("a", &body("clip", 0, 100), 0)).await;
     assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"; 2], "PUT twice, because the first PUT failed");
     assert_eq!(stack.announced().await.len(), 1);
+}
+
+/// Returns `text` as gzip packs it.
+fn gzipped(text: &str) -> Vec<u8> {
+    let packed = Command::new("sh").args(["-c", "printf %s \"$0\" | gzip -c"]).arg(text).output().expect("gzip");
+    assert!(packed.status.success() && !packed.stdout.is_empty());
+    packed.stdout
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_the_list_of_recordings_in_every_form_that_the_old_function_read() {
+    let stack = stack().await;
+    let list =
+        json!([{"recordingUrl": format!("https://h/{FIRST}"), "startDate": "2018-09-16T17:30:17.000Z"}]).to_string();
+    let answer = |status, headers: &[(&str, &str)], body: &[u8]| {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Answer::Whole { status, headers, body: body.to_vec() }
+    };
+    let with_mark = [b"\xef\xbb\xbf", list.as_bytes()].concat();
+    let wide: Vec<u8> = list.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let (listed, none) = ("CLIP_AVAILABLE", "CLIP_PENDING");
+    let function = stack.function(&[]);
+    for (n, (answer, status)) in [
+        (answer(200, &[], list.as_bytes()), listed),
+        (answer(200, &[("Content-Encoding", "gzip")], &gzipped(&list)), listed),
+        (answer(200, &[], &with_mark), listed),
+        (answer(200, &[("Content-Type", "application/json; charset=utf-16le")], &wide), listed),
+        (answer(204, &[], b""), none),
+        (answer(200, &[], b""), none),
+        (answer(200, &[], b" \r\n"), none),
+        (answer(200, &[], b"null"), none),
+        (answer(200, &[], b"[]"), none),
+        (answer(404, &[], b"no recordings"), none),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stack.camera.answers("GET /cameras/recording/test", [answer.clone()]);
+        function.serve(record("a", &body(&format!("form-{n}"), 0, 100), 0)).await;
+        assert_eq!(stack.camera.statuses().last().map(String::as_str), Some(status), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_follows_307_and_308_and_names_the_address_of_301_and_302() {
+    let stack = stack().await;
+    stack.camera.answers("PUT /moved", [Answer::status(201)]);
+    for (status, followed) in [(307, true), (308, true), (301, false), (302, false)] {
+        let clip = format!("redirect-{status}");
+        let headers = vec![("Location".to_owned(), format!("{}/moved", stack.camera.url))];
+        let moved = Answer::Whole { status, headers, body: Vec::new() };
+        stack.camera.answers(&format!("PUT /cameras/clips/{clip}"), [moved]);
+        let event = json!({"Records": [record("a", &body(&clip, 0, 100), 0)]});
+        let invoked = stack.function(&[]).invoke(event).await;
+        assert_eq!(invoked.is_ok(), followed, "{status}");
+        let last = stack.camera.calls().pop().expect("a call");
+        assert_eq!(last.path == "/moved" && last.body["clipId"] == *clip, followed, "{status}: {last:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_of_the_camera_api_hide_no_recording() {
+    let stack = stack().await;
+    let function = stack.function(&[]);
+    let entry = |name: &str, end: Value| json!({"recordingUrl": format!("https://h/{name}"), "endDate": end});
+    for (n, list) in [
+        json!([entry(FIRST, json!("1970-01-01T00:00:00.000Z"))]),
+        json!([entry(FIRST, json!("2018-09-16T17:30:17.000Z"))]),
+        json!([entry(FIRST, json!("2018-09-16T17:30:17.001Z"))]),
+        json!([entry(FIRST, json!("2018-09-16T17:30:22.000Z")), entry(FIRST, json!("2018-09-16T17:30:17.001Z"))]),
+        json!([entry(FIRST, json!(null)), entry("test.20180916T180000000.mp4", json!(null))]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stack.camera.answers("GET /cameras/recording/test", [Answer::json(&list)]);
+        function.serve(record("a", &body(&format!("dates-{n}"), 4000, 4500), 100_000_000)).await;
+        assert_eq!(stack.camera.statuses().last().map(String::as_str), Some("CLIP_AVAILABLE"), "{list}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,9 +160,14 @@ impl Stack {
         messages.iter().map(unwrap).collect()
     }
 
+    /// Returns the messages that were sent back to the queue.
+    pub async fn messages_sent_back(&self) -> Vec<Message> {
+        self.received(&self.queue_url).await
+    }
+
     /// Returns the bodies of the messages that were sent back to the queue.
     pub async fn sent_back(&self) -> Vec<Value> {
-        let messages = self.received(&self.queue_url).await;
+        let messages = self.messages_sent_back().await;
         messages
             .iter()
             .map(|message| serde_json::from_str(message.body().expect("a body")).expect("strict JSON"))
@@ -173,6 +178,7 @@ impl Stack {
         let mut all = Vec::new();
         loop {
             let receive = self.sqs.receive_message().queue_url(url).max_number_of_messages(10).visibility_timeout(600);
+            let receive = receive.message_attribute_names("All");
             let messages = receive.send().await.expect("a queue").messages.unwrap_or_default();
             if messages.is_empty() {
                 return all;

@@ -61,6 +61,27 @@ async fn waits_for_a_missing_tail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_sent_back_keeps_its_attributes() {
+    let (stack, mut record) = asked(4000, 6000, 6000, &[]).await;
+    let mut attributes: Value = (0..11)
+        .map(|n| (format!("number-{n:02}"), json!({"stringValue": n.to_string(), "dataType": "Number.int"})))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    attributes["a"] = json!({"stringValue": "é", "stringListValues": [], "binaryListValues": [], "dataType": "String"});
+    attributes["b"] = json!({"binaryValue": "AP8=", "dataType": "Binary"});
+    attributes["broken"] = json!("1523232000000");
+    record["messageAttributes"] = attributes;
+    stack.function(&[]).serve(record).await;
+    let messages = stack.messages_sent_back().await;
+    let [message] = &messages[..] else { panic!("one message: {messages:?}") };
+    let kept = message.message_attributes().expect("attributes");
+    assert_eq!(kept.len(), 10, "SQS takes ten: {kept:?}");
+    assert_eq!((kept["a"].string_value(), kept["a"].data_type()), (Some("é"), "String"));
+    assert_eq!(kept["b"].binary_value().map(AsRef::as_ref), Some(&[0, 0xFF][..]));
+    assert_eq!((kept["number-07"].string_value(), kept["number-07"].data_type()), (Some("7"), "Number.int"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_a_missing_tail_once_waiting_has_ended() {
     let (stack, record) = asked(4000, 6000, 6000 + 900_001, &[6000]).await;
     stack.function(&[]).serve(record).await;
