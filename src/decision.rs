@@ -124,7 +124,8 @@ fn ms(seconds: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use exact_cut::time::LAST_MS;
+    use exact_cut::open::ListedRecording;
+    use exact_cut::time::{LAST_MS, Span, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -184,6 +185,33 @@ mod tests {
         ];
         for (case, facts, sent_ms, retries, expected) in table {
             assert_eq!(status(&asked(sent_ms, &retries), &LIMITS, facts), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn facts_come_from_the_coverage_and_from_what_s3_does_not_have() {
+        let request = request(START, END);
+        let at = |ms: i64| Timestamp::from_ms(START + ms).expect("in range");
+        let shown = |from, to| Span::new(at(from), at(to)).expect("in order");
+        let missing = |from, to: Option<i64>| ListedRecording { start: at(from), name: String::new(), end: to.map(at) };
+        let whole = shown(-1000, 61_000);
+        for (shown, missing, expected) in [
+            (vec![whole], None, WHOLE),
+            (vec![shown(1000, 61_000)], None, HEAD_OR_MIDDLE),
+            (vec![shown(0, 20_000), shown(40_000, 60_000)], None, HEAD_OR_MIDDLE),
+            (vec![shown(0, 59_000)], None, TAIL),
+            (vec![], None, NOTHING),
+            (vec![whole], Some(missing(0, None)), WHOLE),
+            (vec![shown(1000, 61_000)], Some(missing(-500, None)), MISSING),
+            (vec![shown(1000, 61_000)], Some(missing(-500, Some(500))), MISSING),
+            (vec![shown(1000, 61_000)], Some(missing(-500, Some(0))), HEAD_OR_MIDDLE),
+            (vec![shown(1000, 61_000)], Some(missing(1000, None)), HEAD_OR_MIDDLE),
+            (vec![], Some(missing(0, None)), Facts { has_missing_object: true, ..NOTHING }),
+        ] {
+            let coverage = Coverage::of(request.span, &shown.iter().copied().collect(), 0);
+            let recordings = Recordings { missing: missing.iter().cloned().collect(), ..Recordings::default() };
+            let facts = Facts::of(&request, &Footage { recordings, coverage });
+            assert_eq!(facts, expected, "{shown:?}, {missing:?}");
         }
     }
 

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`handler`] | the envelope: SQS event in, partial batch response out |
 //! | [`dry_run`] | prints what would be done for an event |
+//! | [`self_check`] | whether the function can serve at all, before the first request |
 //! | [`pipeline`] | **the story of one request** |
 //! | [`clip_store`] | the destination bucket: looks clips up and stores them |
 //! | [`services`] | camera API, S3, SQS, SNS |
@@ -27,6 +28,7 @@ pub mod error;
 pub mod handler;
 pub mod pipeline;
 pub mod recording_list;
+pub mod self_check;
 pub mod services;
 pub mod settings;
 mod settings_reader;

@@ -3,17 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
 use cameras_service_generate_clip::dry_run;
 use cameras_service_generate_clip::handler::handle;
 use cameras_service_generate_clip::pipeline::Pipeline;
-use cameras_service_generate_clip::settings::{BadEnvironment, Settings, function_name, json_logs};
+use cameras_service_generate_clip::self_check::{check_environment, check_start};
+use cameras_service_generate_clip::settings::{Settings, function_name, json_logs};
 use cameras_service_generate_clip::telemetry::log;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use tracing_subscriber::filter::Targets;
 
 /// Threads that drive requests. Lambda gives 2048 MB of memory little more than one CPU.
@@ -36,41 +36,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the settings if the function can serve requests with them, and logs what looks wrong.
-///
-/// # Errors
-/// [`BadEnvironment`] names everything that is missing or invalid.
-fn startable(settings: Result<Settings, BadEnvironment>, aws: &SdkConfig) -> Result<Settings, BadEnvironment> {
-    let no_region = "AWS_REGION: expected a region, got nothing".to_owned();
-    match (settings, aws.region()) {
-        (Ok(settings), Some(region)) => {
-            for warning in settings.warnings.iter().chain(&settings.region_warnings(region.as_ref())) {
-                warn!("{warning}");
-            }
-            Ok(settings)
-        }
-        (Err(error), Some(_)) => Err(error),
-        (Ok(_), None) => Err(BadEnvironment { refusals: vec![no_region] }),
-        (Err(BadEnvironment { mut refusals }), None) => {
-            refusals.push(no_region);
-            Err(BadEnvironment { refusals })
-        }
-    }
-}
-
 async fn run() -> Result<(), Error> {
     let settings = Settings::from_env();
     let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
     let log_filter = log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     log::start(log_filter, json_logs(), function_name());
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-    let settings = startable(settings, &aws)?;
-    let pipeline = Arc::new(Pipeline::new(settings, &aws)?);
+    let region = aws.region().map(AsRef::as_ref);
     if let [command, event] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
         && command == "plan"
     {
+        let pipeline = Pipeline::new(check_environment(settings, region, None)?, &aws)?;
         return dry_run::print_plan(&pipeline, event.as_ref()).await;
     }
+    let pipeline = Arc::new(Pipeline::new(check_start(settings, region).await?, &aws)?);
     pipeline.clean_up();
     let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
     let mut terminate = signal(SignalKind::terminate())?;

@@ -71,6 +71,8 @@ pub struct Settings {
 pub struct BadEnvironment {
     /// One for each variable: `<VARIABLE>: expected <what>, got <what>`.
     pub refusals: Vec<String>,
+    /// The ffmpeg that the other settings name.
+    pub ffmpeg_path: Option<PathBuf>,
 }
 
 /// Returns whether Lambda is set to JSON logs, so that the lines of the function match Lambda's own (AWS Lambda Developer
@@ -101,13 +103,15 @@ impl Settings {
     /// [`BadEnvironment`] names every variable that is missing or invalid.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadEnvironment> {
         let mut env = Reader::new(lookup);
-        let settings = Self::read_all(&mut env);
+        let default_ffmpeg = if Path::new(LAYER_FFMPEG).exists() { LAYER_FFMPEG } else { "ffmpeg" };
+        let ffmpeg_path = env.or("FFMPEG_PATH", default_ffmpeg, path);
+        let settings = Self::read_all(&mut env, ffmpeg_path.clone());
         let refusals = env.into_refusals();
-        settings.filter(|_| refusals.is_empty()).ok_or(BadEnvironment { refusals })
+        settings.filter(|_| refusals.is_empty()).ok_or(BadEnvironment { refusals, ffmpeg_path })
     }
 
     /// Reads every variable before the first `?`, so that each bad one is refused.
-    fn read_all(env: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Self> {
+    fn read_all(env: &mut Reader<impl Fn(&str) -> Option<String>>, ffmpeg_path: Option<PathBuf>) -> Option<Self> {
         let old_first = env.or("OLD_FILE_FORMAT", "False", boolean);
         let name_format =
             env.or("TIMESTAMP_FORMAT", "%Y%m%dT%H%M%S%f", |text| NameFormat::new(text, old_first.unwrap_or(false)));
@@ -131,8 +135,6 @@ impl Settings {
         let log_filter = env.or("LOG_LEVEL", "info", log_filter);
         let trim_mode = env.or("TRIM_MODE", "smart", |text| text.parse().map_err(|_| "smart or encode"));
         let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", milliseconds_as_us);
-        let default_ffmpeg = if Path::new(LAYER_FFMPEG).exists() { LAYER_FFMPEG } else { "ffmpeg" };
-        let ffmpeg_path = env.or("FFMPEG_PATH", default_ffmpeg, path);
         let memory_mib = env.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
         let trace_dir = env.optional("TRACE_DIR", path);
         let (queue_url, queue_arn, sns_topic) = (queue_url?, queue_arn?, sns_topic?);
@@ -277,7 +279,7 @@ mod tests {
 
     #[test]
     fn names_every_bad_variable_at_once() {
-        let BadEnvironment { refusals } = with(&[
+        let BadEnvironment { refusals, .. } = with(&[
             ("CLIP_URL", "ftp://x"),
             ("AWS_SNS_TOPIC", "topic"),
             ("SQS_TIMEOUT", "901"),
@@ -408,7 +410,7 @@ mod tests {
             let middle = value.len() / 2;
             for character in ['\r', '\n', '\t', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{fffd}'] {
                 let dirty = format!("{}{character}{}", &value[..middle], &value[middle..]);
-                let BadEnvironment { refusals } =
+                let BadEnvironment { refusals, .. } =
                     with(&[(name, &*dirty)]).expect_err(&format!("{name} with {character:?}"));
                 assert_eq!(refusals.len(), 1, "{refusals:?}");
                 assert!(refusals[0].starts_with(&format!("{name}: expected ")), "{refusals:?}");

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import create_test_event
+from scripts import ROOT, create_test_event
 from scripts.deploy.environment import (
     AWS_ERRORS,
     REGION,
@@ -115,7 +115,7 @@ def _warn_about(trigger: Mapping) -> None:
     if trigger["BatchSize"] > 1 and "ReportBatchItemFailures" not in trigger.get("FunctionResponseTypes", []):
         console.say(
             f"warning: the trigger {trigger['UUID']} has batches of {trigger['BatchSize']} without"
-            " ReportBatchItemFailures, so one failure repeats its whole batch. To correct this: aws lambda"
+            " ReportBatchItemFailures: Lambda deletes failed messages with the others. To correct this: aws lambda"
             f" update-event-source-mapping --uuid {trigger['UUID']} --function-response-types ReportBatchItemFailures"
         )
 
@@ -126,6 +126,7 @@ def _check_start(function_zip: Path, variables: Mapping[str, str]) -> None:
         package.unpack(function_zip, Path(scratch))
         log_file = Path(scratch) / "log"
         local = {"CLIP_DOWNLOAD_DEST": scratch, "AWS_REGION": REGION, "AWS_LAMBDA_LOG_FORMAT": "JSON"}
+        local["FFMPEG_PATH"] = str(ROOT / "layers/ffmpeg/opt/bin/ffmpeg")  # no layer is mounted here
         try:
             with runtime_api.running(Path(scratch) / "bootstrap", {**variables, **local}, log_file):
                 pass

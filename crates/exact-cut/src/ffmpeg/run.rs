@@ -70,6 +70,12 @@ pub enum FfmpegError {
         /// What it wrote to standard error.
         messages: String,
     },
+    /// The process reported success, but did not do its work.
+    #[error("ffmpeg failed its trial: {reason}")]
+    Trial {
+        /// What is missing.
+        reason: String,
+    },
     /// There was too little memory.
     #[error("too little memory for ffmpeg: {status}: {messages}")]
     Memory {

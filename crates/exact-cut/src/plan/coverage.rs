@@ -168,6 +168,26 @@ mod tests {
         assert!(!tail(&[span(108, 200)]));
     }
 
+    #[test]
+    fn a_hole_within_the_tolerance_is_held_and_a_longer_one_is_not() {
+        let wanted = span(100, 200);
+        let held = |recordings: &[Span]| of(wanted, recordings, 7).held(wanted);
+        assert_eq!(held(&[span(0, 300)]), []);
+        assert_eq!(held(&[span(0, 120), span(127, 150), span(158, 193)]), [span(120, 127), span(193, 200)]);
+        assert_eq!(held(&[]), []);
+    }
+
+    #[test]
+    fn the_main_recording_shows_most_of_the_span_and_is_the_first_of_equals() {
+        let main = |recordings: &[Span]| of(span(100, 200), recordings, 7).main_recording().map(RecordingId::index);
+        assert_eq!(main(&[]), None);
+        assert_eq!(main(&[span(0, 160), span(160, 300)]), Some(0));
+        assert_eq!(main(&[span(0, 140), span(140, 300)]), Some(1));
+        assert_eq!(main(&[span(0, 150), span(150, 300)]), Some(0));
+        // the first shows 30 before and 30 after the second
+        assert_eq!(main(&[span(100, 200), span(130, 170)]), Some(0));
+    }
+
     fn recordings() -> impl Strategy<Value = Vec<Span>> {
         prop::collection::vec((0_i64..97, 1_i64..41).prop_map(|(from, length)| span(from, from + length)), 0..9)
     }

@@ -1,0 +1,107 @@
+//! Checks before the first request whether the function can serve at all. A start that can never serve fails with one line
+//! that names everything wrong, instead of failing at every request.
+
+use std::path::Path;
+use std::time::Duration;
+
+use exact_cut::deadline::Deadline;
+use exact_cut::ffmpeg::run::{Ffmpeg, FfmpegError};
+use exact_cut::ffmpeg::trial::try_out;
+use tempfile::TempDir;
+use tracing::warn;
+
+use crate::settings::{BadEnvironment, Settings};
+
+/// Our own ffmpeg takes some 15 ms, and one that must be read from a cold disk some hundred.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Returns the settings if the function can serve with them in `region`, and logs what looks wrong.
+///
+/// # Errors
+/// [`BadEnvironment`] names everything that is missing or invalid.
+pub async fn check_start(
+    settings: Result<Settings, BadEnvironment>,
+    region: Option<&str>,
+) -> Result<Settings, BadEnvironment> {
+    let tool = match &settings {
+        Ok(settings) => {
+            let ffmpeg = Ffmpeg::new(settings.ffmpeg_path.clone(), settings.memory);
+            try_ffmpeg(&ffmpeg, &settings.download_dest).await
+        }
+        Err(BadEnvironment { ffmpeg_path: Some(path), .. }) => {
+            try_ffmpeg(&Ffmpeg::new(path.clone(), None), &std::env::temp_dir()).await
+        }
+        Err(_) => None,
+    };
+    check_environment(settings, region, tool)
+}
+
+/// As [`check_start`], for a run that starts no ffmpeg.
+///
+/// # Errors
+/// As [`check_start`].
+pub fn check_environment(
+    settings: Result<Settings, BadEnvironment>,
+    region: Option<&str>,
+    tool: Option<String>,
+) -> Result<Settings, BadEnvironment> {
+    let no_region = region.is_none().then(|| "AWS_REGION: expected a region, got nothing".to_owned());
+    let more: Vec<String> = no_region.into_iter().chain(tool).collect();
+    match settings {
+        Ok(settings) if more.is_empty() => {
+            let regions = region.map(|region| settings.region_warnings(region)).unwrap_or_default();
+            for warning in settings.warnings.iter().chain(&regions) {
+                warn!("{warning}");
+            }
+            Ok(settings)
+        }
+        Ok(_) => Err(BadEnvironment { refusals: more, ffmpeg_path: None }),
+        Err(BadEnvironment { mut refusals, ffmpeg_path }) => {
+            refusals.extend(more);
+            Err(BadEnvironment { refusals, ffmpeg_path })
+        }
+    }
+}
+
+/// Returns why `ffmpeg` cannot be used, or `None` if it can.
+async fn try_ffmpeg(ffmpeg: &Ffmpeg, folder: &Path) -> Option<String> {
+    let folder = match TempDir::new_in(folder) {
+        Ok(folder) => folder,
+        Err(error) => {
+            return Some(format!(
+                "CLIP_DOWNLOAD_DEST: expected a folder to write to, got {}: {error}",
+                folder.display()
+            ));
+        }
+    };
+    let tried = try_out(ffmpeg, folder.path(), Deadline::after(TRIAL_TIMEOUT)).await;
+    let reason = tried.err()?;
+    let variable = if matches!(reason, FfmpegError::Memory { .. }) { "memory of the function" } else { "FFMPEG_PATH" };
+    Some(format!(
+        "{variable}: expected an ffmpeg that can decode and encode, got {}: {reason}",
+        ffmpeg.path().display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_everything_that_is_wrong_in_one_line() {
+        let variables = [("FFMPEG_PATH", "/nowhere/ffmpeg"), ("SQS_TIMEOUT", "soon"), ("LOG_LEVEL", "verbose")];
+        let lookup =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let error = check_start(Settings::read(lookup), None).await.expect_err("much is wrong").to_string();
+        for wrong in [
+            "CAM_SERVICES_URL: expected a value, got nothing",
+            "SQS_TIMEOUT: expected 0 to 900 seconds, got \"soon\"",
+            "LOG_LEVEL: expected error, warn, info, debug, trace or off",
+            "AWS_REGION: expected a region, got nothing",
+            "FFMPEG_PATH: expected an ffmpeg that can decode and encode, got /nowhere/ffmpeg: cannot run",
+        ] {
+            assert!(error.contains(wrong), "{wrong} is not in {error}");
+        }
+        assert!(!error.contains('\n'));
+    }
+}
