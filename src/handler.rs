@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage, SqsMessageAttribute};
 use exact_cut::deadline::Deadline;
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::{Map, Value};
 use tracing::{Instrument, error, info_span};
 
@@ -22,14 +22,32 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 /// How long an aborted request may take to end its processes and remove its files.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
+/// Why an invocation fails as a whole. Lambda reports the name of the variant as `errorType`.
+#[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr, thiserror::Error)]
+pub enum InvocationError {
+    /// The event is not one of SQS.
+    #[error("{0}")]
+    Envelope(String),
+    /// No record succeeded; the log tells why.
+    #[error("every record failed ({0})")]
+    EveryRecordFailed(usize),
+}
+
+impl From<InvocationError> for Diagnostic {
+    fn from(error: InvocationError) -> Self {
+        Self { error_type: <&str>::from(&error).to_owned(), error_message: error.to_string() }
+    }
+}
+
 /// Works on the records of an event, one after the other.
 ///
 /// # Errors
 /// If the event has no list of records or a record has no id, before anything is done; or if every record failed.
-pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, String> {
+pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, InvocationError> {
     let deadline = deadline(event.context.deadline);
     let messages = messages(event.payload)
-        .inspect_err(|reason| error!(error = reason, stage = "envelope", object = "event", "invocation failed"))?;
+        .inspect_err(|reason| error!(error = reason, stage = "envelope", object = "event", "invocation failed"))
+        .map_err(InvocationError::Envelope)?;
     let count = messages.len();
     let mut response = SqsBatchResponse::default();
     for (index, (id, message)) in messages.into_iter().enumerate() {
@@ -41,7 +59,7 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
         }
     }
     if count > 0 && response.batch_item_failures.len() == count {
-        return Err(format!("every record failed ({count})"));
+        return Err(InvocationError::EveryRecordFailed(count));
     }
     Ok(response)
 }

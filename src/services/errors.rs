@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use exact_cut::deadline::{Deadline, TimedOut};
+use reqwest::StatusCode;
 
 use crate::error::{Error, ErrorKind, chain};
 
@@ -19,7 +20,12 @@ pub(super) async fn within<T>(
     call: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let in_time = deadline.run(timeout, async { Ok::<_, TimedOut>(call.await) }).await;
-    in_time.unwrap_or_else(|timed_out| Err(Error::transient(object, timed_out)))
+    in_time.unwrap_or_else(|timed_out| {
+        // a short timeout of the function looks like a slow service
+        let own = timed_out.after >= timeout;
+        let why = if own { "" } else { ", a quarter of the time that was left of the invocation" };
+        Err(Error::transient(object, format_args!("{timed_out}{why}")))
+    })
 }
 
 /// Translates the error of an SDK. The SDK has made its own retries before.
@@ -38,6 +44,15 @@ where
         Some(_) if matches!(error.code(), Some("RequestTimeout" | "SlowDown" | "Throttling")) => ErrorKind::Transient,
         Some(_) => ErrorKind::Permanent,
     };
-    let status = status.map(|status| format!("answered {status}: ")).unwrap_or_default();
-    Error::new(kind, object, format_args!("{status}{}", chain(error)))
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    let request = error.raw_response().and_then(|response| response.headers().get("x-amz-request-id"));
+    let request = request.map(|id| format!(" (request {id})")).unwrap_or_default();
+    match status {
+        // the SDK knows no more than "unhandled error": an answer to HEAD has no body
+        Some(status) if error.code().is_none() => {
+            Error::new(kind, object, format_args!("answered {status} without a reason{request}"))
+        }
+        Some(status) => Error::new(kind, object, format_args!("answered {status}: {}{request}", chain(error))),
+        None => Error::new(kind, object, chain(error)),
+    }
 }

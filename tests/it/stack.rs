@@ -227,7 +227,8 @@ pub struct Function(Arc<Pipeline>);
 
 impl Function {
     pub async fn invoke(&self, event: Value) -> Result<SqsBatchResponse, String> {
-        handle(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await
+        let invoked = handle(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await;
+        invoked.map_err(|error| error.to_string())
     }
 
     /// Serves one record, which must succeed.
