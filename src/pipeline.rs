@@ -27,7 +27,7 @@ use crate::services::s3::S3;
 use crate::services::s3_recordings::S3Recordings;
 use crate::services::sns::Topic;
 use crate::services::sqs::Queue;
-use crate::settings::Settings;
+use crate::settings::{SCRATCH_PREFIX, Settings};
 use crate::telemetry::document::Document;
 use crate::telemetry::stages::{Recipient, Stage};
 use crate::telemetry::trace::Trace;
@@ -36,8 +36,6 @@ use crate::telemetry::trace::Trace;
 const ENCODE_SPEEDUP: u64 = 2;
 /// Added to every estimate.
 const ESTIMATE_RESERVE: Duration = Duration::from_secs(5);
-/// Names of the function's scratch folders begin with this.
-const SCRATCH_PREFIX: &str = concat!(env!("CARGO_PKG_NAME"), "-scratch-");
 
 /// One request, and the limits of its work.
 #[derive(Clone, Copy, Debug)]

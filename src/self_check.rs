@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use exact_cut::deadline::Deadline;
-use exact_cut::ffmpeg::run::{Ffmpeg, FfmpegError};
+use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::ffmpeg::trial::try_out;
-use tempfile::TempDir;
+use exact_cut::scratch::Scratch;
 use tracing::warn;
 
-use crate::settings::{BadEnvironment, Settings};
+use crate::settings::{BadEnvironment, SCRATCH_PREFIX, Settings};
 
 /// Our own ffmpeg takes some 15 ms, and one that must be read from a cold disk some hundred.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,13 +24,8 @@ pub async fn check_start(
     region: Option<&str>,
 ) -> Result<Settings, BadEnvironment> {
     let tool = match &settings {
-        Ok(settings) => {
-            let ffmpeg = Ffmpeg::new(settings.ffmpeg_path.clone(), settings.memory);
-            try_ffmpeg(&ffmpeg, &settings.download_dest).await
-        }
-        Err(BadEnvironment { ffmpeg_path: Some(path), .. }) => {
-            try_ffmpeg(&Ffmpeg::new(path.clone(), None), &std::env::temp_dir()).await
-        }
+        Ok(settings) => try_ffmpeg(&settings.ffmpeg_path, &settings.download_dest).await,
+        Err(BadEnvironment { ffmpeg_path: Some(path), .. }) => try_ffmpeg(path, &std::env::temp_dir()).await,
         Err(_) => None,
     };
     check_environment(settings, region, tool)
@@ -63,24 +58,19 @@ pub fn check_environment(
     }
 }
 
-/// Returns why `ffmpeg` cannot be used, or `None` if it can.
-async fn try_ffmpeg(ffmpeg: &Ffmpeg, folder: &Path) -> Option<String> {
-    let folder = match TempDir::new_in(folder) {
-        Ok(folder) => folder,
-        Err(error) => {
-            return Some(format!(
-                "CLIP_DOWNLOAD_DEST: expected a folder to write to, got {}: {error}",
-                folder.display()
-            ));
-        }
+/// Returns why the ffmpeg at `path` cannot be used, or `None` if it can. The trial has no limit of memory: with all encoders
+/// in one process it needs more threads than a clip does.
+async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
+    let scratch = Scratch::new(folder, SCRATCH_PREFIX)
+        .and_then(|scratch| scratch.request_folder().map(|folder| (scratch, folder)));
+    let (_scratch, folder) = match scratch {
+        Ok(scratch) => scratch,
+        Err(error) => return Some(format!("CLIP_DOWNLOAD_DEST: expected a folder to write to, got {error}")),
     };
-    let tried = try_out(ffmpeg, folder.path(), Deadline::after(TRIAL_TIMEOUT)).await;
+    let ffmpeg = Ffmpeg::new(path.to_owned(), None);
+    let tried = try_out(&ffmpeg, folder.path(), Deadline::after(TRIAL_TIMEOUT)).await;
     let reason = tried.err()?;
-    let variable = if matches!(reason, FfmpegError::Memory { .. }) { "memory of the function" } else { "FFMPEG_PATH" };
-    Some(format!(
-        "{variable}: expected an ffmpeg that can decode and encode, got {}: {reason}",
-        ffmpeg.path().display()
-    ))
+    Some(format!("FFMPEG_PATH: expected an ffmpeg that can decode and encode, got {}: {reason}", path.display()))
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ SETTINGS = {
     "AWS_SNS_TOPIC": "arn:aws:sns:us-west-1:000000000000:topic",
     "AWS_SQS_QUEUE": "arn:aws:sqs:us-west-1:000000000000:queue",
     "AWS_SQS_QUEUE_URL": "http://127.0.0.1:9/000000000000/queue",
+    "FFMPEG_PATH": str(ROOT / "layers/ffmpeg/opt/bin/ffmpeg"),  # the function tries it out
     "AWS_LAMBDA_LOG_FORMAT": "JSON",
 }
 

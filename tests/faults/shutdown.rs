@@ -29,6 +29,8 @@ async fn an_idle_process_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_at_work_takes_its_ffmpeg_with_it() {
     let mut worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
+    // after this invocation, the trial of ffmpeg at the start is over
+    worker.function().await.invoke(&event(&[]), Duration::from_secs(62)).await;
     std::fs::write(worker.folder.path().join("ffmpeg-fault"), "hang\n").expect("written");
     worker.servers.schedule(&[]);
     worker.servers.shared.state().age_ms = 60_000;
