@@ -68,7 +68,7 @@ async fn one_processor_gives_the_same_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_little_memory_there_is_a_clip_or_a_transient_failure_that_says_memory() {
     let mut clips = Vec::new();
-    for mib in ["128", "256", "512", "1024"] {
+    for mib in ["32", "64", "128", "256", "512", "1024"] {
         let mut worker = Worker::start(Fixture::get().await).await;
         worker.variables.push(("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), mib.to_owned()));
         let schedule =
@@ -83,7 +83,8 @@ async fn with_little_memory_there_is_a_clip_or_a_transient_failure_that_says_mem
         }
     }
     println!("clips in {clips:?} MiB");
-    assert_eq!(clips, ["128", "256", "512", "1024"]);
+    // Lambda gives at least 128 MiB
+    assert!(clips.ends_with(&["128", "256", "512", "1024"]), "{clips:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
