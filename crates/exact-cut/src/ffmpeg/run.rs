@@ -27,17 +27,22 @@ const MAX_REAP_MS: u32 = 500;
 /// Bytes of ffmpeg's messages that are kept.
 const MAX_MESSAGES: usize = 2000;
 /// glibc gives each thread an arena of its own, which reserves 64 MiB of address space and keeps what was freed. With one
-/// arena for all threads, ffmpeg takes 65 to 82 MB for a clip of 1280 × 720 with thumbnails of up to 3000 pixels.
+/// arena for all threads, ffmpeg takes 53 to 66 MB for the clips of `make bench QUICK=1`: 1280 × 720, thumbnails of up to
+/// 3000 pixels.
 const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
-/// What ffmpeg and libc write if memory or threads run out. x264 reports a failed allocation as an encoder that does not
-/// open, and has no other reason for that: its options do not come from the footage, and the size was checked before.
-const OUT_OF_MEMORY: [&str; 5] = [
+/// What ffmpeg and libc write if memory or threads run out.
+const OUT_OF_MEMORY: [&str; 4] = [
     "Cannot allocate memory",           // ENOMEM
     "Resource temporarily unavailable", // EAGAIN
     "pthread_create() failed",
     "out of memory",
-    "Error while opening encoder",
 ];
+/// What ffmpeg writes if an encoder does not open. x264 says why if it refuses an option, for example the level of the
+/// footage, and says nothing in a line of its own if memory or threads run out.
+const ENCODER_NOT_OPENED: &str = "Error while opening encoder";
+const X264_REFUSES: &str = "[libx264 @ ";
+/// The longest of these texts is shorter. So many bytes of a part are looked at again with the next.
+const OVERLAP: usize = 40;
 /// How a shell, and a dynamic linker that lacks a library, report that a program cannot run (POSIX, `sh`, "Exit Status").
 const CANNOT_RUN: std::ops::RangeInclusive<i32> = 126..=127;
 
@@ -150,17 +155,13 @@ impl Ffmpeg {
             // a process that has ended already needs no limit
             let _ = prlimit(Some(id), Resource::Data, limit);
         }
-        let (mut messages, mut out_of_memory) = (Vec::new(), false);
+        let mut messages = Messages::default();
         let stderr = process.0.stderr.take();
         let finished = async {
             if let Some(mut stderr) = stderr {
                 let mut part = vec![0; 4096];
                 while let Ok(length @ 1..) = stderr.read(&mut part).await {
-                    let text = String::from_utf8_lossy(&part[..length]);
-                    out_of_memory |= OUT_OF_MEMORY.iter().any(|message| text.contains(message));
-                    if messages.len() < MAX_MESSAGES {
-                        messages.extend_from_slice(&part[..length.min(MAX_MESSAGES - messages.len())]);
-                    }
+                    messages.add(&part[..length]);
                 }
             }
             process.0.wait().await
@@ -168,7 +169,8 @@ impl Ffmpeg {
         let after = deadline.left().unwrap_or(MAX_RUN).min(MAX_RUN);
         let status =
             tokio::time::timeout(after, finished).await.map_err(|_| TimedOut { after })?.map_err(cannot_run)?;
-        let messages = String::from_utf8_lossy(&messages).trim().to_owned();
+        let out_of_memory = messages.are_of_memory();
+        let messages = String::from_utf8_lossy(&messages.kept).trim().to_owned();
         match status.code() {
             Some(0) => Ok(()),
             _ if out_of_memory => Err(FfmpegError::Memory { status, messages }),
@@ -178,6 +180,34 @@ impl Ffmpeg {
             }
             Some(_) => Err(FfmpegError::Failed { status, messages }),
         }
+    }
+}
+
+/// What a process writes to standard error: the beginning, and which of the telling texts occur anywhere.
+#[derive(Default)]
+struct Messages {
+    kept: Vec<u8>,
+    /// The end of what was looked at: a text may go on in the next part.
+    recent: Vec<u8>,
+    out_of_memory: bool,
+    encoder_not_opened: bool,
+    x264_refuses: bool,
+}
+
+impl Messages {
+    fn add(&mut self, part: &[u8]) {
+        self.kept.extend_from_slice(&part[..part.len().min(MAX_MESSAGES - self.kept.len())]);
+        self.recent.extend_from_slice(part);
+        let text = String::from_utf8_lossy(&self.recent);
+        self.out_of_memory |= OUT_OF_MEMORY.iter().any(|message| text.contains(message));
+        self.encoder_not_opened |= text.contains(ENCODER_NOT_OPENED);
+        self.x264_refuses |= text.contains(X264_REFUSES);
+        self.recent.drain(..self.recent.len().saturating_sub(OVERLAP));
+    }
+
+    /// Returns whether too little memory made the process fail.
+    const fn are_of_memory(&self) -> bool {
+        self.out_of_memory || self.encoder_not_opened && !self.x264_refuses
     }
 }
 
@@ -235,6 +265,11 @@ mod tests {
             ("echo 'pthread_create() failed' >&2; exit 1", false),
             ("echo 'Task finished: Resource temporarily unavailable' >&2; exit 245", false),
             ("echo 'Error while opening encoder - maybe incorrect parameters' >&2; exit 187", false),
+            (
+                "echo '[libx264 @ 0x5] invalid level_idc: 77' >&2; echo 'Error while opening encoder' >&2; exit 187",
+                true,
+            ),
+            ("printf '%4090sCannot allocate memory' '' >&2; exit 1", false),
             ("head -c 9000 /dev/zero >&2; echo 'Cannot allocate memory' >&2; exit 1", false),
         ] {
             let error = ended(script).await.expect_err(script);
