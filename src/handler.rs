@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsMessage, SqsMessageAttribute};
 use exact_cut::deadline::Deadline;
 use lambda_runtime::{Diagnostic, LambdaEvent};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{Instrument, error, info_span};
 
@@ -173,18 +174,17 @@ pub fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
             let id = record["messageId"].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
             let id = id.ok_or_else(|| format!("record {index} of the event has no messageId"))?;
             let mut needed = Map::new();
-            for name in ["messageId", "body", "attributes"] {
+            for name in ["messageId", "body", "attributes", "messageAttributes"] {
                 needed.insert(name.to_owned(), record.get_mut(name).map(Value::take).unwrap_or_default());
             }
             if let Some(attributes) = needed["attributes"].as_object_mut() {
                 attributes.retain(|name, _| name == "SentTimestamp");
             }
             // the sample event has an attribute that is a bare string
-            let attributes = record["messageAttributes"].take();
-            let is_attribute = |value: &Value| serde_json::from_value::<SqsMessageAttribute>(value.clone()).is_ok();
-            let attributes = attributes.as_object().into_iter().flatten().filter(|(_, value)| is_attribute(value));
-            let attributes = attributes.map(|(name, value)| (name.clone(), value.clone())).collect();
-            needed.insert("messageAttributes".to_owned(), Value::Object(attributes));
+            match needed["messageAttributes"].as_object_mut() {
+                Some(attributes) => attributes.retain(|_, value| SqsMessageAttribute::deserialize(&*value).is_ok()),
+                None => drop(needed.remove("messageAttributes")),
+            }
             let message = serde_json::from_value(Value::Object(needed));
             Ok((id, message.map_err(|_| "the body or the attributes of the record have a wrong type".to_owned())))
         })

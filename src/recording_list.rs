@@ -81,17 +81,12 @@ pub fn parse_listing(entries: &[Value], format: &NameFormat) -> Vec<ListedEntry>
 /// nothing is bounded.
 #[must_use]
 pub fn select(listed: &[ListedEntry], span: Span) -> Vec<ListedRecording> {
-    let begins_before = |instant: Timestamp, limit: Timestamp| instant.as_us() < limit.as_us();
     let shows_after = |end: Timestamp| end.as_us().saturating_add(DRIFT_US) > span.start().as_us();
     let mut selected = Vec::new();
     let (mut by_date_alone, mut without_end) = (Vec::new(), Vec::new());
-    for (index, entry) in listed.iter().enumerate().filter(|(_, entry)| begins_before(entry.start, span.end())) {
+    for (index, entry) in listed.iter().enumerate().filter(|(_, entry)| entry.start < span.end()) {
         let next = listed[index..].iter().map(|later| later.start).find(|&start| start > entry.start);
-        let recording = ListedRecording {
-            start: entry.start,
-            name: entry.name.clone(),
-            end: next.max(entry.end).filter(|_| next.is_some() || entry.end.is_some()),
-        };
+        let recording = ListedRecording { start: entry.start, name: entry.name.clone(), end: next.max(entry.end) };
         if next.is_none_or(shows_after) {
             selected.push(recording);
         } else if entry.end.is_some_and(shows_after) {

@@ -32,7 +32,7 @@ pub struct Settings {
     pub cam_services_url: Url,
     /// Base URL of the recordings API.
     pub recordings_url: Url,
-    /// Path of a clip in the camera API, with the placeholder `{clipId}`.
+    /// Path of a clip in the camera API; `{clipId}`, if it is there, stands for the id of the clip.
     pub clips_endpoint: String,
     /// Base of the public URLs of clips.
     pub clip_url: Url,

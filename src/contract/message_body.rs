@@ -51,7 +51,8 @@ impl Request {
     /// Reads the body of a message and its `SentTimestamp` attribute.
     ///
     /// # Errors
-    /// Names the first bad field and what was expected of it. Never repeats a value.
+    /// Names the first bad field and what was expected of it. It shows a body only if that is not an object at all: its
+    /// length and its first characters.
     pub fn parse(body: &str, sent_timestamp: Option<&str>) -> Result<Self, String> {
         let fields = parse_fields(body)?;
         let clip_id = id(&fields, "clipId")?;

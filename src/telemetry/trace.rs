@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use exact_cut::observer::{Observer, PlanReport, RenderStage};
+use exact_cut::observer::{Observer, PlanReport, RenderStage, timed};
 use exact_cut::open::Recordings;
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::time::Span;
@@ -47,11 +47,12 @@ impl Trace {
     ///
     /// # Errors
     /// The error of `work`.
-    pub async fn stage<T>(&self, stage: Stage, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let mut running = Running { trace: self, stage, began: Instant::now(), completed: false };
-        let result = work.await;
-        running.completed = result.is_ok();
-        result
+    pub fn stage<T>(
+        &self,
+        stage: Stage,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
+        timed(work, move |began, completed| self.record_stage(stage, began, completed))
     }
 
     /// Returns the X-Ray trace header.
@@ -145,20 +146,6 @@ impl Observer for Trace {
 /// Milliseconds, to the microsecond.
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// A stage that runs. Dropping it records the end of the stage, be it a result, a panic, or the end of the time.
-struct Running<'a> {
-    trace: &'a Trace,
-    stage: Stage,
-    began: Instant,
-    completed: bool,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.trace.record_stage(self.stage, self.began, self.completed);
-    }
 }
 
 #[cfg(test)]

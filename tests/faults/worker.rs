@@ -235,6 +235,6 @@ fn put(effect: &Effect) -> Option<String> {
 /// Returns the files in the folders of `scratch`.
 fn files(scratch: &Path) -> Vec<PathBuf> {
     let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_mark = |file: &PathBuf| file.ends_with(".exact-cut-scratch");
+    let is_mark = |file: &PathBuf| file.ends_with(exact_cut::scratch::MARK);
     entries(scratch).flat_map(|own| entries(&own).collect::<Vec<_>>()).filter(|file| !is_mark(file)).collect()
 }

@@ -203,7 +203,7 @@ impl Stack {
             std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()).collect()
         };
         let own = entries(self.folder.path()).into_iter().filter(|path| path.is_dir());
-        let is_mark = |path: &PathBuf| path.ends_with(".exact-cut-scratch");
+        let is_mark = |path: &PathBuf| path.ends_with(exact_cut::scratch::MARK);
         own.flat_map(|folder| entries(&folder)).filter(|path| !is_mark(path)).collect()
     }
 }

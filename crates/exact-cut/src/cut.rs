@@ -62,7 +62,7 @@ pub async fn cut(
 ) -> Result<CutClip, Error> {
     let ClipRequest { mut recordings, span } = request;
     recordings.sort();
-    recordings.retain(|recording| recording.start < span.end());
+    recordings.retain(|recording| recording.may_show(span));
     let deadline = Deadline::unknown();
     let recordings = open_recordings(store, recordings, deadline).await?;
     if let Some(missing) = recordings.missing.first() {

@@ -6,8 +6,7 @@ use std::time::Instant;
 use crate::recording_id::RecordingId;
 
 /// A step of rendering that takes time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenderStage {
     /// Fetches the footage that the plan needs.
     Fetch,
@@ -91,25 +90,33 @@ pub struct SegmentReport {
     pub bytes: u64,
 }
 
-/// Runs the work of a stage and reports its end, whether by a result, a panic, or because the work was dropped.
-pub(crate) async fn observed<T, E>(
+/// Runs `work`, and passes to `ended` when it began and whether it succeeded: after a result, and also if `work` panics or
+/// is dropped before its end.
+///
+/// # Errors
+/// The error of `work`.
+pub async fn timed<T, E>(work: impl Future<Output = Result<T, E>>, ended: impl FnMut(Instant, bool)) -> Result<T, E> {
+    struct Running<F: FnMut(Instant, bool)> {
+        ended: F,
+        began: Instant,
+        succeeded: bool,
+    }
+    impl<F: FnMut(Instant, bool)> Drop for Running<F> {
+        fn drop(&mut self) {
+            (self.ended)(self.began, self.succeeded);
+        }
+    }
+    let mut running = Running { ended, began: Instant::now(), succeeded: false };
+    let result = work.await;
+    running.succeeded = result.is_ok();
+    result
+}
+
+/// Runs the work of a stage and reports its end.
+pub(crate) fn observed<T, E>(
     observer: &dyn Observer,
     stage: RenderStage,
     work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    struct Running<'a> {
-        observer: &'a dyn Observer,
-        stage: RenderStage,
-        began: Instant,
-        completed: bool,
-    }
-    impl Drop for Running<'_> {
-        fn drop(&mut self) {
-            self.observer.stage_ended(self.stage, self.began, self.completed);
-        }
-    }
-    let mut running = Running { observer, stage, began: Instant::now(), completed: false };
-    let result = work.await;
-    running.completed = result.is_ok();
-    result
+) -> impl Future<Output = Result<T, E>> {
+    timed(work, move |began, completed| observer.stage_ended(stage, began, completed))
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-/// A file in each scratch folder. It marks the folder as made here, and its lock shows that the process lives.
-const MARK: &str = ".exact-cut-scratch";
+/// Name of a file in each scratch folder. It marks the folder as made here, and its lock shows that the process lives.
+pub const MARK: &str = ".exact-cut-scratch";
 
 /// Scratch folder of this process. It is removed when the last clone is dropped. The folder of a process that was killed
 /// is removed by [`remove_abandoned`].

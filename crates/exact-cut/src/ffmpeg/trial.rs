@@ -22,9 +22,7 @@ pub async fn try_out(ffmpeg: &Ffmpeg, folder: &Path, deadline: Deadline) -> Resu
     let (input, hashes) = (folder.join("trial.mp4"), folder.join("trial.framehash"));
     std::fs::write(&input, TRIAL).map_err(disk)?;
     let mut command = reading(ffmpeg, &[&input]);
-    for encoder in ["libx264", "png", "mjpeg"] {
-        let pixels = if encoder == "mjpeg" { "yuvj420p" } else { "yuv420p" };
-        let pixels = if encoder == "png" { "rgb24" } else { pixels };
+    for (encoder, pixels) in [("libx264", "yuv420p"), ("png", "rgb24"), ("mjpeg", "yuvj420p")] {
         command
             .args(["-map", "0:v:0", "-vf", "scale=32:32", "-c:v", encoder, "-pix_fmt", pixels, "-f", "null"])
             .output("-");
