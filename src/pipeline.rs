@@ -115,6 +115,15 @@ impl Pipeline {
                 info!(object = error.object, "recording replaced while it was read");
                 self.try_to_serve(cx).await
             }
+            // a proxy that is down looks like a service that is down
+            Err(Error { kind: ErrorKind::Unreachable, object, reason }) if !self.settings.proxies.is_empty() => {
+                let proxies = self.settings.proxies.join(", ");
+                Err(Error::new(
+                    ErrorKind::Unreachable,
+                    object,
+                    format_args!("{reason} (through the proxy of {proxies})"),
+                ))
+            }
             result => result,
         }
     }
@@ -158,7 +167,7 @@ impl Pipeline {
             return Ok(Decision::Announce(ClipMetadata::available(request, &location, &gaps)));
         }
         let footage = match self.find_footage(cx).await {
-            Err(error) if error.kind == ErrorKind::UnusableFootage => return Ok(Decision::Fatal(error)),
+            Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
         Ok(match decision::status(request, &self.settings.limits, Facts::of(request, &footage)) {
@@ -172,9 +181,10 @@ impl Pipeline {
     async fn find_footage(&self, cx: RequestContext<'_>) -> Result<Footage, Error> {
         let RequestContext { request, deadline, trace } = cx;
         let camera = self.camera.traced(trace.xray());
-        let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await?;
+        let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
+        let alias = alias.map_err(refused_for_good)?;
         let listing = camera.recordings(&alias, request.span, deadline);
-        let listing = trace.stage(Stage::Recordings, listing).await?;
+        let listing = trace.stage(Stage::Recordings, listing).await.map_err(refused_for_good)?;
         let listed = parse_listing(&listing, &self.settings.name_format);
         trace.record_listed(listed.len());
         let listed = select(&listed, request.span);
@@ -241,7 +251,7 @@ impl Pipeline {
         Ok(Status::Pending)
     }
 
-    /// Tells the camera API that no clip can be made of the footage, and leaves the message to the queue.
+    /// Tells the camera API that no clip can be made, and leaves the message to the queue.
     async fn report_fatal(&self, cx: RequestContext<'_>, error: Error) -> Result<Status, Error> {
         self.put_metadata(cx, &ClipMetadata::without_clip(cx.request, Status::FatalError)).await?;
         Err(error)
@@ -280,4 +290,10 @@ impl Pipeline {
     fn render_context<'a>(&'a self, cx: RequestContext<'a>, folder: &'a std::path::Path) -> RenderContext<'a> {
         RenderContext { ffmpeg: &self.ffmpeg, folder, deadline: cx.deadline, observer: cx.trace }
     }
+}
+
+/// Marks a refusal of the camera API that no other try will change.
+fn refused_for_good(error: Error) -> Error {
+    let kind = if error.kind == ErrorKind::Permanent { ErrorKind::CameraRefused } else { error.kind };
+    Error { kind, ..error }
 }

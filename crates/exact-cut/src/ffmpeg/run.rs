@@ -33,10 +33,11 @@ const MAX_MESSAGES: usize = 2000;
 /// 3000 pixels.
 const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
 /// What ffmpeg and libc write if memory or threads run out.
-const OUT_OF_MEMORY: [&str; 4] = [
+const OUT_OF_MEMORY: [&str; 5] = [
     "Cannot allocate memory",           // ENOMEM
     "Resource temporarily unavailable", // EAGAIN
     "pthread_create() failed",
+    "malloc of size ", // x264
     "out of memory",
 ];
 /// What ffmpeg writes if an encoder does not open. x264 says why if it refuses an option, for example the level of the
@@ -83,16 +84,20 @@ pub enum FfmpegError {
         reason: String,
     },
     /// There was too little memory.
-    #[error("too little memory for ffmpeg: {status}: {messages}")]
+    #[error("too little memory for ffmpeg{}: {status}: {messages}", may_take(*.memory))]
     Memory {
+        /// Bytes that it may take, if that is limited.
+        memory: Option<u64>,
         /// How the process ended.
         status: ExitStatus,
         /// What it wrote to standard error.
         messages: String,
     },
     /// A signal ended the process: the kernel sent it for want of memory or after a crash, or a person did.
-    #[error("a signal ended ffmpeg: {status}: {messages}")]
+    #[error("a signal ended ffmpeg{}: {status}: {messages}", may_take(*.memory))]
     Killed {
+        /// Bytes that it may take, if that is limited.
+        memory: Option<u64>,
         /// How the process ended.
         status: ExitStatus,
         /// What it wrote to standard error.
@@ -109,6 +114,10 @@ pub enum FfmpegError {
         /// What it wrote to standard error.
         messages: String,
     },
+}
+
+fn may_take(memory: Option<u64>) -> String {
+    memory.map_or_else(String::new, |bytes| format!(", which may take {} MiB of memory", bytes >> 20))
 }
 
 impl FfmpegError {
@@ -169,11 +178,12 @@ impl Ffmpeg {
         let status =
             tokio::time::timeout(after, finished).await.map_err(|_| TimedOut { after })?.map_err(cannot_run)?;
         let out_of_memory = messages.are_of_memory();
+        let memory = self.memory.as_ref().map(|memory| memory.bytes);
         let messages = String::from_utf8_lossy(&messages.kept).trim().to_owned();
         match status.code() {
             Some(0) => Ok(()),
-            _ if out_of_memory => Err(FfmpegError::Memory { status, messages }),
-            None => Err(FfmpegError::Killed { status, messages }),
+            _ if out_of_memory => Err(FfmpegError::Memory { memory, status, messages }),
+            None => Err(FfmpegError::Killed { memory, status, messages }),
             Some(code) if CANNOT_RUN.contains(&code) => {
                 Err(FfmpegError::CannotRun { path: self.path.clone(), status, messages })
             }
@@ -278,6 +288,7 @@ mod tests {
                 "echo '[libx264 @ 0x5] invalid level_idc: 77' >&2; echo 'Error while opening encoder' >&2; exit 187",
                 true,
             ),
+            ("echo 'x264 [error]: malloc of size 1923840 failed' >&2; exit 187", false),
             ("printf '%4090sCannot allocate memory' '' >&2; exit 1", false),
             ("head -c 9000 /dev/zero >&2; echo 'Cannot allocate memory' >&2; exit 1", false),
         ] {
