@@ -179,6 +179,9 @@ pub fn messages(mut event: Value) -> Result<Vec<(String, Message)>, String> {
             }
             if let Some(attributes) = needed["attributes"].as_object_mut() {
                 attributes.retain(|name, _| name == "SentTimestamp");
+                for value in attributes.values_mut().filter(|value| value.is_number()) {
+                    *value = value.to_string().trim_end_matches(".0").into();
+                }
             }
             // the sample event has an attribute that is a bare string
             match needed["messageAttributes"].as_object_mut() {
@@ -238,6 +241,22 @@ mod tests {
         let messages = messages(event).expect("four records");
         let good: Vec<bool> = messages.iter().map(|(_, message)| message.is_ok()).collect();
         assert_eq!(good, [false, true, false, true]);
+    }
+
+    #[test]
+    fn sent_timestamp_may_be_a_number() {
+        for sent in [json!("1523232000000"), json!(1_523_232_000_000_i64), json!(1_523_232_000_000.0)] {
+            let mut event: Value = serde_json::from_str(SAMPLE).expect("JSON");
+            event["Records"][0]["attributes"]["SentTimestamp"] = sent;
+            let [Ok(request)] = &requests(event).expect("an event")[..] else { panic!("one request") };
+            assert_eq!(request.sent_ms, 1_523_232_000_000);
+        }
+        for sent in [json!(null), json!([1]), json!(-1), json!(1.5), json!("soon")] {
+            let mut event: Value = serde_json::from_str(SAMPLE).expect("JSON");
+            event["Records"][0]["attributes"]["SentTimestamp"] = sent.clone();
+            let [Err(error)] = &requests(event).expect("an event")[..] else { panic!("{sent} is accepted") };
+            assert_eq!(error.kind, ErrorKind::Malformed);
+        }
     }
 
     #[test]
