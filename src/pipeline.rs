@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
+use crate::contract::retry_schedule::delay_range_s;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
 use crate::error::{Error, ErrorKind};
@@ -226,7 +227,8 @@ impl Pipeline {
     async fn requeue(&self, cx: RequestContext<'_>) -> Result<Status, Error> {
         self.put_metadata(cx, &ClipMetadata::without_clip(cx.request, Status::Pending)).await?;
         let message = cx.request.next_try();
-        let send = self.queue.send(message.clone(), &cx.request.attributes, self.settings.retry_delay_s, cx.deadline);
+        let delay_s = fastrand::i32(delay_range_s(self.settings.retry_delay_s));
+        let send = self.queue.send(message.clone(), &cx.request.attributes, delay_s, cx.deadline);
         cx.trace.stage(Stage::Requeue, send).await?;
         cx.trace.record_message(Recipient::Sqs, &serde_json::from_str::<Value>(&message).ok(), None);
         Ok(Status::Pending)

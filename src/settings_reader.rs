@@ -14,8 +14,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-/// Limit of `DelaySeconds` in SQS's `SendMessage`.
-const MAX_DELAY_S: i32 = 900;
+use crate::contract::retry_schedule::MAX_DELAY_S;
+
 const MAX_THUMBNAIL_WIDTH: u32 = 8192;
 const MAX_THUMBNAILS: usize = 16;
 

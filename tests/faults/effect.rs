@@ -93,6 +93,9 @@ impl Call {
 pub async fn judge(shared: &Shared, call: &Call) {
     let wrong = match &call.statement {
         Statement::Nothing => None,
+        Statement::SendsBack { delay_s, .. } if !(48..=72).contains(delay_s) => {
+            Some(format!("the message was sent back with a delay of {delay_s} s: expected 60 s ± 20 %"))
+        }
         Statement::SendsBack { .. } => {
             let put = |effect: &Effect| match effect {
                 Effect::Put { metadata, .. } => Some(metadata["status"] == "CLIP_PENDING"),
