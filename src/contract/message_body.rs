@@ -54,17 +54,28 @@ impl Request {
     /// Names the first bad field and what was expected of it. It shows a body only if that is not an object at all: its
     /// length and its first characters.
     pub fn parse(body: &str, sent_timestamp: Option<&str>) -> Result<Self, String> {
-        let fields = parse_fields(body)?;
+        let mut request = Self::named(parse_fields(body)?)?;
+        request.retry_timestamps_ms = retry_timestamps(&request.fields)?;
+        let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
+        let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
+        request.sent_ms = sent.as_ms();
+        Ok(request)
+    }
+
+    /// Returns the request that a body names, if it names clip, camera and span. Retries are not read, and `sent_ms` is 0.
+    #[must_use]
+    pub fn named_in(body: &str) -> Option<Self> {
+        Self::named(parse_fields(body).ok()?).ok()
+    }
+
+    fn named(fields: Fields) -> Result<Self, String> {
         let clip_id = id_or_number(&fields, "clipId")?;
         let camera_id = id(&fields, "cameraId")?;
         let start = instant(&fields, "startTimestampInMs")?;
         let end = instant(&fields, "endTimestampInMs")?;
         let span = Span::new(start, end).ok_or("startTimestampInMs: expected an instant before endTimestampInMs")?;
-        let retry_timestamps_ms = retry_timestamps(&fields)?;
-        let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
-        let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
-        let sent_ms = sent.as_ms();
-        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms, attributes: Vec::new(), fields })
+        let (retry_timestamps_ms, attributes) = (Vec::new(), Vec::new());
+        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms: 0, attributes, fields })
     }
 
     /// Returns the body of the next try as strict JSON: the same fields with the same types, and the `SentTimestamp` of

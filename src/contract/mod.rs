@@ -7,4 +7,5 @@ pub mod object_keys;
 mod python_literal;
 pub mod recording_name;
 pub mod retry_schedule;
+pub mod sqs_event;
 pub mod status;

@@ -44,6 +44,13 @@ pub fn wait_range_s(receives: u32, max_receives: u32, retry_after: Option<Durati
     wait..=(wait + wait / 5).min(MAX_HIDDEN_S)
 }
 
+/// Returns whether a delivery is the last one before the message moves to the dead-letter queue. Of a queue whose
+/// `max_receives` is unknown (0), no delivery is.
+#[must_use]
+pub const fn is_last_delivery(receives: u32, max_receives: u32) -> bool {
+    max_receives > 0 && receives >= max_receives
+}
+
 /// Returns 15 s, 1 min, 4 min, 16 min, and then 1 h.
 fn unstretched(receives: u32) -> i32 {
     let growth = GROWTH.saturating_pow(receives.saturating_sub(1));
@@ -92,6 +99,15 @@ mod tests {
         assert_eq!(wait_range_s(1, 8, after(120)), 120..=144);
         assert_eq!(wait_range_s(1, 8, Some(Duration::from_millis(120_001))), 121..=145);
         assert_eq!(wait_range_s(1, 8, after(u64::MAX)), MAX_HIDDEN_S..=MAX_HIDDEN_S);
+    }
+
+    #[test]
+    fn knows_the_last_delivery() {
+        for (receives, max_receives, expected) in
+            [(8, 8, true), (9, 8, true), (7, 8, false), (1, 1, true), (1, 0, false), (u32::MAX, 0, false)]
+        {
+            assert_eq!(is_last_delivery(receives, max_receives), expected, "{receives} of {max_receives}");
+        }
     }
 
     #[test]

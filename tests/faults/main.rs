@@ -18,6 +18,7 @@ mod function;
 mod hostile;
 mod queue;
 mod random;
+mod redelivery;
 mod resource_limits;
 mod scenario;
 mod schedule;
