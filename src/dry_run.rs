@@ -9,7 +9,7 @@ use exact_cut::time::Timestamp;
 use serde_json::Value;
 
 use crate::contract::message_body::Request;
-use crate::handler::requests;
+use crate::contract::sqs_event::deliveries;
 use crate::pipeline::{Pipeline, RequestContext};
 use crate::telemetry::document::{Document, Part, TimeRange};
 use crate::telemetry::stages::Mode;
@@ -25,16 +25,16 @@ const WIDTH: i64 = 72;
 pub async fn print_plan(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtime::Error> {
     let event: Value = serde_json::from_slice(&std::fs::read(event)?)?;
     let mut failures = 0;
-    for request in requests(event)? {
-        let text = match request {
+    for delivery in deliveries(event)? {
+        let text = match delivery.request {
             Ok(request) => {
                 let document = plan(pipeline, &request).await;
                 failures += usize::from(document.failure.is_some());
                 text(&document)
             }
-            Err(failure) => {
+            Err(malformed) => {
                 failures += 1;
-                format!("A record would fail: {failure}\n")
+                format!("A record would fail: {}\n", malformed.error)
             }
         };
         println!("{text}");

@@ -2,6 +2,7 @@
 //! decides what happens to the request: only the files that call a service know the error types of that service.
 
 use std::fmt;
+use std::time::Duration;
 
 use exact_cut::error::Cause;
 use exact_cut::scratch::ScratchError;
@@ -53,11 +54,13 @@ pub struct Error {
     pub object: String,
     /// Why it failed, in one line of at most 1,000 characters.
     pub reason: String,
+    /// How long the service asks to be left alone, if it asks for more than is waited for.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, object: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self { kind, object: object.into(), reason: one_line(&reason.to_string()) }
+        Self { kind, object: object.into(), reason: one_line(&reason.to_string()), retry_after: None }
     }
 
     pub fn permanent(object: impl Into<String>, reason: impl fmt::Display) -> Self {
@@ -136,8 +139,6 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use exact_cut::deadline::TimedOut;
     use exact_cut::error::FootageError;
     use exact_cut::ffmpeg::run::FfmpegError;

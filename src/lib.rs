@@ -12,6 +12,7 @@
 //! | [`dry_run`] | prints what would be done for an event |
 //! | [`self_check`] | whether the function can serve at all, before the first request |
 //! | [`pipeline`] | **the story of one request** |
+//! | [`visibility`] | when the messages of an invocation are visible again |
 //! | [`clip_store`] | the destination bucket: looks clips up and stores them |
 //! | [`services`] | camera API, S3, SQS, SNS |
 //! | [`telemetry`] | trace, log line and metrics of a request |
@@ -33,3 +34,4 @@ pub mod services;
 pub mod settings;
 mod settings_reader;
 pub mod telemetry;
+pub mod visibility;

@@ -19,6 +19,8 @@ use tracing::{error, info, warn};
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
+use crate::contract::retry_schedule::delay_range_s;
+use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
 use crate::error::{Error, ErrorKind};
@@ -32,6 +34,7 @@ use crate::settings::{SCRATCH_PREFIX, Settings};
 use crate::telemetry::document::Document;
 use crate::telemetry::stages::{Recipient, Stage};
 use crate::telemetry::trace::Trace;
+use crate::visibility::Visibility;
 
 /// Encoding a whole clip of 1280 × 720 takes half as long as showing it, measured on two cores.
 const ENCODE_SPEEDUP: u64 = 2;
@@ -62,6 +65,7 @@ pub struct Pipeline {
     s3: S3,
     clips: ClipStore,
     queue: Queue,
+    visibility: Visibility,
     topic: Topic,
     ffmpeg: Ffmpeg,
     scratch: Scratch,
@@ -77,11 +81,13 @@ impl Pipeline {
         let launcher = std::env::current_exe().map_err(|error| Error::transient("/proc/self/exe", error))?;
         let memory = settings.memory.map(|bytes| bytes.saturating_sub(OWN_MEMORY).max(LEAST_MEMORY));
         let memory = memory.map(|bytes| Memory::new(bytes, launcher));
+        let queue = Queue::new(aws_sdk_sqs::Client::new(aws), settings.queue_url.clone());
         Ok(Self {
             camera: CameraApi::new(&settings)?,
             clips: ClipStore::new(s3.clone(), &settings),
             s3,
-            queue: Queue::new(aws_sdk_sqs::Client::new(aws), settings.queue_url.clone()),
+            visibility: Visibility::new(queue.clone(), settings.max_receives),
+            queue,
             topic: Topic::new(aws_sdk_sns::Client::new(aws), settings.sns_topic.clone()),
             ffmpeg: Ffmpeg::new(settings.ffmpeg_path.clone(), memory),
             scratch: Scratch::new(&settings.download_dest, SCRATCH_PREFIX)?,
@@ -93,6 +99,25 @@ impl Pipeline {
     pub fn clean_up(&self) {
         if let Err(error) = remove_abandoned(&self.settings.download_dest, SCRATCH_PREFIX) {
             warn!(reason = %error, "scratch folder of an earlier process not removed");
+        }
+    }
+
+    /// Returns the function's settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns what hides messages.
+    #[must_use]
+    pub const fn visibility(&self) -> &Visibility {
+        &self.visibility
+    }
+
+    /// Deletes messages that are done, within `left`. One that cannot be deleted comes back and is announced again.
+    pub async fn delete(&self, receipts: &[Receipt], left: Duration) {
+        if let Err(Error { object, reason, .. }) = self.queue.delete(receipts, left).await {
+            error!(error = reason, stage = "delete", object, "finished messages not deleted");
         }
     }
 
@@ -244,8 +269,17 @@ impl Pipeline {
     /// Sends the message back to the queue: footage may still come.
     async fn requeue(&self, cx: RequestContext<'_>) -> Result<Status, Error> {
         self.put_metadata(cx, &ClipMetadata::without_clip(cx.request, Status::Pending)).await?;
+        self.send_again(cx).await
+    }
+
+    /// Sends the message again as a new one, with the `SentTimestamp` of this try.
+    ///
+    /// # Errors
+    /// As SQS answers.
+    pub async fn send_again(&self, cx: RequestContext<'_>) -> Result<Status, Error> {
         let message = cx.request.next_try();
-        let send = self.queue.send(message.clone(), &cx.request.attributes, self.settings.retry_delay_s, cx.deadline);
+        let delay_s = fastrand::i32(delay_range_s(self.settings.retry_delay_s));
+        let send = self.queue.send(message.clone(), &cx.request.attributes, delay_s, cx.deadline);
         cx.trace.stage(Stage::Requeue, send).await?;
         cx.trace.record_message(Recipient::Sqs, &serde_json::from_str::<Value>(&message).ok(), None);
         Ok(Status::Pending)
@@ -257,20 +291,47 @@ impl Pipeline {
         Err(error)
     }
 
+    /// Tells the camera API that the last delivery of a request has failed. A status other than `CLIP_PENDING` that this
+    /// delivery has PUT stands. A clip that is stored for the request is available.
+    pub async fn report_last_failure(&self, cx: RequestContext<'_>) {
+        if cx.trace.has_told_the_end() {
+            return;
+        }
+        let location = self.settings.clip_location();
+        let metadata = match self.clips.look_up(cx.request, cx.deadline).await {
+            Ok(Some(StoredClip { gaps })) => ClipMetadata::available(cx.request, &location, &gaps),
+            _ => ClipMetadata::without_clip(cx.request, Status::FatalError),
+        };
+        // not as a stage: the log line names the stage that failed the record
+        match self.put(cx, &metadata).await {
+            Ok(outcome) => Self::record_put(cx, &metadata, outcome),
+            Err(Error { object, reason, .. }) => {
+                error!(error = reason, stage = "put", object, "failure of the last delivery not told");
+            }
+        }
+    }
+
     async fn put_metadata(&self, cx: RequestContext<'_>, metadata: &ClipMetadata) -> Result<(), Error> {
-        let RequestContext { request, deadline, trace } = cx;
-        let camera = self.camera.traced(trace.xray());
-        let put = camera.put_clip(&request.clip_id, metadata, deadline);
-        let refusal = match trace.stage(Stage::Put, put).await? {
+        let outcome = cx.trace.stage(Stage::Put, self.put(cx, metadata)).await?;
+        Self::record_put(cx, metadata, outcome);
+        Ok(())
+    }
+
+    async fn put(&self, cx: RequestContext<'_>, metadata: &ClipMetadata) -> Result<PutOutcome, Error> {
+        let camera = self.camera.traced(cx.trace.xray());
+        camera.put_clip(&cx.request.clip_id, metadata, cx.deadline).await
+    }
+
+    fn record_put(cx: RequestContext<'_>, metadata: &ClipMetadata, outcome: PutOutcome) {
+        let refusal = match outcome {
             PutOutcome::Accepted => None,
             PutOutcome::Refused(refusal) => Some(refusal),
         };
-        trace.record_message(Recipient::CameraApi, metadata, refusal.as_ref());
+        cx.trace.record_message(Recipient::CameraApi, metadata, refusal.as_ref());
         if let Some(Error { object, reason, .. }) = refusal {
             // nothing else depends on it: a test from the console uses a clip that the API does not know
             error!(error = reason, stage = "put", object, "metadata refused");
         }
-        Ok(())
     }
 
     /// Writes the trace document of a finished request to `TRACE_DIR`, if that is set. Nothing depends on it.

@@ -13,7 +13,7 @@ use crate::contract::recording_name::NameFormat;
 use crate::decision::Limits;
 use crate::settings_reader::{
     Reader, boolean, bucket, clips_endpoint, delay_seconds, folder, http_url, log_filter, milliseconds_as_us, path,
-    seconds, standard_queue_arn, standard_queue_url, standard_topic_arn, thumbnail_widths,
+    receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn, thumbnail_widths,
 };
 
 /// Names of the function's scratch folders begin with this.
@@ -53,6 +53,10 @@ pub struct Settings {
     pub queue_arn: String,
     /// Delay of a retry in seconds, 0 to 900.
     pub retry_delay_s: i32,
+    /// How often the queue delivers a message before it moves to the dead-letter queue; 0 if unknown.
+    pub max_receives: u32,
+    /// Whether the trigger reads which records failed (`ReportBatchItemFailures`).
+    pub reports_failures: bool,
     pub log_filter: Targets,
     pub trim_mode: TrimMode,
     /// Longest hole over which a frame is held, in microseconds.
@@ -139,6 +143,8 @@ impl Settings {
         let bucket_destination = env.required("S3_BUCKET_DESTINATION", bucket);
         let sns_topic = env.required("AWS_SNS_TOPIC", standard_topic_arn);
         let retry_delay_s = env.or("SQS_TIMEOUT", "60", delay_seconds);
+        let max_receives = env.or("SQS_MAX_RECEIVES", "0", receives);
+        let reports_failures = env.or("REPORT_BATCH_ITEM_FAILURES", "False", boolean);
         let log_filter = env.or("LOG_LEVEL", "info", log_filter);
         let trim_mode = env.or("TRIM_MODE", "smart", |text| text.parse().map_err(|_| "smart or encode"));
         let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", milliseconds_as_us);
@@ -168,6 +174,8 @@ impl Settings {
             queue_url,
             queue_arn,
             retry_delay_s: retry_delay_s?,
+            max_receives: max_receives?,
+            reports_failures: reports_failures?,
             log_filter: log_filter?,
             trim_mode: trim_mode?,
             gap_tolerance_us: gap_tolerance_us?,

@@ -14,8 +14,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
-/// Limit of `DelaySeconds` in SQS's `SendMessage`.
-const MAX_DELAY_S: i32 = 900;
+use crate::contract::retry_schedule::MAX_DELAY_S;
+
+const MAX_RECEIVES: u32 = 1000;
 const MAX_THUMBNAIL_WIDTH: u32 = 8192;
 const MAX_THUMBNAILS: usize = 16;
 
@@ -167,6 +168,12 @@ pub fn delay_seconds(text: &str) -> Result<i32, Mismatch> {
     let delay = text.parse().ok().and_then(|seconds: u32| i32::try_from(seconds).ok());
     let expected = || Mismatch::expected(format!("0 to {MAX_DELAY_S} seconds"));
     delay.filter(|&seconds| seconds <= MAX_DELAY_S).ok_or_else(expected)
+}
+
+/// Reads a `maxReceiveCount` (Amazon SQS API Reference, `SetQueueAttributes`), or 0 for an unknown one.
+pub fn receives(text: &str) -> Result<u32, Mismatch> {
+    let receives = text.parse().ok().filter(|receives| *receives <= MAX_RECEIVES);
+    receives.ok_or_else(|| Mismatch::expected(format!("0 to {MAX_RECEIVES} deliveries")))
 }
 
 pub fn http_url(text: &str) -> Result<Url, Mismatch> {

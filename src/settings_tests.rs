@@ -31,6 +31,7 @@ fn the_required_variables_suffice_and_the_others_have_defaults() {
     assert_eq!(settings.thumbnail_format, PictureFormat::Png);
     assert_eq!(settings.bucket_origin_dir, "live");
     assert_eq!(settings.retry_delay_s, 60);
+    assert_eq!((settings.max_receives, settings.reports_failures), (0, false));
     assert_eq!(settings.trim_mode, TrimMode::Smart);
     assert_eq!(settings.gap_tolerance_us, 500_000);
     assert_eq!(settings.warnings, ["AWS_SQS_QUEUE and AWS_SQS_QUEUE_URL name different queues"]);
@@ -99,6 +100,9 @@ fn refuses_every_bad_value() {
         ("AWS_SQS_QUEUE", "arn:aws:sqs:us-west-1:1:q.fifo"),
         ("AWS_SQS_QUEUE_URL", "https://sqs/q.fifo"),
         ("SQS_TIMEOUT", "soon"),
+        ("SQS_MAX_RECEIVES", "-1"),
+        ("SQS_MAX_RECEIVES", "1001"),
+        ("REPORT_BATCH_ITEM_FAILURES", "1"),
         ("AWS_SNS_TOPIC", "arn:aws:sns:us-west-1:1:clips.fifo"),
         ("AWS_SNS_TOPIC", "arn:aws:sqs:us-west-1:1:clips"),
         ("AWS_SQS_QUEUE", "arn:aws:sns:us-west-1:1:clips"),

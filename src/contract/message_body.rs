@@ -54,17 +54,28 @@ impl Request {
     /// Names the first bad field and what was expected of it. It shows a body only if that is not an object at all: its
     /// length and its first characters.
     pub fn parse(body: &str, sent_timestamp: Option<&str>) -> Result<Self, String> {
-        let fields = parse_fields(body)?;
-        let clip_id = id(&fields, "clipId")?;
+        let mut request = Self::named(parse_fields(body)?)?;
+        request.retry_timestamps_ms = retry_timestamps(&request.fields)?;
+        let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
+        let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
+        request.sent_ms = sent.as_ms();
+        Ok(request)
+    }
+
+    /// Returns the request that a body names, if it names clip, camera and span. Retries are not read, and `sent_ms` is 0.
+    #[must_use]
+    pub fn named_in(body: &str) -> Option<Self> {
+        Self::named(parse_fields(body).ok()?).ok()
+    }
+
+    fn named(fields: Fields) -> Result<Self, String> {
+        let clip_id = id_or_number(&fields, "clipId")?;
         let camera_id = id(&fields, "cameraId")?;
         let start = instant(&fields, "startTimestampInMs")?;
         let end = instant(&fields, "endTimestampInMs")?;
         let span = Span::new(start, end).ok_or("startTimestampInMs: expected an instant before endTimestampInMs")?;
-        let retry_timestamps_ms = retry_timestamps(&fields)?;
-        let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
-        let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
-        let sent_ms = sent.as_ms();
-        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms, attributes: Vec::new(), fields })
+        let (retry_timestamps_ms, attributes) = (Vec::new(), Vec::new());
+        Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms: 0, attributes, fields })
     }
 
     /// Returns the body of the next try as strict JSON: the same fields with the same types, and the `SentTimestamp` of
@@ -86,7 +97,7 @@ impl Request {
 }
 
 const RETRY_TIMESTAMPS: &str = "retryTimestamps";
-const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as an integer or as a string of digits";
+const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as a whole number or as a string of digits";
 
 /// 2001-09-09. A smaller number is an instant in seconds: no camera recorded before.
 const FIRST_MS: i64 = 1_000_000_000_000;
@@ -96,6 +107,8 @@ const FIRST_MS: i64 = 1_000_000_000_000;
 #[serde(untagged)]
 enum Milliseconds {
     Number(i64),
+    /// A float: some languages know no other number. Below 2⁵³, so that it is exact.
+    Float(f64),
     Text(String),
 }
 
@@ -103,33 +116,50 @@ impl Milliseconds {
     fn instant(&self) -> Option<Timestamp> {
         match self {
             Self::Number(ms) => Timestamp::from_ms(*ms),
+            Self::Float(ms) if ms.fract() == 0.0 => Timestamp::from_ms(format!("{ms:.0}").parse().ok()?),
+            Self::Float(_) => None,
             Self::Text(text) => digits(text),
         }
     }
 }
 
-/// Reads a body as strict JSON, else as what Python's `str(dict)` writes. A byte order mark in front is ignored (RFC 8259,
-/// section 8.1, lets a reader do so).
+/// Reads a body as strict JSON, else as what Python's `str(dict)` writes, else as either of them copied out of a JSON string
+/// with its backslashes. A byte order mark in front is ignored (RFC 8259, section 8.1, lets a reader do so).
 fn parse_fields(body: &str) -> Result<Fields, String> {
     let text = body.trim_start_matches('\u{feff}');
-    let not_an_object = |_| format!("body: expected an object with the fields of a request, got {}", excerpt(text));
-    let fields: Fields = match serde_json::from_str(text) {
-        Ok(fields) => fields,
-        Err(error) if error.is_data() => return Err(not_an_object(error)),
-        Err(json) => match python_literal::to_json(text) {
-            Ok(literal) => serde_json::from_str(&literal).map_err(not_an_object)?,
-            Err(python) => {
-                let got = excerpt(text);
-                return Err(format!("body: expected JSON ({json}) or a Python literal ({python}), got {got}"));
-            }
-        },
-    };
+    let fields = parse_notation(text).or_else(|error| match unescaped(text) {
+        Some(text) => parse_notation(&text).map_err(|_| error),
+        None => Err(error),
+    })?;
     if fields.contains_key("TopicArn") && fields.contains_key("Message") {
         return Err("body: expected the fields of a request, got the envelope of an SNS notification: set \
                     RawMessageDelivery of the subscription"
             .to_owned());
     }
     Ok(fields)
+}
+
+/// Reads an object in JSON or as a Python literal.
+fn parse_notation(text: &str) -> Result<Fields, String> {
+    let not_an_object = |_| format!("body: expected an object with the fields of a request, got {}", excerpt(text));
+    match serde_json::from_str(text) {
+        Ok(fields) => Ok(fields),
+        Err(error) if error.is_data() => Err(not_an_object(error)),
+        Err(json) => match python_literal::to_json(text) {
+            Ok(literal) => serde_json::from_str(&literal).map_err(not_an_object),
+            Err(python) => {
+                let got = excerpt(text);
+                Err(format!("body: expected JSON ({json}) or a Python literal ({python}), got {got}"))
+            }
+        },
+    }
+}
+
+/// Returns the object that the content of a JSON string stands for: `{"a": 1}` for `{\"a\": 1}`. Returns `None` for a text
+/// that is not the content of a JSON string (RFC 8259, section 7) or does not begin with a brace.
+fn unescaped(text: &str) -> Option<String> {
+    let text = text.trim();
+    text.starts_with('{').then(|| serde_json::from_str(&format!("\"{text}\"")).ok()).flatten()
 }
 
 /// Returns length and first characters of a body that cannot be read, with control characters escaped.
@@ -154,8 +184,21 @@ fn required<'a, T: Deserialize<'a>>(fields: &'a Fields, name: &str, expected: &s
 fn id(fields: &Fields, name: &str) -> Result<String, String> {
     const EXPECTED: &str = "a string of 1 to 128 characters of A-Z a-z 0-9 _ -";
     let id: String = required(fields, name, EXPECTED)?;
+    if is_id(&id) { Ok(id) } else { Err(format!("{name}: expected {EXPECTED}")) }
+}
+
+/// Reads an id, or the digits of an integer of at least 0, which may be longer than 64 bits.
+fn id_or_number(fields: &Fields, name: &str) -> Result<String, String> {
+    let number = fields.get(name).map(|raw| raw.get()).filter(|raw| raw.bytes().all(|b| b.is_ascii_digit()));
+    match number {
+        Some(digits) if is_id(digits) => Ok(digits.to_owned()),
+        _ => id(fields, name).map_err(|error| error.replace("a string of", "an integer of at least 0 or a string of")),
+    }
+}
+
+fn is_id(id: &str) -> bool {
     let is_plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if is_plain && (1..=128).contains(&id.len()) { Ok(id) } else { Err(format!("{name}: expected {EXPECTED}")) }
+    is_plain && (1..=128).contains(&id.len())
 }
 
 fn instant(fields: &Fields, name: &str) -> Result<Timestamp, String> {
@@ -230,11 +273,17 @@ pub(crate) mod tests {
             ("clipId", json!("a b")),
             ("clipId", json!("é")),
             ("clipId", json!("a".repeat(129))),
-            ("clipId", json!(7)),
+            ("clipId", json!(-7)),
+            ("clipId", json!(7.0)),
+            ("clipId", json!(true)),
+            ("cameraId", json!(7)),
             ("cameraId", json!(null)),
             ("cameraId", json!("a\u{0}")),
             ("startTimestampInMs", json!(-1)),
             ("startTimestampInMs", json!(5.5)),
+            ("startTimestampInMs", json!(1_537_119_363_004.5)),
+            ("startTimestampInMs", json!(-1_537_119_363_004.0)),
+            ("startTimestampInMs", json!(1e300)),
             ("startTimestampInMs", json!("+5")),
             ("startTimestampInMs", json!("")),
             ("startTimestampInMs", json!(true)),
@@ -290,6 +339,58 @@ pub(crate) mod tests {
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }
+    }
+
+    #[test]
+    fn reads_a_python_literal_with_the_words_of_json() {
+        let body = SAMPLE.replace("[]", "null").replace("{'clipId'", "{'a': true, 'b': [false, None], 'clipId'");
+        let request = Request::parse(&body, Some("19")).expect("valid");
+        let next: Value = serde_json::from_str(&request.next_try()).expect("strict JSON");
+        assert_eq!((&next["a"], &next["b"]), (&json!(true), &json!([false, null])));
+        assert_eq!(next["retryTimestamps"], json!(["19"]));
+    }
+
+    #[test]
+    fn reads_a_body_that_was_copied_out_of_a_json_string() {
+        let plain = SAMPLE.replace('\'', "\"").replace("[]", r#"[], "note": "a \"b\" \\ c""#);
+        for (body, note) in [(plain, json!(r#"a "b" \ c"#)), (SAMPLE.replace(", ", ",\n"), Value::Null)] {
+            let quoted = Value::from(body).to_string();
+            let pasted = quoted.trim_matches('"');
+            for pasted in [pasted.to_owned(), format!(" {pasted}\n")] {
+                let request = Request::parse(&pasted, Some("1")).expect(&pasted);
+                assert_eq!(request.clip_id, "1111111111111");
+                let next: Value = serde_json::from_str(&request.next_try()).expect("strict JSON");
+                assert_eq!(next["note"], note);
+            }
+        }
+        let half = r#"{\"clipId\": "a"}"#;
+        let error = Request::parse(half, Some("1")).expect_err("only some quotes are escaped");
+        assert!(error.contains("expected JSON (key must be a string at line 1 column 2)"), "{error}");
+    }
+
+    #[test]
+    fn an_integer_names_a_clip_by_its_digits_and_keeps_its_type() {
+        for digits in ["0", "1111111111111", "12345678901234567890123"] {
+            let body = SAMPLE.replace("'1111111111111', 'retry", &format!("{digits}, 'retry"));
+            let request = Request::parse(&body, Some("1")).expect(digits);
+            assert_eq!((request.clip_id.as_str(), request.camera_id.as_str()), (digits, "1111111111111"));
+            assert!(request.next_try().contains(&format!(r#""clipId":{digits},"#)), "{}", request.next_try());
+        }
+        let long = SAMPLE.replace("'1111111111111', 'retry", &format!("{}, 'retry", "1".repeat(129)));
+        let error = Request::parse(&long, Some("1")).expect_err("129 digits");
+        assert_eq!(
+            error,
+            "clipId: expected an integer of at least 0 or a string of 1 to 128 characters of A-Z a-z 0-9 _ -"
+        );
+    }
+
+    #[test]
+    fn an_instant_may_be_a_float_without_a_fraction() {
+        let body = SAMPLE.replace("1537119363000", "1537119363005.0").replace("1537119423000", "1.537119423e12");
+        let request = Request::parse(&body, Some("19")).expect("valid");
+        assert_eq!(request.span.start().as_ms(), 1_537_119_363_005);
+        assert_eq!(request.span.end().as_ms(), 1_537_119_423_000);
+        assert!(request.next_try().contains(r#""startTimestampInMs":1537119363005.0"#), "{}", request.next_try());
     }
 
     #[test]

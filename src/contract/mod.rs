@@ -6,4 +6,6 @@ pub mod message_body;
 pub mod object_keys;
 mod python_literal;
 pub mod recording_name;
+pub mod retry_schedule;
+pub mod sqs_event;
 pub mod status;

@@ -1,11 +1,15 @@
 //! Turns the text of a Python literal into JSON. Producers write message bodies as Python's `str(dict)`, with single
 //! quotes (docs/contract.md, "The message body"). Nothing is evaluated: the reader knows strings, numbers, `True`, `False`,
-//! `None`, lists, tuples and dictionaries, as `ast.literal_eval` does.
+//! `None`, lists, tuples and dictionaries, as `ast.literal_eval` does, and JSON's words `true`, `false` and `null`.
 
 use serde_json::value::to_raw_value;
 
 /// No message is nested this deep. The limit bounds the stack of the recursion.
 const MAX_DEPTH: usize = 32;
+
+/// Words of Python and JSON, each with JSON's word for the same value.
+const WORDS: [(&str, &str); 6] =
+    [("True", "true"), ("False", "false"), ("None", "null"), ("true", "true"), ("false", "false"), ("null", "null")];
 
 /// Returns the same value as JSON text. Numbers keep their digits.
 ///
@@ -67,8 +71,8 @@ impl Reader<'_> {
             Some(b'\'' | b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => {
-                for (python, json) in [("True", "true"), ("False", "false"), ("None", "null")] {
-                    if self.accept(python) {
+                for (word, json) in WORDS {
+                    if self.accept(word) {
                         self.json.push_str(json);
                         return Ok(());
                     }
@@ -201,6 +205,14 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(parsed(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_the_words_of_json() {
+        assert_eq!(to_json("{'a': [true, false, null]}").as_deref(), Ok(r#"{"a":[true,false,null]}"#));
+        for text in ["nul", "TRUE", "truefalse", "undefined"] {
+            to_json(text).expect_err(text);
         }
     }
 

@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_BODY_BYTES: usize = 4 << 20;
 const MAX_REDIRECTS: usize = 3;
-/// A longer `Retry-After` fails the record, and the queue delivers it again.
+/// A longer `Retry-After` fails the record, and the message stays hidden for at least that time.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// AWS X-Ray Developer Guide, "Tracing header".
 const TRACE_HEADER: &str = "x-amzn-trace-id";
@@ -194,7 +194,10 @@ impl CameraApi {
                 Some(pause) if error.kind.is_transient() && pause <= MAX_RETRY_AFTER => {
                     tokio::time::sleep(deadline.limit(pause)).await;
                 }
-                _ => return Err(error),
+                _ => {
+                    let retry_after = retry_after.filter(|delay| *delay > MAX_RETRY_AFTER);
+                    return Err(Error { retry_after, ..error });
+                }
             }
         }
     }

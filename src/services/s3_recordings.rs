@@ -77,7 +77,7 @@ impl PinnedObject for S3Object {
     }
 }
 
-fn source_error(Error { kind, object, reason }: Error) -> SourceError {
+fn source_error(Error { kind, object, reason, .. }: Error) -> SourceError {
     let kind = match kind {
         ErrorKind::NotFound => SourceErrorKind::NotFound,
         ErrorKind::Modified => SourceErrorKind::Modified,

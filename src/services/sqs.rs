@@ -1,18 +1,26 @@
-//! SQS: sends a message with a delay.
+//! SQS: sends a message with a delay, and hides and deletes delivered messages.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::primitives::Blob;
-use aws_sdk_sqs::types::MessageAttributeValue;
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry as HideEntry, DeleteMessageBatchRequestEntry,
+    MessageAttributeValue,
+};
 use exact_cut::deadline::Deadline;
 
 use crate::contract::message_body::{AttributeValue, MessageAttribute};
+use crate::contract::sqs_event::{Receipt, queue_url};
 use crate::error::Error;
 use crate::services::errors::{sdk_error, within};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// For calls that help other deliveries, not this one.
+const SHORT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit of a batch (Amazon SQS API Reference, `ChangeMessageVisibilityBatch` and `DeleteMessageBatch`).
+const MAX_BATCH: usize = 10;
 
 /// The queue that gets retries.
 #[derive(Clone, Debug)]
@@ -46,6 +54,63 @@ impl Queue {
         let sent = async { Box::pin(send.send()).await.map(drop).map_err(|error| sdk_error(&self.url, &error)) };
         within(deadline, CALL_TIMEOUT, &self.url, sent).await
     }
+
+    /// Hides each message for so many seconds from now, in one call for up to ten messages of a queue. The calls take at
+    /// most 5 s, and at most `left`.
+    ///
+    /// # Errors
+    /// As SQS answers; transient if it refuses single messages.
+    pub async fn hide(&self, messages: &[(Receipt, i32)], left: Duration) -> Result<(), Error> {
+        let hide = async {
+            for (url, batch) in self.batches(messages, |(receipt, _)| receipt) {
+                let entry = |(id, (receipt, seconds)): (usize, &(Receipt, i32))| {
+                    let entry = HideEntry::builder().id(id.to_string()).receipt_handle(&receipt.handle);
+                    entry.visibility_timeout(*seconds).build().map_err(|error| Error::permanent(&url, error))
+                };
+                let entries = batch.iter().enumerate().map(entry).collect::<Result<_, Error>>()?;
+                let call = self.client.change_message_visibility_batch().queue_url(&url).set_entries(Some(entries));
+                let hidden = Box::pin(call.send()).await.map_err(|error| sdk_error(&url, &error))?;
+                all_accepted(&url, hidden.failed())?;
+            }
+            Ok(())
+        };
+        within(Deadline::unknown(), SHORT_CALL_TIMEOUT.min(left), &self.url, hide).await
+    }
+
+    /// Deletes messages, in one call for up to ten messages of a queue. The calls take at most 5 s, and at most `left`.
+    ///
+    /// # Errors
+    /// As SQS answers; transient if it refuses single messages.
+    pub async fn delete(&self, receipts: &[Receipt], left: Duration) -> Result<(), Error> {
+        let delete = async {
+            for (url, batch) in self.batches(receipts, |receipt| receipt) {
+                let entry = |(id, receipt): (usize, &Receipt)| {
+                    let entry = DeleteMessageBatchRequestEntry::builder().id(id.to_string());
+                    entry.receipt_handle(&receipt.handle).build().map_err(|error| Error::permanent(&url, error))
+                };
+                let entries = batch.iter().enumerate().map(entry).collect::<Result<_, Error>>()?;
+                let call = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
+                let deleted = Box::pin(call.send()).await.map_err(|error| sdk_error(&url, &error))?;
+                all_accepted(&url, deleted.failed())?;
+            }
+            Ok(())
+        };
+        within(Deadline::unknown(), SHORT_CALL_TIMEOUT.min(left), &self.url, delete).await
+    }
+
+    /// Returns the batches of `items` with the URLs of their queues. Items of a queue without a complete ARN are left out.
+    fn batches<'a, T>(&self, items: &'a [T], receipt: impl Fn(&T) -> &Receipt) -> Vec<(String, &'a [T])> {
+        let batches = items.chunk_by(|a, b| receipt(a).queue_arn == receipt(b).queue_arn);
+        let batches = batches.flat_map(|queue| queue.chunks(MAX_BATCH));
+        let with_url = |batch: &'a [T]| Some((queue_url(&receipt(batch.first()?).queue_arn, &self.url)?, batch));
+        batches.filter_map(with_url).collect()
+    }
+}
+
+fn all_accepted(url: &str, failed: &[BatchResultErrorEntry]) -> Result<(), Error> {
+    let Some(first) = failed.first() else { return Ok(()) };
+    let (count, code, message) = (failed.len(), first.code(), first.message().unwrap_or_default());
+    Err(Error::transient(url, format_args!("refused {count} messages: {code} {message}")))
 }
 
 /// Returns an attribute as SQS takes it.

@@ -105,7 +105,7 @@ pub fn report_finished(document: &Document) {
 
 /// Writes the line and the metrics of a record whose message cannot be read.
 pub fn report_malformed(failure: &Error) {
-    let Error { kind, object, reason } = failure;
+    let Error { kind, object, reason, .. } = failure;
     error!(error = reason, stage = "message", object, kind = <&str>::from(kind), "record failed");
     counter!("Requests", "Status" => FAILED).increment(1);
     counter!("Failures").increment(1);

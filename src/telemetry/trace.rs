@@ -94,6 +94,14 @@ impl Trace {
         self.record().document.messages.push(SentMessage { ms, to, content, refused });
     }
 
+    /// Returns whether the camera API has been told how the request ended.
+    #[must_use]
+    pub fn has_told_the_end(&self) -> bool {
+        let record = self.record();
+        let mut puts = record.document.messages.iter().filter(|message| message.to == Recipient::CameraApi);
+        puts.any(|put| put.content["status"] != Status::Pending.as_str())
+    }
+
     /// Completes the trace with the result of the request, and returns its document.
     #[must_use]
     pub fn finish(&self, result: &Result<Status, Error>) -> Document {
@@ -104,7 +112,7 @@ impl Trace {
         document.bytes.fetched = self.received.load(Ordering::Relaxed);
         match result {
             Ok(status) => (document.status, document.failure) = (status.as_str(), None),
-            Err(Error { kind, object, reason }) => {
+            Err(Error { kind, object, reason, .. }) => {
                 document.failure = Some(Failure { stage, object: object.clone(), error: reason.clone(), kind: *kind });
                 let is_fatal = |message: &SentMessage| message.content["status"] == Status::FatalError.as_str();
                 let fatal = document.messages.iter().any(is_fatal);

@@ -7,13 +7,23 @@ use crate::faulty_servers::{Shared, Side};
 use crate::fixture::Fixture;
 use crate::scenario::{ALL, Scenario};
 
+/// URL of the queue of the requests, as it follows from the ARN in each record.
+const QUEUE_URL: &str = "https://sqs.us-west-1.amazonaws.com/000000000000/requests";
+
 /// What a call states about a clip.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     Nothing,
     Put(Value),
     Announces(Value),
-    SendsBack { body: String, delay_s: i64 },
+    SendsBack {
+        body: String,
+        delay_s: i64,
+    },
+    /// Receipt handles, and seconds until each message is visible again.
+    Hides(Vec<(String, i64)>),
+    /// Receipt handles.
+    Deletes(Vec<String>),
 }
 
 /// A call with its meaning.
@@ -36,6 +46,8 @@ pub enum Effect {
         body: String,
         delay_s: i64,
     },
+    Hidden(Vec<(String, i64)>),
+    Deleted(Vec<String>),
 }
 
 impl Effect {
@@ -45,6 +57,7 @@ impl Effect {
         match self {
             Self::Put { metadata, .. } | Self::Announced(metadata) => named(metadata),
             Self::SentBack { body, .. } => named(&serde_json::from_str(body).unwrap_or_default()),
+            Self::Hidden(_) | Self::Deleted(_) => String::new(),
         }
     }
 }
@@ -61,7 +74,11 @@ impl Call {
             };
             return Self { name: format!("camera {} {what}", request.method()), statement };
         }
-        if request.header("X-Amz-Target").is_some_and(|target| target.ends_with("SendMessage")) {
+        let target = request.header("X-Amz-Target").unwrap_or_default();
+        if target.ends_with("Batch") {
+            return Self::of_a_batch(target.rsplit('.').next().unwrap_or_default(), &json());
+        }
+        if target.ends_with("SendMessage") {
             let message = json();
             let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
             let statement =
@@ -87,12 +104,32 @@ impl Call {
         };
         Self { name: format!("S3 {} {what}", request.method()), statement: Statement::Nothing }
     }
+
+    fn of_a_batch(action: &str, batch: &Value) -> Self {
+        assert_eq!(batch["QueueUrl"], QUEUE_URL);
+        let entries = batch["Entries"].as_array().expect("entries");
+        let handle = |entry: &Value| entry["ReceiptHandle"].as_str().expect("a handle").to_owned();
+        let statement = if action == "DeleteMessageBatch" {
+            Statement::Deletes(entries.iter().map(handle).collect())
+        } else {
+            let seconds = |entry: &Value| entry["VisibilityTimeout"].as_i64().expect("seconds");
+            Statement::Hides(entries.iter().map(|entry| (handle(entry), seconds(entry))).collect())
+        };
+        Self { name: format!("SQS {action}"), statement }
+    }
 }
 
 /// Records a violation if the statement of a call is untrue at the moment at which it is made.
 pub async fn judge(shared: &Shared, call: &Call) {
     let wrong = match &call.statement {
-        Statement::Nothing => None,
+        Statement::Nothing | Statement::Deletes(_) => None,
+        Statement::Hides(messages) => {
+            let odd = messages.iter().find(|(_, seconds)| !(15..=43_200).contains(seconds));
+            odd.map(|(_, seconds)| format!("a message is hidden for {seconds} s"))
+        }
+        Statement::SendsBack { delay_s, .. } if !(48..=72).contains(delay_s) => {
+            Some(format!("the message was sent back with a delay of {delay_s} s: expected 60 s ± 20 %"))
+        }
         Statement::SendsBack { .. } => {
             let put = |effect: &Effect| match effect {
                 Effect::Put { metadata, .. } => Some(metadata["status"] == "CLIP_PENDING"),
@@ -154,6 +191,16 @@ async fn untrue(shared: &Shared, metadata: &Value) -> Option<String> {
 
 /// Passes a call on to ministack, and records its effect.
 pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
+    // the queue of the requests is not one of ministack
+    let effect = match &call.statement {
+        Statement::Hides(messages) => Some(Effect::Hidden(messages.clone())),
+        Statement::Deletes(handles) => Some(Effect::Deleted(handles.clone())),
+        _ => None,
+    };
+    if let Some(effect) = effect {
+        shared.state().effects.push(effect);
+        return Message::answer(200, r#"{"Successful": [], "Failed": []}"#);
+    }
     let answer = match http::call(&shared.fixture.ministack, request).await {
         Ok(answer) => answer,
         Err(error) => {

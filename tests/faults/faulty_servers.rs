@@ -31,7 +31,7 @@ pub struct State {
     pub victim: u32,
     /// The only recording that the camera API lists, if set.
     pub listed: Option<String>,
-    /// Whether `FATAL_ERROR` is true, because ffmpeg fails.
+    /// Whether `FATAL_ERROR` is true, because ffmpeg fails or a delivery is the last one.
     pub fatal_is_true: bool,
     /// Time since the request was sent, in ms.
     pub age_ms: i64,

@@ -20,6 +20,7 @@ mod memory;
 mod proxy;
 mod queue;
 mod random;
+mod redelivery;
 mod resource_limits;
 mod scenario;
 mod schedule;

@@ -25,6 +25,11 @@ impl Entry {
         let body: Value = serde_json::from_str(&self.body).unwrap_or_default();
         body["clipId"].as_str().unwrap_or_default().to_owned()
     }
+
+    /// Returns the handle of this delivery.
+    fn handle(&self) -> String {
+        format!("receipt-{}-of-{}", self.receives, self.id)
+    }
 }
 
 /// A queue with its dead-letter queue.
@@ -35,11 +40,13 @@ pub struct Queue {
     entries: Vec<Entry>,
     most_receives: u32,
     sent: u32,
+    /// Whether the trigger reads which records failed (`ReportBatchItemFailures`).
+    pub reports: bool,
 }
 
 impl Queue {
     pub const fn new(now_ms: i64, most_receives: u32) -> Self {
-        Self { now_ms, dead: Vec::new(), entries: Vec::new(), most_receives, sent: 0 }
+        Self { now_ms, dead: Vec::new(), entries: Vec::new(), most_receives, sent: 0, reports: true }
     }
 
     pub fn send(&mut self, body: &str, delay_s: i64) {
@@ -74,10 +81,26 @@ impl Queue {
         Vec::new()
     }
 
+    /// Hides the message of a delivery for some seconds from now.
+    pub fn hide(&mut self, handle: &str, seconds: i64) {
+        let now_ms = self.now_ms;
+        let hidden = self.entries.iter_mut().filter(|entry| entry.handle() == handle);
+        hidden.for_each(|entry| entry.visible_ms = now_ms + seconds * 1000);
+    }
+
+    /// Deletes the message of a delivery, and returns it.
+    pub fn delete(&mut self, handle: &str) -> Option<Entry> {
+        let index = self.entries.iter().position(|entry| entry.handle() == handle)?;
+        Some(self.entries.swap_remove(index))
+    }
+
     /// Deletes the successful ones of the `taken` messages, and returns them.
     pub fn settle(&mut self, taken: &[Entry], ended: &Ended) -> Vec<Entry> {
         self.now_ms += 1000;
-        let kept = failures(taken, ended);
+        let kept = match ended {
+            Ended::Answered(_) if !self.reports => Vec::new(),
+            ended => failures(taken, ended),
+        };
         let done: Vec<Entry> = taken.iter().filter(|entry| !kept.contains(&entry.id)).cloned().collect();
         self.entries.retain(|entry| done.iter().all(|done| done.id != entry.id));
         done
@@ -107,7 +130,7 @@ fn failures(taken: &[Entry], ended: &Ended) -> Vec<String> {
 pub fn event(taken: &[Entry]) -> Value {
     let record = |entry: &Entry| {
         json!({
-            "messageId": entry.id, "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a", "body": entry.body,
+            "messageId": entry.id, "receiptHandle": entry.handle(), "body": entry.body,
             "attributes": {
                 "ApproximateReceiveCount": entry.receives.to_string(), "SentTimestamp": entry.sent_ms.to_string(),
                 "SenderId": "AIDAIENQZJOLO23YVJ4VO", "ApproximateFirstReceiveTimestamp": entry.sent_ms.to_string(),

@@ -33,6 +33,10 @@ pub struct Schedule {
     pub may_end_unannounced: bool,
     /// Time of each delivery, in place of the usual.
     pub within: Option<Duration>,
+    /// Deliveries before a message moves to the dead-letter queue, in place of the usual number.
+    pub max_receives: Option<u32>,
+    /// Whether the trigger ignores which records failed: it has no `ReportBatchItemFailures`.
+    pub ignores_failures: bool,
 }
 
 impl fmt::Display for Schedule {

@@ -37,6 +37,12 @@ pub struct Report {
     pub calls: Vec<String>,
     /// The injected faults.
     pub injected: Vec<String>,
+    /// Seconds for which messages were hidden, call by call.
+    pub hidden: Vec<Vec<i64>>,
+    /// Clips of the messages in the dead-letter queue.
+    pub dead: Vec<String>,
+    /// Time from the request to the end of the last delivery, in seconds.
+    pub lasted_s: i64,
 }
 
 /// Runs schedules.
@@ -99,9 +105,10 @@ impl Worker {
     /// Sends the requests of `schedule` and delivers until the queue is empty, with the faults of the schedule.
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
         self.servers.schedule(&schedule.plan);
-        self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some();
+        self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some() || schedule.max_receives.is_some();
         self.servers.shared.state().listed.clone_from(&schedule.listed);
-        let mut queue = Queue::new(SENT, MAX_RECEIVES);
+        let mut queue = Queue::new(SENT, schedule.max_receives.unwrap_or(MAX_RECEIVES));
+        queue.reports = !schedule.ignores_failures;
         for (scenario, clip) in &schedule.requests {
             queue.send(&scenario.body(clip), 0);
         }
@@ -120,6 +127,9 @@ impl Worker {
             violations: std::mem::take(&mut state.violations),
             announced: state.effects.iter().filter_map(announced).cloned().collect(),
             put: state.effects.iter().filter_map(put).collect(),
+            hidden: state.effects.iter().filter_map(hidden).collect(),
+            dead: queue.dead.iter().map(Entry::clip).collect(),
+            lasted_s: (queue.now_ms - SENT) / 1000,
             calls: std::mem::take(&mut state.calls),
             injected: std::mem::take(&mut state.injected),
         }
@@ -158,10 +168,18 @@ impl Worker {
         }
         let _ = std::fs::remove_file(broken);
         self.servers.delivery_is_over().await;
-        let done = queue.settle(taken, &ended);
         let left = self.left_behind(&ended);
         let mut state = self.servers.shared.state();
         let said = state.effects[effects..].to_vec();
+        let mut done = Vec::new();
+        for effect in &said {
+            match effect {
+                Effect::Hidden(messages) => messages.iter().for_each(|(handle, s)| queue.hide(handle, *s)),
+                Effect::Deleted(handles) => done.extend(handles.iter().filter_map(|handle| queue.delete(handle))),
+                _ => {}
+            }
+        }
+        done.extend(queue.settle(taken, &ended));
         for effect in &said {
             if let Effect::SentBack { body, delay_s } = effect {
                 queue.send(body, *delay_s);
@@ -228,6 +246,13 @@ fn announced(effect: &Effect) -> Option<&Value> {
 fn put(effect: &Effect) -> Option<String> {
     match effect {
         Effect::Put { metadata, .. } => metadata["status"].as_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
+fn hidden(effect: &Effect) -> Option<Vec<i64>> {
+    match effect {
+        Effect::Hidden(messages) => Some(messages.iter().map(|(_, seconds)| *seconds).collect()),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use cameras_service_generate_clip::contract::message_body::Request;
 use cameras_service_generate_clip::contract::recording_name::NameFormat;
-use cameras_service_generate_clip::handler::messages;
+use cameras_service_generate_clip::contract::sqs_event::deliveries;
 use cameras_service_generate_clip::recording_list::{parse_listing, select};
 use exact_cut::h264::nal_units::{nal_units, random_access};
 use exact_cut::h264::parameter_sets::ParameterSets;
@@ -32,8 +32,8 @@ pub fn body(input: &[u8]) {
 
 pub fn event(input: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Value>(input) else { return };
-    if let Ok(messages) = messages(event) {
-        assert!(messages.iter().all(|(id, _)| !id.is_empty()), "an empty id fails the whole batch");
+    if let Ok(deliveries) = deliveries(event) {
+        assert!(deliveries.iter().all(|delivery| !delivery.message_id.is_empty()), "an empty id fails the whole batch");
     }
 }
 

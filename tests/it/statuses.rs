@@ -82,6 +82,33 @@ async fn a_message_that_is_sent_back_keeps_its_attributes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clip_id_that_is_a_number_is_put_as_a_string_and_sent_back_as_a_number() {
+    let (stack, mut record) = asked(4000, 6000, 6000, &[]).await;
+    let mut number = body("clip", 4000, 6000);
+    number["clipId"] = json!(7);
+    record["body"] = number.to_string().into();
+    record["attributes"]["SentTimestamp"] = json!(T0 + 6000);
+    stack.function(&[]).serve(record).await;
+    assert_eq!(stack.camera.puts()[0]["clipId"], "7");
+    assert_eq!(stack.camera.calls().last().map(|call| call.path.clone()).as_deref(), Some("/cameras/clips/7"));
+    number["retryTimestamps"] = json!([(T0 + 6000).to_string()]);
+    assert_eq!(stack.sent_back().await, [number]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_every_notation_of_a_body() {
+    let (stack, record) = asked(0, 300_001, 0, &[]).await;
+    let json = record["body"].as_str().expect("text").to_owned();
+    let python = json.replace('"', "'").replace("[]", "null");
+    let pasted = json.replace('"', "\\\"");
+    let floats = json.replace("7000", "7000.0");
+    for body in [json, python, pasted, floats] {
+        stack.function(&[]).serve(json!({"body": body, "messageId": "a", "attributes": record["attributes"]})).await;
+    }
+    assert_eq!(stack.camera.statuses(), ["CLIP_TOO_LONG"; 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_a_missing_tail_once_waiting_has_ended() {
     let (stack, record) = asked(4000, 6000, 6000 + 900_001, &[6000]).await;
     stack.function(&[]).serve(record).await;
