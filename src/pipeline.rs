@@ -141,7 +141,7 @@ impl Pipeline {
                 self.try_to_serve(cx).await
             }
             // a proxy that is down looks like a service that is down
-            Err(Error { kind: ErrorKind::Unreachable, object, reason }) if !self.settings.proxies.is_empty() => {
+            Err(Error { kind: ErrorKind::Unreachable, object, reason, .. }) if !self.settings.proxies.is_empty() => {
                 let proxies = self.settings.proxies.join(", ");
                 Err(Error::new(
                     ErrorKind::Unreachable,
