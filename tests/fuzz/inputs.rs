@@ -7,14 +7,14 @@ use cameras_service_generate_clip::recording_list::{parse_listing, select};
 use exact_cut::h264::nal_units::{nal_units, random_access};
 use exact_cut::h264::parameter_sets::ParameterSets;
 use exact_cut::mp4::box_finder::BoxFinder;
-use exact_cut::mp4::orientation::Orientation;
+use exact_cut::mp4::shape::PictureShape;
 use exact_cut::mp4::tracks::Tracks;
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::plan::cut_plan::{CutPlan, RecordingView};
 use exact_cut::plan::random_access::RandomAccessPoints;
 use exact_cut::plan::segments::EncodeReason;
 use exact_cut::recording_id::PerRecording;
-use exact_cut::render::encoder_options::{EncoderOptions, PictureSize};
+use exact_cut::render::encoder_options::EncoderOptions;
 use exact_cut::time::{Span, Timestamp};
 use serde_json::Value;
 use testkit::random::SplitMix64;
@@ -69,23 +69,30 @@ fn tracks(input: &[u8]) -> Option<Tracks> {
     let mut finder = BoxFinder::new(input.len() as u64);
     while let Some(required) = finder.required_range() {
         let at = |offset: u64| usize::try_from(offset).expect("within the file");
-        finder.feed(input.get(at(required.start)..at(required.end)).expect("a range of the file").to_vec()).ok()?;
+        finder.feed(input.get(at(required.start)..at(required.end)).expect("a range of the file")).ok()?;
     }
     finder.tracks().ok()
 }
 
 pub fn moov(input: &[u8]) {
     let Some(Tracks { video, audio }) = tracks(input) else { return };
-    let _ = (video.table.rate(), video.table.length_us(), video.table.first_pts());
+    let _ = (video.table.rate(), video.table.us_after_start(video.table.end_pts), video.table.first_pts());
     assert!(!video.table.frames.is_empty(), "a table has frames");
     for frame in 0..video.table.frames.len() {
         assert!(video.table.frame_end(frame) >= video.table.frame(frame).pts);
     }
     let inside = |offset: u64, size: u32| offset + u64::from(size) <= input.len() as u64;
     assert!(video.table.samples.iter().all(|sample| inside(sample.offset, sample.size)), "a sample outside the file");
-    let sets = ParameterSets::read(&video.entry);
+    let sets = ParameterSets::read(video.entry.avcc());
     if let Ok(sets) = &sets {
-        let _ = (sets.free_id(), sets.profile(), sets.full_range(), sets.decoded_pictures(), sets.joined(sets));
+        let _ = (
+            sets.free_id(),
+            sets.profile(),
+            sets.colour(),
+            sets.pixel_aspect(),
+            sets.decoded_pictures(),
+            sets.joined(sets),
+        );
         for sample in &video.table.samples {
             let from = usize::try_from(sample.offset).expect("within the file");
             let bytes = &input[from..from + sample.size as usize];
@@ -95,12 +102,13 @@ pub fn moov(input: &[u8]) {
             }
         }
     }
-    if let Ok(size) = PictureSize::of(&video) {
-        let _ = Orientation::from_matrix(&video.matrix).map(|orientation| size.height_for(300, orientation));
+    if let Some(shape) = PictureShape::of(&video, &video.entry) {
+        let _ = (shape.height_for(300, video.orientation), shape.for_track_header());
     }
-    let options = EncoderOptions::like(&video, sets.as_ref().ok());
-    let _ = (options.filters(&video), options.arguments());
-    let _ = audio.map(|audio| (audio.aac_lc_format(), audio.is_aac()));
+    if let Ok(options) = EncoderOptions::like(&video, &video.entry, sets.as_ref().ok()) {
+        let _ = (options.filters(&video, &video.entry), options.arguments());
+    }
+    let _ = audio.map(|audio| (audio.aac_lc_format(), audio.plain_entry()));
 }
 
 pub fn plan(input: &[u8]) {
@@ -109,7 +117,8 @@ pub fn plan(input: &[u8]) {
     let mut below = |end: usize| i64::try_from(random.below(end)).expect("small");
     let starts: Vec<i64> = (0..=below(3)).map(|_| below(900_000)).collect();
     let Some(span) = Span::new(instant(below(500_000)), instant(500_001 + below(500_000))) else { return };
-    let shown = |&start: &i64| Span::new(instant(start), instant(start.saturating_add(video.table.length_us())));
+    let length = video.table.us_after_start(video.table.end_pts);
+    let shown = |&start: &i64| Span::new(instant(start), instant(start.saturating_add(length)));
     let Some(shown) = starts.iter().map(shown).collect::<Option<PerRecording<Span>>>() else { return };
     let coverage = Coverage::of(span, &shown, below(2) * 500_000);
     let copyable = if below(4) == 0 { Err(EncodeReason::Requested) } else { Ok(()) };

@@ -61,12 +61,9 @@ pub enum FootageError {
     /// A sample is not made of NAL units.
     #[error(transparent)]
     NalLength(#[from] NalLengthError),
-    /// The codec is not decoded.
-    #[error("the codec is neither H.264 nor HEVC")]
-    Codec,
-    /// The display matrix is not one of the eight orientations.
-    #[error("the display matrix turns the picture by an angle that is not a multiple of 90°")]
-    Orientation,
+    /// No size of the pictures is stated.
+    #[error("the sample entry states no size of the pictures")]
+    NoSize,
     /// Copied and encoded pictures cannot share one sample entry.
     #[error(transparent)]
     CannotJoin(#[from] CannotJoin),
@@ -95,6 +92,9 @@ pub enum FootageError {
     /// AAC has no layout of so many channels.
     #[error("the audio has {0} channels")]
     Channels(u16),
+    /// A sample entry cannot be written.
+    #[error("cannot write a sample entry: {0}")]
+    SampleEntry(String),
     /// The tracks do not fit into an MP4 file.
     #[error(transparent)]
     Mux(#[from] MuxError),

@@ -57,10 +57,10 @@ impl FetchedRecording {
         self.open.object.name()
     }
 
-    /// Returns the audio track, if it can be decoded.
+    /// Returns the audio track, if there is one that can be decoded.
     #[must_use]
     pub fn audio(&self) -> Option<&AudioTrack> {
-        self.open.audio.as_ref().ok().filter(|audio| audio.is_aac())
+        self.open.audio.as_ref().ok()
     }
 
     /// Returns the byte ranges of video `samples` and of AAC `frames`, merged where at most `gap` bytes lie between them.

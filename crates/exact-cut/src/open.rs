@@ -119,8 +119,9 @@ async fn open_recording(
     deadline: Deadline,
 ) -> Result<OpenRecording, Error> {
     let Tracks { video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
-    let end = Timestamp::from_us(listed.start.as_us().saturating_add(video.table.length_us()));
-    let span = Span::new(listed.start, end).ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
+    let at = |pts: i64| Timestamp::from_us(listed.start.as_us().saturating_add(video.table.us_after_start(pts)));
+    let span = Span::new(at(video.table.first_pts()), at(video.table.end_pts))
+        .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
     Ok(OpenRecording { listed, object, video, audio, span })
 }
 
@@ -144,7 +145,7 @@ async fn read_tracks(object: &dyn PinnedObject, mut window: Vec<u8>, deadline: D
             }
         }
         bytes.truncate(length);
-        finder.feed(bytes).map_err(unusable)?;
+        finder.feed(&bytes).map_err(unusable)?;
     }
     finder.tracks().map_err(unusable)
 }

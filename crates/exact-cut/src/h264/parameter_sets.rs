@@ -12,8 +12,9 @@ use h264_reader::nal::pps::PicParameterSet;
 use h264_reader::nal::sps::{AspectRatioInfo, ChromaFormat, FrameMbsFlags, SeqParameterSet};
 use h264_reader::nal::{Nal, RefNal, UnitType};
 use shiguredo_mp4::Uint;
-use shiguredo_mp4::boxes::{AvccBox, SampleEntry};
+use shiguredo_mp4::boxes::AvccBox;
 
+use crate::h264::colour::Colour;
 use crate::h264::nal_units::unit_type;
 
 /// The largest id of a sequence parameter set (section 7.4.2.1.1). Picture parameter sets may have larger ones.
@@ -22,8 +23,8 @@ const MAX_SPS_ID: u8 = 31;
 /// Why the pictures of a track cannot be copied into a clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotCopyable {
-    /// The codec is another one.
-    #[error("the codec is not H.264 (avc1)")]
+    /// The codec is another one, or its configuration cannot be read.
+    #[error("the codec is not H.264, or avcC cannot be read")]
     Codec,
     /// A parameter set has no bytes.
     #[error("a parameter set is empty")]
@@ -72,13 +73,13 @@ pub struct ParameterSets {
 }
 
 impl ParameterSets {
-    /// Reads the parameter sets of a sample entry.
+    /// Reads the parameter sets of `avcC`. Without one the codec is another.
     ///
     /// # Errors
     /// [`NotCopyable`] if pictures of such a track cannot be copied.
-    pub fn read(entry: &SampleEntry) -> Result<Self, NotCopyable> {
-        let SampleEntry::Avc1(avc1) = entry else { return Err(NotCopyable::Codec) };
-        let avcc = avc1.avcc_box.clone();
+    pub fn read(avcc: Option<AvccBox>) -> Result<Self, NotCopyable> {
+        let mut avcc = avcc.ok_or(NotCopyable::Codec)?;
+        fill_in_chroma_fields(&mut avcc);
         if avcc.sps_list.iter().chain(&avcc.pps_list).any(Vec::is_empty) {
             return Err(NotCopyable::EmptySet);
         }
@@ -142,10 +143,16 @@ impl ParameterSets {
         }
     }
 
-    /// Returns whether luma uses all of 0 to 255.
+    /// Returns how the values of pixels mean colours.
     #[must_use]
-    pub fn full_range(&self) -> bool {
-        signal(&self.sps).full_range
+    pub fn colour(&self) -> Colour {
+        signal(&self.sps).colour
+    }
+
+    /// Returns width and height of a pixel in lowest terms, if they are stated.
+    #[must_use]
+    pub fn pixel_aspect(&self) -> Option<(u32, u32)> {
+        signal(&self.sps).pixel_aspect
     }
 
     /// Returns an id that no parameter set of either kind has. Encoded pictures use it for both kinds.
@@ -175,7 +182,7 @@ impl ParameterSets {
         if self.sps.pixel_dimensions().ok() != encoded.sps.pixel_dimensions().ok() {
             return Err(CannotJoin::Size);
         }
-        if signal(&self.sps) != signal(&encoded.sps) {
+        if !signal(&self.sps).looks_like(&signal(&encoded.sps)) {
             return Err(CannotJoin::Signal);
         }
         let (a, b) = (self.with_4_byte_lengths(), encoded.with_4_byte_lengths());
@@ -202,7 +209,7 @@ impl ParameterSets {
 
 /// Fills in the chroma fields of `avcC` that files of High profiles written before 2005 lack. A muxer requires them
 /// (ISO/IEC 14496-15, section 5.3.3.1.2).
-pub(crate) fn fill_in_chroma_fields(avcc: &mut AvccBox) {
+fn fill_in_chroma_fields(avcc: &mut AvccBox) {
     if !matches!(avcc.avc_profile_indication, 100 | 110 | 122 | 144) || avcc.chroma_format.is_some() {
         return;
     }
@@ -224,24 +231,59 @@ pub(crate) fn fill_in_chroma_fields(avcc: &mut AvccBox) {
     avcc.bit_depth_chroma_minus8 = Some(Uint::new(depths.1 & 7));
 }
 
+/// What a sequence parameter set says of its pictures.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture {
+    /// Width and height in pixels, cropped.
+    pub size: (u16, u16),
+    /// Width and height of a pixel, if they are stated.
+    pub pixel_aspect: Option<(u32, u32)>,
+    /// How the values of pixels mean colours.
+    pub colour: Colour,
+}
+
+/// Returns what the first sequence parameter set says of its pictures.
+#[must_use]
+pub fn picture_of(avcc: &AvccBox) -> Option<Picture> {
+    let sps = SeqParameterSet::from_bits(RefNal::new(avcc.sps_list.first()?, &[], true).rbsp_bits()).ok()?;
+    let (width, height) = sps.pixel_dimensions().ok()?;
+    let Signal { colour, pixel_aspect } = signal(&sps);
+    let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+    Some(Picture { size, pixel_aspect, colour })
+}
+
 /// What pictures must have in common to look alike.
-#[derive(PartialEq, Eq)]
 struct Signal {
-    full_range: bool,
-    /// Colour primaries, transfer characteristics, matrix coefficients.
-    colour: [u8; 3],
-    pixel_aspect: (u16, u16),
+    colour: Colour,
+    /// Width and height of a pixel in lowest terms, if they are stated.
+    pixel_aspect: Option<(u32, u32)>,
+}
+
+impl Signal {
+    /// Returns whether players show pictures of both alike. Pixels are square unless their shape is stated.
+    fn looks_like(&self, other: &Self) -> bool {
+        self.colour == other.colour && self.pixel_aspect.unwrap_or((1, 1)) == other.pixel_aspect.unwrap_or((1, 1))
+    }
 }
 
 fn signal(sps: &SeqParameterSet) -> Signal {
     const UNSPECIFIED: u8 = 2;
     let vui = sps.vui_parameters.as_ref();
     let video = vui.and_then(|vui| vui.video_signal_type.as_ref());
-    let colour = video.and_then(|video| video.colour_description.as_ref());
-    let colour = colour.map_or([UNSPECIFIED; 3], |colour| {
+    let codes = video.and_then(|video| video.colour_description.as_ref());
+    let codes = codes.map_or([UNSPECIFIED; 3], |colour| {
         [colour.colour_primaries, colour.transfer_characteristics, colour.matrix_coefficients]
     });
-    let aspect = vui.and_then(|vui| vui.aspect_ratio_info.as_ref()).and_then(AspectRatioInfo::get);
     let full_range = video.is_some_and(|video| video.video_full_range_flag);
-    Signal { full_range, colour, pixel_aspect: aspect.unwrap_or((1, 1)) }
+    let aspect = vui.and_then(|vui| vui.aspect_ratio_info.as_ref()).and_then(AspectRatioInfo::get);
+    let aspect = aspect.filter(|(across, down)| *across > 0 && *down > 0);
+    let pixel_aspect = aspect.map(|(across, down)| {
+        let divisor = gcd(across.into(), down.into());
+        (u32::from(across) / divisor, u32::from(down) / divisor)
+    });
+    Signal { colour: Colour { codes, full_range }, pixel_aspect }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

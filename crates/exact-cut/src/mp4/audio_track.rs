@@ -2,8 +2,8 @@
 //! the decoder configuration).
 
 use shiguredo_mp4::bitstream::aac::parse_audio_specific_config;
-use shiguredo_mp4::boxes::{Mp4aBox, SampleEntry};
-use shiguredo_mp4::descriptors::DecoderConfigDescriptor;
+
+use crate::mp4::sample_entry::SampleEntry;
 
 /// PCM samples of each channel that one frame of AAC-LC decodes to (ISO/IEC 14496-3, section 4.5.1.1).
 pub const PCM_SAMPLES_PER_AAC_FRAME: u32 = 1024;
@@ -19,7 +19,7 @@ pub struct AudioFrame {
     pub at: i64,
 }
 
-/// An audio track.
+/// An audio track of AAC of any kind, which ffmpeg decodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioTrack {
     /// Ticks a second.
@@ -28,15 +28,17 @@ pub struct AudioTrack {
     pub frames: Vec<AudioFrame>,
     /// End of the last frame, in ticks, counted from the recording's first picture.
     pub end: i64,
-    /// The one sample entry.
+    /// The sample entry, as it is in the file.
     pub entry: SampleEntry,
+    /// `AudioSpecificConfig`: all that a decoder needs to know.
+    pub config: Vec<u8>,
 }
 
 impl AudioTrack {
     /// Returns the format of plain AAC-LC, whose frames can be copied, or `None` for anything else.
     #[must_use]
     pub fn aac_lc_format(&self) -> Option<AudioFormat> {
-        let specific = audio_specific_config(&self.entry)?;
+        let specific = &self.config;
         // bytes that follow describe extensions, which decoders of plain AAC-LC ignore
         let plain = if specific.first()? & 0x07 == 0x07 && specific.get(1)? & 0x80 == 0x80 { 5 } else { 2 };
         let config = parse_audio_specific_config(specific.get(..plain)?).ok()?;
@@ -44,10 +46,13 @@ impl AudioTrack {
         Some(AudioFormat { rate: config.sampling_frequency.hz(), channels })
     }
 
-    /// Returns whether this is AAC of any kind, which ffmpeg decodes.
-    #[must_use]
-    pub fn is_aac(&self) -> bool {
-        audio_specific_config(&self.entry).is_some()
+    /// Returns a sample entry with the configuration and nothing else, for an MP4 file.
+    ///
+    /// # Errors
+    /// The encoder's own words.
+    pub fn plain_entry(&self) -> Result<SampleEntry, String> {
+        let format = self.aac_lc_format().unwrap_or(AudioFormat { rate: self.timescale, channels: 2 });
+        SampleEntry::mp4a(&self.config, format.rate, format.channels)
     }
 }
 
@@ -58,13 +63,4 @@ pub struct AudioFormat {
     pub rate: u32,
     /// Number of channels.
     pub channels: u16,
-}
-
-/// Returns the `AudioSpecificConfig` of an AAC sample entry.
-fn audio_specific_config(entry: &SampleEntry) -> Option<&[u8]> {
-    const AAC: u8 = DecoderConfigDescriptor::OBJECT_TYPE_INDICATION_AUDIO_ISO_IEC_14496_3;
-    let SampleEntry::Mp4a(Mp4aBox { esds_box, .. }) = entry else { return None };
-    let config = &esds_box.es.dec_config_descr;
-    (config.object_type_indication == AAC).then_some(())?;
-    config.dec_specific_info.as_ref().map(|specific| &specific.payload[..]).filter(|specific| specific.len() >= 2)
 }

@@ -6,12 +6,11 @@
 
 use std::ops::Range;
 
-use shiguredo_mp4::boxes::MoovBox;
 use shiguredo_mp4::{BoxHeader, BoxType, Decode};
 
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
-use crate::mp4::box_children::check_versions;
+use crate::mp4::boxes::{child, children};
 use crate::mp4::tracks::{Tracks, audio_of_file_without_video};
 
 /// The most bytes of `moov` and `moof` boxes that are read of one file: about ten hours at 60 frames a second.
@@ -28,8 +27,10 @@ pub struct BoxFinder {
     at: u64,
     /// End of the box at `at`, if all of that box is required.
     until: Option<u64>,
-    moov: Option<MoovBox>,
-    /// `moof` boxes with their offsets in the file.
+    /// Content of the `moov` box.
+    moov: Option<Vec<u8>>,
+    fragmented: bool,
+    /// Contents of the `moof` boxes, with the offsets of the boxes in the file.
     moofs: Vec<(u64, Vec<u8>)>,
     boxes: usize,
     table_bytes: u64,
@@ -39,31 +40,35 @@ impl BoxFinder {
     /// Starts a walk over a file of `length` bytes.
     #[must_use]
     pub const fn new(length: u64) -> Self {
-        Self { length, at: 0, until: None, moov: None, moofs: Vec::new(), boxes: 0, table_bytes: 0 }
+        Self { length, at: 0, until: None, moov: None, fragmented: false, moofs: Vec::new(), boxes: 0, table_bytes: 0 }
     }
 
     /// Returns the bytes that must be fed next, or `None` once all boxes are found.
     #[must_use]
     pub fn required_range(&self) -> Option<Range<u64>> {
-        let done = match &self.moov {
-            Some(moov) => moov.mvex_box.is_none() || self.at == self.length,
-            None => false,
-        };
+        let done = self.moov.is_some() && (!self.fragmented || self.at == self.length);
         (!done).then(|| self.at..self.until.unwrap_or((self.at + MAX_HEADER).min(self.length)))
     }
 
-    /// Takes the bytes of [`Self::required_range`].
+    /// Takes the bytes of [`Self::required_range`]. What follows the `moov` box and is no box, or not all there, ends the walk.
     ///
     /// # Errors
     /// [`Mp4Error`] if they are not what an MP4 file has there.
-    pub fn feed(&mut self, bytes: Vec<u8>) -> Result<(), Mp4Error> {
-        let Some(end) = self.until.take() else { return self.feed_header(&bytes) };
-        check_versions(&bytes)?;
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Mp4Error> {
+        let Some(end) = self.until.take() else {
+            let result = self.feed_header(bytes);
+            if self.moov.is_some() && matches!(result, Err(Mp4Error::NotABox { .. } | Mp4Error::BoxSize { .. })) {
+                self.at = self.length;
+                return Ok(());
+            }
+            return result;
+        };
+        let (_, content) = children(bytes).next().unwrap_or_default();
         if self.moov.is_none() {
-            let (moov, _) = MoovBox::decode(&bytes).map_err(|error| Mp4Error::decode("moov", error))?;
-            self.moov = Some(moov);
+            self.fragmented = child(content, b"mvex").is_some();
+            self.moov = Some(content.to_vec());
         } else {
-            self.moofs.push((self.at, bytes));
+            self.moofs.push((self.at, content.to_vec()));
         }
         self.at = end;
         Ok(())
@@ -103,7 +108,7 @@ impl BoxFinder {
     /// # Errors
     /// [`Mp4Error`] if the video track is unusable.
     pub fn tracks(self) -> Result<Tracks, Mp4Error> {
-        Tracks::read(self.moov.as_ref().ok_or(Mp4Error::NoMoov)?, &self.moofs, self.length)
+        Tracks::read(self.moov.as_deref().ok_or(Mp4Error::NoMoov)?, &self.moofs, self.length)
     }
 
     /// Returns the audio of a file that has no video.
@@ -111,7 +116,7 @@ impl BoxFinder {
     /// # Errors
     /// [`Mp4Error`] if the audio track is unusable.
     pub fn audio(self) -> Result<AudioTrack, Mp4Error> {
-        audio_of_file_without_video(self.moov.as_ref().ok_or(Mp4Error::NoMoov)?, self.length)
+        audio_of_file_without_video(self.moov.as_deref().ok_or(Mp4Error::NoMoov)?, self.length)
     }
 }
 
@@ -138,7 +143,7 @@ mod tests {
             (large(970), 24, 994..1000),
         ] {
             let mut finder = finder_at(at, 1000);
-            finder.feed(bytes.clone()).expect("a box");
+            finder.feed(&bytes).expect("a box");
             assert_eq!(finder.required_range(), Some(required), "{bytes:?}");
         }
         for (bytes, at) in [
@@ -150,15 +155,15 @@ mod tests {
             (b"#EXTM3U\n".to_vec(), 0),
             (vec![], 0),
         ] {
-            finder_at(at, 1000).feed(bytes).expect_err("not such a box");
+            finder_at(at, 1000).feed(&bytes).expect_err("not such a box");
         }
-        finder_at(0, 1 << 40).feed(header(u32::MAX, "moov")).expect_err("too large");
+        finder_at(0, 1 << 40).feed(&header(u32::MAX, "moov")).expect_err("too large");
     }
 
     #[test]
     fn an_empty_file_is_an_error_and_not_an_endless_walk() {
         let mut finder = BoxFinder::new(0);
         assert_eq!(finder.required_range(), Some(0..0));
-        finder.feed(Vec::new()).expect_err("nothing there");
+        finder.feed(&[]).expect_err("nothing there");
     }
 }

@@ -4,136 +4,201 @@
 //! `moof` begins, else after the data of the run before. `sidx` and `mfra` are not used: they may be missing or wrong, and
 //! the chain of boxes is needed anyway.
 
-use shiguredo_mp4::boxes::{MoofBox, MoovBox, TrafBox, TrexBox, TrunBox};
-use shiguredo_mp4::{BoxType, Decode};
+use std::ops::ControlFlow;
 
 use crate::mp4::Mp4Error;
-use crate::mp4::box_children::children;
-use crate::mp4::sample_table::{ListedSample, MAX_SAMPLES};
+use crate::mp4::boxes::{Fields, child, children};
+use crate::mp4::sample_table::{ListedSample, MAX_SAMPLES, Step};
 
-/// `tr_flags` that give each sample bytes of its own: duration, size, flags, composition offset (section 8.8.8).
-const PER_SAMPLE_FLAGS: u32 = 0x0f00;
+/// `sample_is_non_sync_sample` among the flags of a sample (section 8.8.3.1).
+const NON_SYNC: u32 = 0x0001_0000;
 
-/// Passes every sample of the track to `take`, in decode order.
+/// What a sample has if nothing else is said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Defaults {
+    entry: usize,
+    duration: u32,
+    size: u32,
+    flags: u32,
+}
+
+/// Passes the samples of the track to `take`, in decode order, until it breaks. A fragment that begins before the end of the
+/// one before goes on behind that one.
 ///
 /// # Errors
-/// [`Mp4Error`] if a fragment cannot be read, or the error of `take`. Claims are checked before memory is allocated.
+/// [`Mp4Error`] if the fragments claim more samples than are read.
 pub fn for_each_sample(
-    moov: &MoovBox,
+    moov: &[u8],
     moofs: &[(u64, Vec<u8>)],
     track_id: u32,
-    mut take: impl FnMut(ListedSample) -> Result<(), Mp4Error>,
+    mut take: impl FnMut(ListedSample) -> ControlFlow<()>,
 ) -> Result<(), Mp4Error> {
-    let trexes = moov.mvex_box.as_ref().map_or(&[][..], |mvex| &mvex.trex_boxes);
-    let trex = trexes.iter().find(|trex| trex.track_id == track_id).ok_or(Mp4Error::NoTrex)?;
-    let mut count: u64 = 0;
-    let mut decode_time = 0;
-    for (at, bytes) in moofs {
-        check_claims(bytes)?;
-        let (moof, _) = MoofBox::decode(bytes).map_err(|error| Mp4Error::decode("moof", error))?;
+    let trex = track_defaults(moov, track_id).unwrap_or_default();
+    // decode time and end of the last sample
+    let (mut count, mut last, mut end) = (0_u64, None, 0);
+    for (at, moof) in moofs {
         let mut previous_end = *at; // where the data of the previous track fragment ends
-        for traf in &moof.traf_boxes {
-            let selected = traf.tfhd_box.track_id == track_id;
-            let mut fragment = TrackFragment { base: data_base(traf, *at, previous_end), trex, traf, decode_time };
-            if let (true, Some(tfdt)) = (selected, &traf.tfdt_box) {
-                let time = i64::try_from(tfdt.base_media_decode_time);
-                fragment.decode_time = time.map_err(|_| Mp4Error::FragmentOverflow { name: "tfdt" })?;
-            }
-            let mut data = fragment.base;
-            for trun in &traf.trun_boxes {
-                let samples = fragment.read(trun, &mut data)?;
-                if selected {
-                    count += samples.len() as u64;
-                    samples.into_iter().try_for_each(&mut take)?;
+        for (_, traf) in children(moof).filter(|(name, _)| name == b"traf") {
+            let Some(header) = TrackFragment::read(traf, *at, previous_end, trex) else { continue };
+            let selected = header.track_id == track_id;
+            let decode_time = child(traf, b"tfdt").and_then(decode_time).filter(|_| selected);
+            // rounded durations may reach a little beyond the next fragment
+            let decode_time = decode_time.filter(|&time| last.is_none_or(|last| time > last));
+            let mut dts = decode_time.unwrap_or(end);
+            let mut data = header.base;
+            for (_, trun) in children(traf).filter(|(name, _)| name == b"trun") {
+                let Some(run) = Run::read(trun) else { continue };
+                if let Some(offset) = run.data_offset {
+                    data = header.base.saturating_add_signed(offset.into());
                 }
+                count += run.length();
                 if count > u64::from(MAX_SAMPLES) {
-                    return Err(Mp4Error::TooManySamples { name: "moof", claimed: count });
+                    return Err(Mp4Error::TooManySamples { name: "trun", claimed: count });
+                }
+                for mut sample in run.samples(header.defaults) {
+                    (sample.offset, sample.dts) = (data, dts);
+                    data = data.saturating_add(sample.size.into());
+                    dts = dts.saturating_add(sample.step.ticks());
+                    if selected {
+                        (last, end) = (Some(sample.dts), dts);
+                        if take(sample).is_break() {
+                            return Ok(());
+                        }
+                    }
                 }
             }
             previous_end = data;
-            if selected {
-                decode_time = fragment.decode_time;
-            }
         }
     }
     Ok(())
 }
 
-/// Returns the offset that `data_offset` counts from (section 8.8.7).
-fn data_base(traf: &TrafBox, moof: u64, previous_end: u64) -> u64 {
-    match traf.tfhd_box.base_data_offset {
-        Some(stated) => stated,
-        None if traf.tfhd_box.default_base_is_moof => moof,
-        None => previous_end,
-    }
-}
-
-/// One `traf` box, with the defaults that hold for it.
-struct TrackFragment<'a> {
-    base: u64,
-    trex: &'a TrexBox,
-    traf: &'a TrafBox,
-    decode_time: i64,
-}
-
-impl TrackFragment<'_> {
-    /// Reads the samples of `trun`. The first one lies at `data` unless the run states an offset.
-    fn read(&mut self, trun: &TrunBox, data: &mut u64) -> Result<Vec<ListedSample>, Mp4Error> {
-        let overflow = Mp4Error::FragmentOverflow { name: "trun" };
-        let defaults = &self.traf.tfhd_box;
-        if let Some(offset) = trun.data_offset {
-            *data = self.base.checked_add_signed(i64::from(offset)).ok_or(overflow.clone())?;
-        }
-        let mut samples = Vec::with_capacity(trun.samples.len());
-        for (index, sample) in trun.samples.iter().enumerate() {
-            let own = sample.flags.or(defaults.default_sample_flags).unwrap_or(self.trex.default_sample_flags);
-            let flags = trun.first_sample_flags.filter(|_| index == 0).unwrap_or(own);
-            let size = sample.size.or(defaults.default_sample_size).unwrap_or(self.trex.default_sample_size);
-            let duration =
-                sample.duration.or(defaults.default_sample_duration).unwrap_or(self.trex.default_sample_duration);
-            samples.push(ListedSample {
-                offset: *data,
-                size,
-                sync: !flags.sample_is_non_sync_sample(),
-                dts: self.decode_time,
-                duration,
-                composition_offset: sample.composition_time_offset.unwrap_or(0),
-            });
-            *data = data.checked_add(u64::from(size)).ok_or(overflow.clone())?;
-            self.decode_time = self.decode_time.checked_add(i64::from(duration)).ok_or(overflow.clone())?;
-        }
-        Ok(samples)
-    }
-}
-
-/// Refuses runs that claim too many samples without bytes of their own: 20 bytes can claim any number of them.
-fn check_claims(moof: &[u8]) -> Result<(), Mp4Error> {
-    let named = |wanted: &'static [u8; 4]| move |(name, _): &(BoxType, &[u8])| *name == BoxType::Normal(*wanted);
-    let truns = children(moof).filter(named(b"traf")).flat_map(|(_, traf)| children(traf)).filter(named(b"trun"));
-    let claims = truns.filter_map(|(_, trun)| {
-        let word = |at: usize| trun.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
-        let (flags, count) = (word(8)?, word(12)?);
-        (flags & PER_SAMPLE_FLAGS == 0).then_some(u64::from(count))
+/// Returns the decode time of the first fragment of a track, in ticks.
+#[must_use]
+pub fn first_decode_time(moofs: &[(u64, Vec<u8>)], track_id: u32) -> Option<i64> {
+    let trafs = moofs.iter().flat_map(|(_, moof)| children(moof)).filter(|(name, _)| name == b"traf");
+    let mut own = trafs.filter(|(_, traf)| {
+        TrackFragment::read(traf, 0, 0, Defaults::default()).is_some_and(|header| header.track_id == track_id)
     });
-    match claims.sum::<u64>() {
-        claimed if claimed > u64::from(MAX_SAMPLES) => Err(Mp4Error::TooManySamples { name: "trun", claimed }),
-        _ => Ok(()),
+    decode_time(child(own.next()?.1, b"tfdt")?)
+}
+
+/// Returns the defaults of a track (`trex`).
+fn track_defaults(moov: &[u8], track_id: u32) -> Option<Defaults> {
+    let trexes = children(child(moov, b"mvex")?).filter(|(name, _)| name == b"trex");
+    trexes.map(|(_, trex)| Fields(trex)).find_map(|mut fields| {
+        fields.u32()?;
+        (fields.u32()? == track_id).then_some(())?;
+        let entry = (fields.u32()? as usize).saturating_sub(1);
+        Some(Defaults { entry, duration: fields.u32()?, size: fields.u32()?, flags: fields.u32()? })
+    })
+}
+
+/// Reads `tfdt`.
+fn decode_time(tfdt: &[u8]) -> Option<i64> {
+    let mut fields = Fields(tfdt);
+    let (version, _) = fields.version_and_flags()?;
+    i64::try_from(fields.u64_if(version == 1)?).ok()
+}
+
+/// The header of a track fragment (`tfhd`).
+struct TrackFragment {
+    track_id: u32,
+    /// The offset that `data_offset` counts from (section 8.8.7).
+    base: u64,
+    defaults: Defaults,
+}
+
+impl TrackFragment {
+    fn read(traf: &[u8], moof: u64, previous_end: u64, trex: Defaults) -> Option<Self> {
+        let mut fields = Fields(child(traf, b"tfhd")?);
+        let (_, flags) = fields.version_and_flags()?;
+        let track_id = fields.u32()?;
+        let base = if flags & 0x01 != 0 { Some(fields.u64()?) } else { None };
+        let mut optional = |flag: u32, default: u32| if flags & flag != 0 { fields.u32() } else { Some(default) };
+        let entry = optional(0x02, u32::try_from(trex.entry).ok()? + 1)? as usize;
+        let (duration, size) = (optional(0x08, trex.duration)?, optional(0x10, trex.size)?);
+        let defaults = Defaults { entry: entry.saturating_sub(1), duration, size, flags: optional(0x20, trex.flags)? };
+        let implied = if flags & 0x02_0000 != 0 { moof } else { previous_end };
+        Some(Self { track_id, base: base.unwrap_or(implied), defaults })
+    }
+}
+
+/// A run of samples (`trun`, section 8.8.8).
+struct Run<'a> {
+    flags: u32,
+    count: u32,
+    data_offset: Option<i32>,
+    first_flags: Option<u32>,
+    samples: Fields<'a>,
+}
+
+impl<'a> Run<'a> {
+    fn read(trun: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(trun);
+        let (_, flags) = fields.version_and_flags()?;
+        let count = fields.u32()?;
+        let data_offset = if flags & 0x01 != 0 { Some(fields.i32()?) } else { None };
+        let first_flags = if flags & 0x04 != 0 { Some(fields.u32()?) } else { None };
+        Some(Self { flags, count, data_offset, first_flags, samples: fields })
+    }
+
+    /// Returns the number of samples: what is claimed, if each has bytes of its own at most as many as there are.
+    fn length(&self) -> u64 {
+        match self.flags & 0x0f00 {
+            0 => self.count.into(),
+            own => u64::from(self.count).min(self.samples.0.len() as u64 / (4 * u64::from(own.count_ones()))),
+        }
+    }
+
+    /// Returns the samples, without their places.
+    fn samples(&self, defaults: Defaults) -> impl Iterator<Item = ListedSample> {
+        let (flags, first_flags, mut fields) = (self.flags, self.first_flags, self.samples);
+        (0..self.length()).map_while(move |index| {
+            let mut optional = |flag: u32, default: u32| if flags & flag != 0 { fields.u32() } else { Some(default) };
+            let (duration, size) = (optional(0x100, defaults.duration)?, optional(0x200, defaults.size)?);
+            let own = optional(0x400, defaults.flags)?;
+            let composition_offset = optional(0x800, 0)?.cast_signed().into();
+            let sync = first_flags.filter(|_| index == 0).unwrap_or(own) & NON_SYNC == 0;
+            let (step, entry) = (Step::of(duration), defaults.entry);
+            Some(ListedSample { offset: 0, size, sync, dts: 0, step, composition_offset, entry })
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mp4::box_children::tests::boxed;
+    use crate::mp4::boxes::boxed;
+
+    /// Returns a fragment of track 1 with `tfdt`, and so many samples of one byte and ten ticks.
+    fn moof(time: u32, samples: u32) -> Vec<u8> {
+        let tfhd = boxed(b"tfhd", &[&[0, 0, 0, 0x18][..], &[0, 0, 0, 1, 0, 0, 0, 10, 0, 0, 0, 1]].concat());
+        let tfdt = boxed(b"tfdt", &[&[0; 4][..], &time.to_be_bytes()].concat());
+        let trun = boxed(b"trun", &[&[0; 4][..], &samples.to_be_bytes()].concat());
+        boxed(b"traf", &[tfhd, tfdt, trun].concat())
+    }
+
+    fn times(moofs: &[Vec<u8>]) -> Result<Vec<i64>, Mp4Error> {
+        let moofs: Vec<(u64, Vec<u8>)> = moofs.iter().map(|moof| (0, moof.clone())).collect();
+        let mut times = Vec::new();
+        for_each_sample(&[], &moofs, 1, |sample| {
+            times.push(sample.dts);
+            ControlFlow::Continue(())
+        })
+        .map(|()| times)
+    }
 
     #[test]
-    fn refuses_a_run_that_claims_samples_without_bytes_before_it_is_read() {
-        let moof = |count: u32| {
-            let trun = boxed("trun", &[&[0; 4][..], &count.to_be_bytes()].concat());
-            boxed("moof", &[boxed("mfhd", &[0; 8]), boxed("traf", &trun)].concat())
-        };
-        assert_eq!(check_claims(&moof(MAX_SAMPLES)), Ok(()));
-        check_claims(&moof(MAX_SAMPLES + 1)).expect_err("too many");
-        check_claims(&[0; 8]).expect("no boxes, no claims");
+    fn a_fragment_that_begins_too_early_goes_on_behind_the_one_before() {
+        assert_eq!(times(&[moof(0, 2), moof(50, 2)]), Ok(vec![0, 10, 50, 60]));
+        assert_eq!(times(&[moof(1000, 2), moof(0, 2)]), Ok(vec![1000, 1010, 1020, 1030]));
+    }
+
+    #[test]
+    fn refuses_a_run_that_claims_too_many_samples_without_bytes() {
+        times(&[moof(0, MAX_SAMPLES)]).expect("as many as are read");
+        times(&[moof(0, MAX_SAMPLES + 1)]).expect_err("too many");
+        assert_eq!(times(&[vec![0; 8]]), Ok(Vec::new()), "no boxes, no claims");
     }
 }

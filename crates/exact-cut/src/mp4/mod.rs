@@ -1,16 +1,19 @@
 //! Reading MP4 files: which bytes tell where the samples lie, and what they say (ISO/IEC 14496-12).
 //!
-//! The crate `shiguredo_mp4` decodes single boxes; its demuxer hides edit lists and the display matrix, so the tables are
-//! read here. Everything is pure: these modules get bytes and never see a file. No claim of a file is believed before it
-//! is checked against the bytes that are there: one `stts` entry of 8 bytes can claim 4·10⁹ samples.
+//! The crate `shiguredo_mp4` refuses a file for any box that is not as the standard has it, and its demuxer hides edit
+//! lists and the display matrix. So the tables are read here, as tolerantly as players read them. Everything is pure: these
+//! modules get bytes and never see a file. No claim of a file is believed before it is checked against the bytes that are
+//! there: one `stts` entry of 8 bytes can claim 4·10⁹ samples.
 
 pub mod audio_track;
-mod box_children;
 pub mod box_finder;
+pub mod boxes;
+mod edit_list;
 pub mod fragments;
 pub mod orientation;
 pub mod sample_entry;
 pub mod sample_table;
+pub mod shape;
 pub mod tracks;
 
 use shiguredo_mp4::BoxType;
@@ -38,22 +41,6 @@ pub enum Mp4Error {
         /// Length of the file, in bytes.
         length: u64,
     },
-    /// A box cannot be decoded.
-    #[error("cannot decode {name}: {reason}")]
-    Decode {
-        /// Name of the box.
-        name: &'static str,
-        /// The decoder's own words.
-        reason: String,
-    },
-    /// A box is of a version that no edition of the standard defines.
-    #[error("box {name} has the unknown version {version}")]
-    UnknownVersion {
-        /// Type of the box.
-        name: BoxType,
-        /// Version in its header.
-        version: u8,
-    },
     /// The file ends without a `moov` box: it is truncated, or not an MP4 file.
     #[error("the file has no moov box: it is truncated or not an MP4 file")]
     NoMoov,
@@ -74,68 +61,31 @@ pub enum Mp4Error {
         /// The claim.
         claimed: u64,
     },
-    /// A fragment refers to data outside all files, or to a time beyond all clocks.
-    #[error("{name} leads outside of what a file can hold")]
-    FragmentOverflow {
-        /// Name of the box.
-        name: &'static str,
-    },
-    /// A track of a fragmented file has no defaults (`trex`).
-    #[error("the track has no trex box")]
-    NoTrex,
-    /// A sample is empty or reaches beyond the file.
-    #[error("a sample of {size} bytes at byte {offset} does not fit into a file of {length} bytes")]
-    SampleOutsideFile {
-        /// Offset of the sample in the file, in bytes.
-        offset: u64,
-        /// Size of the sample, in bytes.
-        size: u32,
-        /// Length of the file, in bytes.
-        length: u64,
-    },
-    /// A sample comes later than a recording can last.
-    #[error("the sample at byte {offset} comes more than {} days after the start", sample_table::MAX_DAYS)]
-    SampleTooLate {
-        /// Offset of the sample in the file, in bytes.
-        offset: u64,
-    },
-    /// Two frames are shown at the same time.
-    #[error("two frames are shown at the same time")]
-    FramesCollide,
     /// No frame is shown.
     #[error("no frame is shown")]
     NoFrame,
     /// Edits of an edit list overlap.
     #[error("the edit list has edits that overlap")]
     EditsOverlap,
-    /// An edit plays at another rate than 1, or begins before its media.
-    #[error("the edit list has an edit of another rate than 1")]
-    EditRate,
-    /// An edit list has too many edits.
-    #[error("the edit list has {edits} edits, at most {max} are read")]
-    TooManyEdits {
-        /// Number of edits.
-        edits: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// The audio track has several edits.
-    #[error("the edit list of the audio track has several edits")]
-    AudioEdits,
     /// The file has no video track.
     #[error("the file has no video track")]
     NoVideoTrack,
     /// The file has no audio track, or one without samples.
     #[error("the file has no audio")]
     NoAudioTrack,
-    /// A track does not have exactly one sample entry.
-    #[error("the track has {0} sample entries, expected 1")]
-    SampleEntryCount(usize),
-}
-
-impl Mp4Error {
-    /// Returns the error of decoding the box `name`.
-    pub(crate) fn decode(name: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self::Decode { name, reason: reason.to_string() }
-    }
+    /// The codec is not decoded.
+    #[error("the codec is {kind:?}, expected avc1, avc3, hvc1 or hev1 for video and AAC for audio")]
+    Codec {
+        /// Type of the sample entry.
+        kind: String,
+    },
+    /// The samples are encrypted.
+    #[error("the samples are encrypted ({kind})")]
+    Encrypted {
+        /// Type of the sample entry.
+        kind: String,
+    },
+    /// A track has no sample entry.
+    #[error("the track has no sample entry")]
+    NoSampleEntry,
 }

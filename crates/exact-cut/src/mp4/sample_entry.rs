@@ -1,66 +1,279 @@
-//! What the sample entry of a track says of its pictures (ISO/IEC 14496-12, sections 8.5.2 and 12.1).
+//! Sample entries: codec, size, and how a decoder is set up (ISO/IEC 14496-12, sections 8.5.2 and 12.1).
+//!
+//! An entry is kept as the bytes that it is, so that a decoder gets what the camera wrote, and searched for what is needed.
+//! `mov` files put other bytes between and behind the boxes of an entry.
 
 use std::num::NonZeroU32;
 
-use shiguredo_mp4::boxes::{Avc1Box, SampleEntry, UnknownBox, VisualSampleEntryFields};
-use shiguredo_mp4::{BoxType, Decode};
+use shiguredo_mp4::boxes::{AudioSampleEntryFields, AvccBox, EsdsBox, Mp4aBox, UnknownBox, VisualSampleEntryFields};
+use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
+use shiguredo_mp4::{BoxSize, BoxType, Decode, Encode, FixedPointNumber, Uint};
 
-use crate::h264::parameter_sets::fill_in_chroma_fields;
-use crate::mp4::Mp4Error;
+use crate::mp4::boxes::{Fields, boxed, child, children};
 
-/// Returns the fields that the sample entry of every video track begins with, or `None` for other tracks.
-#[must_use]
-pub fn visual_fields(entry: &SampleEntry) -> Option<&VisualSampleEntryFields> {
-    match entry {
-        SampleEntry::Avc1(entry) => Some(&entry.visual),
-        SampleEntry::Hev1(entry) => Some(&entry.visual),
-        SampleEntry::Hvc1(entry) => Some(&entry.visual),
-        _ => None,
+/// Bytes of a visual sample entry before its boxes (section 12.1.3).
+const VISUAL_FIELDS: usize = 78;
+/// Bytes of an audio sample entry before its boxes: version 0, and the versions 1 and 2 of `mov` files.
+const AUDIO_FIELDS: [usize; 3] = [28, 44, 64];
+/// Children of a visual sample entry that say how pictures are displayed.
+const DISPLAY: [&[u8; 4]; 3] = [b"pasp", b"colr", b"clap"];
+
+/// A sample entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleEntry {
+    /// Its type, such as `avc1`.
+    pub kind: [u8; 4],
+    /// What follows its header.
+    payload: Vec<u8>,
+}
+
+impl SampleEntry {
+    /// Returns the entry of that type and content.
+    #[must_use]
+    pub fn new(kind: [u8; 4], payload: &[u8]) -> Self {
+        Self { kind, payload: payload.to_vec() }
+    }
+
+    /// Returns an `avc1` entry for pictures of `width` × `height`, with the boxes `display` about how they are displayed.
+    ///
+    /// # Errors
+    /// The encoder's own words if `avcc` is incomplete.
+    pub fn avc1(width: u16, height: u16, avcc: &AvccBox, display: &[u8]) -> Result<Self, String> {
+        let visual = VisualSampleEntryFields {
+            data_reference_index: VisualSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
+            width,
+            height,
+            horizresolution: VisualSampleEntryFields::DEFAULT_HORIZRESOLUTION,
+            vertresolution: VisualSampleEntryFields::DEFAULT_VERTRESOLUTION,
+            frame_count: VisualSampleEntryFields::DEFAULT_FRAME_COUNT,
+            compressorname: VisualSampleEntryFields::NULL_COMPRESSORNAME,
+            depth: VisualSampleEntryFields::DEFAULT_DEPTH,
+        };
+        let encoded =
+            |thing: &dyn Fn() -> Result<Vec<u8>, shiguredo_mp4::Error>| thing().map_err(|error| error.to_string());
+        let visual = encoded(&|| visual.encode_to_vec())?;
+        let avcc = encoded(&|| avcc.encode_to_vec())?;
+        Ok(Self { kind: *b"avc1", payload: [&visual[..], &avcc, display].concat() })
+    }
+
+    /// Returns an `mp4a` entry for AAC with this `AudioSpecificConfig`.
+    ///
+    /// # Errors
+    /// The encoder's own words.
+    pub fn mp4a(config: &[u8], rate: u32, channels: u16) -> Result<Self, String> {
+        let entry = Mp4aBox {
+            audio: AudioSampleEntryFields {
+                data_reference_index: AudioSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
+                channelcount: channels,
+                samplesize: AudioSampleEntryFields::DEFAULT_SAMPLESIZE,
+                samplerate: FixedPointNumber::new(u16::try_from(rate).unwrap_or_default(), 0),
+            },
+            esds_box: EsdsBox {
+                es: EsDescriptor {
+                    es_id: EsDescriptor::MIN_ES_ID,
+                    stream_priority: EsDescriptor::LOWEST_STREAM_PRIORITY,
+                    depends_on_es_id: None,
+                    url_string: None,
+                    ocr_es_id: None,
+                    dec_config_descr: DecoderConfigDescriptor {
+                        object_type_indication: DecoderConfigDescriptor::OBJECT_TYPE_INDICATION_AUDIO_ISO_IEC_14496_3,
+                        stream_type: DecoderConfigDescriptor::STREAM_TYPE_AUDIO,
+                        up_stream: DecoderConfigDescriptor::UP_STREAM_FALSE,
+                        buffer_size_db: Uint::new(0),
+                        max_bitrate: 0,
+                        avg_bitrate: 0,
+                        dec_specific_info: Some(DecoderSpecificInfo { payload: config.to_vec() }),
+                    },
+                    sl_config_descr: SlConfigDescriptor,
+                },
+            },
+            unknown_boxes: Vec::new(),
+        };
+        let bytes = entry.encode_to_vec().map_err(|error| error.to_string())?;
+        Ok(Self::new(*b"mp4a", bytes.get(8..).unwrap_or_default()))
+    }
+
+    /// Returns the box that a muxer writes.
+    #[must_use]
+    pub fn as_box(&self) -> shiguredo_mp4::boxes::SampleEntry {
+        let box_size = BoxSize::U32(u32::try_from(self.payload.len() + 8).unwrap_or(u32::MAX));
+        let (box_type, payload) = (BoxType::Normal(self.kind), self.payload.clone());
+        shiguredo_mp4::boxes::SampleEntry::Unknown(UnknownBox { box_type, box_size, payload })
+    }
+
+    /// Returns whether the entry is of pictures that are decoded: H.264 or HEVC, not encrypted.
+    #[must_use]
+    pub const fn is_decodable_video(&self) -> bool {
+        matches!(&self.kind, b"avc1" | b"avc3" | b"hvc1" | b"hev1")
+    }
+
+    /// Returns whether the samples are encrypted (ISO/IEC 14496-12, section 8.12).
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        matches!(&self.kind, b"encv" | b"enca" | b"drmi" | b"drms")
+    }
+
+    /// Returns the size in pixels that the entry of a video track states.
+    #[must_use]
+    pub fn stated_size(&self) -> Option<(u16, u16)> {
+        let mut fields = Fields(&self.payload);
+        fields.skip(24)?;
+        (self.payload.len() >= VISUAL_FIELDS).then_some((fields.u16()?, fields.u16()?))
+    }
+
+    /// Returns the content of a box in the entry of a video track.
+    #[must_use]
+    pub fn visual_child(&self, name: &[u8; 4]) -> Option<&[u8]> {
+        child(self.payload.get(VISUAL_FIELDS..)?, name)
+    }
+
+    /// Returns `avcC`, if it can be read.
+    #[must_use]
+    pub fn avcc(&self) -> Option<AvccBox> {
+        matches!(&self.kind, b"avc1" | b"avc3").then_some(())?;
+        let avcc = boxed(b"avcC", self.visual_child(b"avcC")?);
+        AvccBox::decode(&avcc).ok().map(|(avcc, _)| avcc)
+    }
+
+    /// Returns width and height of a pixel (`pasp`, section 12.1.4), if they are stated.
+    #[must_use]
+    pub fn pixel_aspect(&self) -> Option<(NonZeroU32, NonZeroU32)> {
+        let mut fields = Fields(self.visual_child(b"pasp")?);
+        Some((NonZeroU32::new(fields.u32()?)?, NonZeroU32::new(fields.u32()?)?))
+    }
+
+    /// Returns the colour description of `colr` (section 12.1.5): primaries, transfer characteristics, matrix coefficients,
+    /// and whether luma uses its full range, if that is stated.
+    #[must_use]
+    pub fn colour(&self) -> Option<([u8; 3], Option<bool>)> {
+        let mut fields = Fields(self.visual_child(b"colr")?);
+        let kind = fields.name()?;
+        let codes = [fields.u16()?, fields.u16()?, fields.u16()?].map(|code| u8::try_from(code).unwrap_or(2));
+        match &kind {
+            b"nclx" => Some((codes, Some(fields.u8()? & 0x80 != 0))),
+            b"nclc" => Some((codes, None)),
+            _ => None,
+        }
+    }
+
+    /// Returns the boxes about how pictures are displayed, as bytes.
+    #[must_use]
+    pub fn display_boxes(&self) -> Vec<u8> {
+        let boxes = children(self.payload.get(VISUAL_FIELDS..).unwrap_or_default());
+        boxes.filter(|(name, _)| DISPLAY.contains(&name)).flat_map(|(name, content)| boxed(&name, content)).collect()
+    }
+
+    /// Returns the entry without what says how pictures are displayed. A decoder then goes by the parameter sets alone.
+    #[must_use]
+    pub fn without_display(&self) -> Self {
+        let Some((fields, boxes)) = self.payload.split_at_checked(VISUAL_FIELDS) else { return self.clone() };
+        let kept = children(boxes).filter(|(name, _)| !DISPLAY.contains(&name));
+        let kept: Vec<u8> = kept.flat_map(|(name, content)| boxed(&name, content)).collect();
+        Self { kind: self.kind, payload: [fields, &kept].concat() }
+    }
+
+    /// Returns what a decoder of pictures needs: type and configuration.
+    #[must_use]
+    pub fn decoder_configuration(&self) -> Option<(&[u8; 4], &[u8])> {
+        let (family, name) = match &self.kind {
+            b"avc1" | b"avc3" => (b"avc1", b"avcC"),
+            b"hvc1" | b"hev1" => (b"hvc1", b"hvcC"),
+            _ => return None,
+        };
+        Some((family, self.visual_child(name)?))
+    }
+
+    /// Returns the elementary stream descriptor of an audio entry. `mov` files have it behind further fields, or in `wave`.
+    fn esds(&self) -> Option<&[u8]> {
+        AUDIO_FIELDS.iter().find_map(|&fields| {
+            let boxes = self.payload.get(fields..)?;
+            child(boxes, b"esds").or_else(|| child(child(boxes, b"wave")?, b"esds"))
+        })
+    }
+
+    /// Returns the `AudioSpecificConfig` of AAC. MPEG-2's AAC (object types 0x66 to 0x68, ISO/IEC 14496-1, table 5) has the
+    /// same packets as MPEG-4's.
+    #[must_use]
+    pub fn aac_config(&self) -> Option<&[u8]> {
+        const AAC: [u8; 4] = [0x40, 0x66, 0x67, 0x68];
+        (&self.kind == b"mp4a").then_some(())?;
+        let mut fields = Fields(self.esds()?.get(4..)?);
+        descriptor(&mut fields, 3)?;
+        fields.skip(2)?;
+        let flags = fields.u8()?;
+        if flags & 0x80 != 0 {
+            fields.skip(2)?;
+        }
+        if flags & 0x40 != 0 {
+            let length = fields.u8()?;
+            fields.skip(length.into())?;
+        }
+        if flags & 0x20 != 0 {
+            fields.skip(2)?;
+        }
+        descriptor(&mut fields, 4)?;
+        AAC.contains(&fields.u8()?).then_some(())?;
+        fields.skip(12)?;
+        let length = descriptor(&mut fields, 5)?;
+        fields.0.get(..length.min(fields.0.len())).filter(|config| config.len() >= 2)
     }
 }
 
-/// Returns width and height of a pixel (`pasp`, section 12.1.4): 1 and 1 unless the entry states them.
-#[must_use]
-pub fn pixel_aspect(entry: &SampleEntry) -> (NonZeroU32, NonZeroU32) {
-    const SQUARE: (NonZeroU32, NonZeroU32) = (NonZeroU32::MIN, NonZeroU32::MIN);
-    let boxes = match entry {
-        SampleEntry::Avc1(entry) => &entry.unknown_boxes,
-        SampleEntry::Hev1(entry) => &entry.unknown_boxes,
-        SampleEntry::Hvc1(entry) => &entry.unknown_boxes,
-        _ => return SQUARE,
-    };
-    let pasp = boxes.iter().find(|unknown| unknown.box_type == BoxType::Normal(*b"pasp"));
-    let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_be_bytes).and_then(NonZeroU32::new);
-    pasp.and_then(|pasp| Some((number(pasp.payload.get(..4)?)?, number(pasp.payload.get(4..8)?)?))).unwrap_or(SQUARE)
-}
-
-/// Returns `entry` as it is compared and copied: complete, and without the bit rate (`btrt`), which describes its own
-/// file only.
-///
-/// # Errors
-/// [`Mp4Error::Decode`] for an `avc3` entry that cannot be read as `avc1`.
-pub(crate) fn normalized(entry: &SampleEntry) -> Result<SampleEntry, Mp4Error> {
-    let mut entry = match entry {
-        SampleEntry::Unknown(unknown) if unknown.box_type == BoxType::Normal(*b"avc3") => avc3_as_avc1(unknown)?,
-        entry => entry.clone(),
-    };
-    let unknown_boxes = match &mut entry {
-        SampleEntry::Avc1(entry) => {
-            fill_in_chroma_fields(&mut entry.avcc_box);
-            &mut entry.unknown_boxes
+/// Reads the header of a descriptor with that tag, and returns the length that it states (ISO/IEC 14496-1, section 8.3.3).
+fn descriptor(fields: &mut Fields<'_>, tag: u8) -> Option<usize> {
+    (fields.u8()? == tag).then_some(())?;
+    let mut length = 0_usize;
+    for _ in 0..4 {
+        let byte = fields.u8()?;
+        length = length << 7 | usize::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some(length);
         }
-        SampleEntry::Mp4a(entry) => &mut entry.unknown_boxes,
-        _ => return Ok(entry),
-    };
-    unknown_boxes.retain(|unknown| unknown.box_type != BoxType::Normal(*b"btrt"));
-    Ok(entry)
+    }
+    None
 }
 
-/// Reads an `avc3` entry as `avc1`. The two differ only in that `avc3` allows parameter sets among the pictures
-/// (ISO/IEC 14496-15, section 5.4.2.1); those are compared with `avcC` before anything is copied.
-fn avc3_as_avc1(avc3: &UnknownBox) -> Result<SampleEntry, Mp4Error> {
-    let size = u32::try_from(avc3.payload.len() + 8).map_err(|error| Mp4Error::decode("avc3", error))?;
-    let renamed = [&size.to_be_bytes()[..], b"avc1", &avc3.payload].concat();
-    let (avc1, _) = Avc1Box::decode(&renamed).map_err(|error| Mp4Error::decode("avc3", error))?;
-    Ok(SampleEntry::Avc1(avc1))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: [u8; 2] = [0x11, 0x90];
+
+    #[test]
+    fn finds_the_configuration_of_aac_where_mov_files_put_it() {
+        let entry = SampleEntry::mp4a(&CONFIG, 48_000, 2).expect("writable");
+        assert_eq!(entry.aac_config(), Some(&CONFIG[..]));
+        let (fields, esds) = entry.payload.split_at(28);
+        let wave = [boxed(b"frma", b"mp4a"), esds.to_vec(), vec![0; 8]].concat();
+        for (name, payload) in [
+            ("version 1", [fields, &[0; 16], esds].concat()),
+            ("version 1 with wave", [fields, &[0; 16], &boxed(b"wave", &wave)].concat()),
+            ("version 2", [fields, &[0; 36], &boxed(b"wave", &wave)].concat()),
+            ("a terminator", [fields, esds, &[0; 4]].concat()),
+            ("cut short", [fields, &esds[..esds.len()]].concat()),
+        ] {
+            assert_eq!(SampleEntry::new(*b"mp4a", &payload).aac_config(), Some(&CONFIG[..]), "{name}");
+        }
+        for object_type in [0x66, 0x67, 0x68, 0x6b] {
+            let mut payload = entry.payload.clone();
+            let at = payload.iter().rposition(|&byte| byte == 0x40).expect("the object type");
+            payload[at] = object_type;
+            let found = SampleEntry::new(*b"mp4a", &payload);
+            assert_eq!(found.aac_config().is_some(), object_type != 0x6b, "{object_type:#x}");
+        }
+    }
+
+    #[test]
+    fn reads_a_visual_entry_with_bytes_behind_its_last_box() {
+        let pasp = boxed(b"pasp", &[0, 0, 0, 4, 0, 0, 0, 3]);
+        let colr = boxed(b"colr", &[b'n', b'c', b'l', b'x', 0, 1, 0, 13, 0, 6, 0x80]);
+        let btrt = boxed(b"btrt", &[0; 12]);
+        let fields = [&[0; 24][..], &[5, 0, 2, 0xd0], &[0; 50]].concat();
+        let entry = SampleEntry::new(*b"avc1", &[&fields[..], &pasp, &colr, &btrt, &[0; 4]].concat());
+        assert_eq!(entry.stated_size(), Some((1280, 720)));
+        assert_eq!(entry.pixel_aspect().map(|(a, b)| (a.get(), b.get())), Some((4, 3)));
+        assert_eq!(entry.colour(), Some(([1, 13, 6], Some(true))));
+        assert_eq!(entry.display_boxes(), [pasp, colr].concat());
+        assert_eq!(entry.without_display().payload, [fields, btrt].concat());
+    }
 }

@@ -4,12 +4,10 @@
 //! Samples are numbered in decode order, frames in the order in which they are shown. The two differ where a track has
 //! B-frames, and samples that an edit list hides are not frames at all.
 
-use std::ops::Range;
-
-use shiguredo_mp4::aux::SampleTableAccessor;
-use shiguredo_mp4::boxes::{StblBox, StszBox};
+use std::ops::{ControlFlow, Range};
 
 use crate::mp4::Mp4Error;
+use crate::mp4::boxes::{Fields, child};
 use crate::time::{Timestamp, rescaled};
 
 /// The most samples of one track that are read.
@@ -28,10 +26,12 @@ pub struct ListedSample {
     pub sync: bool,
     /// Decode time, in ticks.
     pub dts: i64,
-    /// Duration, in ticks.
-    pub duration: u32,
+    /// How long it takes until the next sample is decoded.
+    pub step: Step,
     /// Composition time minus decode time, in ticks.
     pub composition_offset: i64,
+    /// Number of its sample entry, counted from 0.
+    pub entry: usize,
 }
 
 /// A sample of a video track: one coded picture.
@@ -54,10 +54,17 @@ pub struct SampleTable {
     pub timescale: u32,
     /// Samples in decode order.
     pub samples: Vec<Sample>,
+    /// From these samples on, the sample entry of that number holds, counted from 0; at least one.
+    pub entries: Vec<(usize, usize)>,
     /// Indices into `samples` of the frames that are shown, in the order in which they are shown; at least one.
     pub frames: Vec<u32>,
     /// End of the frame that is shown last, in ticks.
     pub end_pts: i64,
+    /// The same as the durations state it, however long that is.
+    pub stated_end_pts: i64,
+    /// Composition time of the first sample that is shown or would be if it could be decoded. The name of the recording
+    /// holds this instant.
+    pub origin: i64,
     /// Shifts by an edit list of several edits: from that frame on, a frame is shown so many ticks after its composition
     /// time. Empty for all but a few files.
     pub shifts: Vec<(usize, i64)>,
@@ -80,15 +87,27 @@ impl SampleTable {
         self.frame(frame).pts + shift.map_or(0, |(_, shift)| *shift)
     }
 
-    /// Splits `frames` where an edit list joins two parts of the track: frames of one part are neighbours in the track, too.
-    pub fn split_at_edits(&self, frames: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let cuts = self.shifts.iter().map(|(from, _)| *from).filter(|cut| (frames.start + 1..frames.end).contains(cut));
+    /// Splits `frames` where an edit list joins two parts of the track, and where the sample entry changes: frames of one
+    /// part are neighbours in the track, and decoded alike.
+    pub fn split_into_parts(&self, frames: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let entry = |frame: usize| self.entry_of(self.frames[frame] as usize);
+        let is_cut = |&frame: &usize| {
+            self.shifts.iter().any(|(from, _)| *from == frame)
+                || self.entries.len() > 1 && entry(frame) != entry(frame - 1)
+        };
+        let cuts = (frames.start + 1..frames.end).filter(is_cut);
         let ends: Vec<usize> = cuts.chain([frames.end]).collect();
         let starts: Vec<usize> = [frames.start].into_iter().chain(ends[..ends.len() - 1].iter().copied()).collect();
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
     }
 
-    /// Returns the time at which the first frame is shown, in ticks. The name of the recording holds this instant.
+    /// Returns the number of the sample entry of a sample.
+    #[must_use]
+    pub fn entry_of(&self, sample: usize) -> usize {
+        self.entries.iter().rev().find(|(from, _)| *from <= sample).map_or(0, |(_, entry)| *entry)
+    }
+
+    /// Returns the composition time of the first frame, in ticks.
     #[must_use]
     pub fn first_pts(&self) -> i64 {
         self.frame(0).pts
@@ -103,26 +122,24 @@ impl SampleTable {
     /// Returns the approximate frame rate, 1 to 240 frames a second, from the median distance of two frames.
     #[must_use]
     pub fn rate(&self) -> u32 {
-        let mut distances: Vec<i64> = (0..self.frames.len()).map(|n| self.frame_end(n) - self.shown_at(n)).collect();
-        let middle = distances.len() / 2;
-        let (_, &mut median, _) = distances.select_nth_unstable(middle);
-        let per_second = (i64::from(self.timescale) + median / 2) / median.max(1);
+        let median = self.median().unwrap_or_else(|| self.end_pts - self.shown_at(0)).max(1);
+        let per_second = (i64::from(self.timescale) + median / 2) / median;
         u32::try_from(per_second.clamp(1, 240)).unwrap_or(1)
     }
 
-    /// Returns the length from the start of the first frame to the end of the last one, in microseconds, rounded.
+    /// Returns how long after the instant in the recording's name `pts` comes, in microseconds, rounded.
     #[must_use]
-    pub fn length_us(&self) -> i64 {
-        rescaled(self.end_pts - self.first_pts(), self.timescale, 1_000_000)
+    pub fn us_after_start(&self, pts: i64) -> i64 {
+        rescaled(pts - self.origin, self.timescale, 1_000_000)
     }
 
     /// Returns the number of the first frame that is shown at `at` or later, where the first frame is shown at `start`.
     #[must_use]
     pub fn first_frame_at(&self, at: Timestamp, start: Timestamp) -> usize {
-        let first_pts = self.first_pts();
+        let origin = self.origin;
         let us = i128::from(at.as_us()) - i128::from(start.as_us());
         let is_before = |frame: usize| {
-            let ticks = i128::from(self.shown_at(frame)) - i128::from(first_pts);
+            let ticks = i128::from(self.shown_at(frame)) - i128::from(origin);
             ticks * 1_000_000 < us * i128::from(self.timescale)
         };
         // the standard library has no partition point over numbers
@@ -135,117 +152,267 @@ impl SampleTable {
     }
 }
 
-/// Passes every sample of a track to `take`, in decode order, from its sample table.
+/// Passes the samples of a track to `take`, in decode order, until it breaks. They come from the content of `stbl`: where a
+/// table is shorter than the others, the last duration goes on, samples are shown when they are decoded, and the list of
+/// samples ends.
 ///
 /// # Errors
-/// [`Mp4Error`] if the table cannot be read, or the error of `take`. Claims are checked before memory is allocated.
-pub fn for_each_sample(
-    stbl: &StblBox,
-    mut take: impl FnMut(ListedSample) -> Result<(), Mp4Error>,
-) -> Result<(), Mp4Error> {
-    let claimed = match &stbl.stsz_box {
-        StszBox::Fixed { sample_count, .. } => u64::from(*sample_count),
-        StszBox::Variable { entry_sizes } => entry_sizes.len() as u64,
-    };
-    if claimed > u64::from(MAX_SAMPLES) {
-        return Err(Mp4Error::TooManySamples { name: "stsz", claimed });
-    }
-    if claimed == 0 {
-        return Ok(());
-    }
-    let table = SampleTableAccessor::new(stbl).map_err(|error| Mp4Error::decode("stbl", error))?;
-    let durations = stbl.stts_box.entries.iter().flat_map(|run| repeat(run.sample_count, run.sample_delta));
-    let offsets = stbl.ctts_box.iter().flat_map(|ctts| &ctts.entries);
-    let offsets = offsets.flat_map(|run| repeat(run.sample_count, run.sample_offset)).chain(std::iter::repeat(0));
-    let mut dts = 0;
-    for ((sample, duration), composition_offset) in table.samples().zip(durations).zip(offsets) {
-        let (offset, size, sync) = (sample.data_offset(), sample.data_size(), sample.is_sync_sample());
-        take(ListedSample { offset, size, sync, dts, duration, composition_offset })?;
-        dts += i64::from(duration); // at most 2³² times 2 million
+/// [`Mp4Error`] if the table claims more samples than are read.
+pub fn for_each_sample(stbl: &[u8], mut take: impl FnMut(ListedSample) -> ControlFlow<()>) -> Result<(), Mp4Error> {
+    let (Some(sizes), Some(chunks)) = (sizes(stbl)?, chunk_offsets(stbl)) else { return Ok(()) };
+    let repeated = |(count, value): (u32, i32)| std::iter::repeat_n(value, count as usize);
+    let mut durations = runs(stbl, b"stts").flat_map(repeated);
+    let mut offsets = runs(stbl, b"ctts").flat_map(repeated);
+    let mut sync = sync_samples(stbl);
+    let mut sizes = sizes.zip(1_u32..);
+    let (mut dts, mut duration) = (0, 0);
+    for (mut offset, (count, entry)) in chunks.zip(samples_per_chunk(stbl)) {
+        for (size, number) in sizes.by_ref().take(count as usize) {
+            duration = durations.next().unwrap_or(duration);
+            let step = Step::of(duration.cast_unsigned());
+            let sync = sync.as_mut().is_none_or(|listed| listed.contains(number));
+            let composition_offset = offsets.next().unwrap_or(0).into();
+            if take(ListedSample { offset, size, sync, dts, step, composition_offset, entry }).is_break() {
+                return Ok(());
+            }
+            dts += step.ticks(); // less than 2³¹ times 2 million
+            offset = offset.saturating_add(size.into());
+        }
     }
     Ok(())
 }
 
-impl ListedSample {
-    /// Checks that the sample lies inside a file of `object_length` bytes, and comes no later than a recording can last.
-    ///
-    /// # Errors
-    /// [`Mp4Error::SampleOutsideFile`] or [`Mp4Error::SampleTooLate`].
-    pub fn check(&self, timescale: u32, object_length: u64) -> Result<(), Mp4Error> {
-        let Self { offset, size, dts, composition_offset, .. } = *self;
-        let inside = offset.checked_add(u64::from(size)).is_some_and(|end| end <= object_length);
-        if size == 0 || !inside {
-            return Err(Mp4Error::SampleOutsideFile { offset, size, length: object_length });
+/// How long it takes until the next sample is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many ticks.
+    Forward(u32),
+    /// The clock of the camera stepped back: the duration is negative, or absurd.
+    Back,
+}
+
+impl Step {
+    /// Returns the meaning of a duration. One of 2³¹ or more is negative.
+    #[must_use]
+    pub const fn of(duration: u32) -> Self {
+        if duration < 1 << 31 { Self::Forward(duration) } else { Self::Back }
+    }
+
+    /// Returns the ticks until the next sample: one if the clock stepped back.
+    #[must_use]
+    pub fn ticks(self) -> i64 {
+        match self {
+            Self::Forward(ticks) => ticks.into(),
+            Self::Back => 1,
         }
-        let max = i64::try_from(MAX_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);
-        let pts = dts.checked_add(composition_offset);
-        if !(0..=max).contains(&dts) || pts.is_none_or(|pts| pts.checked_abs().is_none_or(|pts| pts > max)) {
-            return Err(Mp4Error::SampleTooLate { offset });
-        }
-        Ok(())
     }
 }
 
-/// Repeats a `value`; `count` has been checked against the number of samples.
-fn repeat<T: Copy>(count: u32, value: T) -> impl Iterator<Item = T> {
-    std::iter::repeat_n(value, count as usize)
+/// Returns the sizes of the samples (`stsz`, `stz2`).
+fn sizes(stbl: &[u8]) -> Result<Option<Box<dyn Iterator<Item = u32> + '_>>, Mp4Error> {
+    let (compact, content) = match (child(stbl, b"stsz"), child(stbl, b"stz2")) {
+        (Some(stsz), _) => (false, stsz),
+        (None, Some(stz2)) => (true, stz2),
+        (None, None) => return Ok(None),
+    };
+    let mut fields = Fields(content);
+    let (Some(_), Some(size), Some(count)) = (fields.u32(), fields.u32(), fields.u32()) else { return Ok(None) };
+    let claimed = if !compact && size > 0 { count as usize } else { (count as usize).min(fields.0.len() * 2) };
+    if claimed > MAX_SAMPLES as usize {
+        return Err(Mp4Error::TooManySamples { name: "stsz", claimed: count.into() });
+    }
+    let halves = |byte: &u8| [u32::from(byte >> 4), u32::from(byte & 15)];
+    Ok(Some(match (compact, size & 0xff) {
+        (false, _) if size > 0 => Box::new(std::iter::repeat_n(size, claimed)),
+        (false, _) => Box::new(fields.table::<4>(count).filter_map(|mut entry| entry.u32())),
+        (true, 4) => Box::new(fields.0.iter().flat_map(halves).take(claimed)),
+        (true, 8) => Box::new(fields.0.iter().map(|&byte| byte.into()).take(claimed)),
+        (true, _) => Box::new(fields.table::<2>(count).filter_map(|mut entry| entry.u16().map(u32::from))),
+    }))
+}
+
+/// Returns the offsets of the chunks (`stco`, `co64`).
+fn chunk_offsets(stbl: &[u8]) -> Option<Box<dyn Iterator<Item = u64> + '_>> {
+    let narrow = child(stbl, b"stco");
+    let mut fields = Fields(narrow.or_else(|| child(stbl, b"co64"))?);
+    fields.u32()?;
+    let count = fields.u32()?;
+    Some(match narrow {
+        Some(_) => Box::new(fields.table::<4>(count).filter_map(|mut entry| entry.u32().map(u64::from))),
+        None => Box::new(fields.table::<8>(count).filter_map(|mut entry| entry.u64())),
+    })
+}
+
+/// Returns for each chunk the number of its samples, and that of their sample entry, counted from 0 (`stsc`). The last entry
+/// goes on.
+fn samples_per_chunk(stbl: &[u8]) -> impl Iterator<Item = (u32, usize)> {
+    let table = child(stbl, b"stsc").map(Fields).and_then(|mut fields| {
+        fields.u32()?;
+        let count = fields.u32()?;
+        Some(fields.table::<12>(count))
+    });
+    let mut entries = table
+        .into_iter()
+        .flatten()
+        .filter_map(|mut entry| Some((entry.u32()?, entry.u32()?, (entry.u32()? as usize).saturating_sub(1))));
+    let mut current = entries.next().map(|(_, count, entry)| (count, entry));
+    let mut later = entries.peekable();
+    (1_u32..).map_while(move |chunk| {
+        while let Some((_, count, entry)) = later.next_if(|(first, ..)| *first <= chunk) {
+            current = Some((count, entry));
+        }
+        current
+    })
+}
+
+/// Returns the entries of a table of counts and signed values (`stts`, `ctts`). Offsets of version 0 are unsigned by the
+/// standard; files with negative ones state that version, and no offset is as large as such would be otherwise.
+fn runs<'a>(stbl: &'a [u8], name: &[u8; 4]) -> impl Iterator<Item = (u32, i32)> + 'a {
+    let table = child(stbl, name).map(Fields).and_then(|mut fields| {
+        fields.u32()?;
+        let count = fields.u32()?;
+        Some(fields.table::<8>(count))
+    });
+    let runs = table.into_iter().flatten().filter_map(|mut entry| Some((entry.u32()?, entry.i32()?)));
+    runs.filter(|(count, _)| *count > 0)
+}
+
+/// The numbers of the sync samples, which are asked for in order.
+struct SyncSamples<I: Iterator<Item = u32>>(std::iter::Peekable<I>);
+
+impl<I: Iterator<Item = u32>> SyncSamples<I> {
+    fn contains(&mut self, number: u32) -> bool {
+        while self.0.next_if(|&listed| listed < number).is_some() {}
+        self.0.peek() == Some(&number)
+    }
+}
+
+/// Returns the sync samples (`stss`), or `None` if all are.
+fn sync_samples(stbl: &[u8]) -> Option<SyncSamples<impl Iterator<Item = u32>>> {
+    let mut fields = Fields(child(stbl, b"stss")?);
+    fields.u32()?;
+    let count = fields.u32()?;
+    Some(SyncSamples(fields.table::<4>(count).filter_map(|mut entry| entry.u32()).peekable()))
+}
+
+impl ListedSample {
+    /// Returns whether the sample can be read: it lies inside a file of `object_length` bytes, and comes no later than a
+    /// recording can last.
+    #[must_use]
+    pub fn is_present(&self, timescale: u32, object_length: u64) -> bool {
+        let Self { offset, size, dts, composition_offset, .. } = *self;
+        let inside = offset.checked_add(u64::from(size)).is_some_and(|end| end <= object_length);
+        let max = i64::try_from(MAX_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);
+        let pts = dts.checked_add(composition_offset);
+        inside && (0..=max).contains(&dts) && pts.and_then(i64::checked_abs).is_some_and(|pts| pts <= max)
+    }
 }
 
 /// Collects the samples of a video track into its table.
 #[derive(Clone, Debug, Default)]
 pub struct SampleTableBuilder {
     samples: Vec<Sample>,
-    /// Decode time of the first sample, and the end of the last one.
-    decoded: Option<(i64, i64)>,
+    /// From these samples on, the sample entry of that number holds.
+    entries: Vec<(usize, usize)>,
+    /// Decode time of the first sample, and the end of the last one, unless the clock stepped back there.
+    decoded: Option<(i64, Option<i64>)>,
 }
 
 impl SampleTableBuilder {
-    /// Adds the next sample in decode order, which has been checked.
+    /// Adds the next sample in decode order, which is present. One without bytes is no picture, but takes its time.
     pub fn push(&mut self, sample: ListedSample) {
-        let ListedSample { offset, size, sync, dts, duration, composition_offset } = sample;
-        self.samples.push(Sample { offset, size, sync, pts: dts + composition_offset });
+        let ListedSample { offset, size, sync, dts, step, composition_offset, entry } = sample;
         let first = self.decoded.map_or(dts, |(first, _)| first);
-        self.decoded = Some((first, dts + i64::from(duration)));
+        self.decoded = Some((first, (step != Step::Back).then(|| dts + step.ticks())));
+        if size == 0 {
+            return;
+        }
+        if self.entries.last().is_none_or(|(_, last)| *last != entry) {
+            self.entries.push((self.samples.len(), entry));
+        }
+        self.samples.push(Sample { offset, size, sync, pts: dts + composition_offset });
     }
 
     /// Returns the table. `stated_end` is the end of the last frame in ticks, where the file states it. Only samples
-    /// whose composition times lie in one of `shown` are frames; each range comes with its shift in ticks.
+    /// whose composition times lie in one of `shown` are frames; each range comes with its shift in ticks. Of frames at the
+    /// same time, the later one is shown one tick later.
+    ///
+    /// Decoding begins at a sync sample, so nothing before the first one is a frame. The clock of the recording begins with
+    /// the first sample that would be shown.
     ///
     /// # Errors
-    /// [`Mp4Error`] if no frame is shown, two frames are shown at the same time, or edits overlap.
+    /// [`Mp4Error`] if no frame is shown, or edits overlap.
     pub fn finish(
         self,
         timescale: u32,
         stated_end: Option<i64>,
         shown: &[(Range<i64>, i64)],
     ) -> Result<SampleTable, Mp4Error> {
-        let Self { samples, decoded } = self;
+        let Self { mut samples, entries, decoded } = self;
+        separate(&mut samples);
+        let first_sync = samples.iter().position(|sample| sample.sync).unwrap_or(0);
+        let first_decodable = if first_sync == 0 { i64::MIN } else { samples[first_sync].pts };
         let pts = |index: u32| samples[index as usize].pts;
-        let (mut frames, mut shifts) = (Vec::new(), Vec::new());
+        let (mut frames, mut shifts, mut origin) = (Vec::new(), Vec::new(), None);
         for (range, shift) in shown {
             let from = frames.len();
             let is_shown = |(_, sample): &(u32, &Sample)| range.contains(&sample.pts);
-            frames.extend((0_u32..).zip(&samples).filter(is_shown).map(|(index, _)| index));
-            frames[from..].sort_by_key(|&index| pts(index));
-            if frames[from..].windows(2).any(|pair| pts(pair[0]) == pts(pair[1])) {
-                return Err(Mp4Error::FramesCollide);
+            let inside = (0_u32..).zip(&samples).filter(is_shown);
+            if origin.is_none() {
+                origin = inside.clone().map(|(_, sample)| sample.pts).min();
             }
-            if *shift != 0 {
+            let is_decodable =
+                |(index, sample): &(u32, &Sample)| *index as usize >= first_sync && sample.pts >= first_decodable;
+            frames.extend(inside.filter(is_decodable).map(|(index, _)| index));
+            frames[from..].sort_by_key(|&index| pts(index));
+            if *shift != 0 && frames.len() > from {
                 shifts.push((from, *shift));
             }
         }
-        let (Some((first, end)), Some(_), Some((last, shift))) = (decoded, frames.first(), shown.last()) else {
+        let (Some((first, end)), Some(origin), Some(_), Some((last, shift))) =
+            (decoded, origin, frames.first(), shown.last())
+        else {
             return Err(Mp4Error::NoFrame);
         };
-        // durations belong to decode times: only their sum tells how long the last frame lasts, unless `cslg` states it
+        // durations belong to decode times: only their sum tells how long the last frame lasts
         let (earliest, latest) =
             samples.iter().fold((i64::MAX, i64::MIN), |(a, b), sample| (a.min(sample.pts), b.max(sample.pts)));
-        let natural = (earliest + end - first).max(latest + 1);
-        let end_pts = stated_end.filter(|&end| end > latest).unwrap_or(natural).min(last.end).saturating_add(*shift);
-        let table = SampleTable { timescale, samples, frames, end_pts, shifts };
-        let count = table.frames.len();
-        let rises = (1..count).all(|frame| table.shown_at(frame) > table.shown_at(frame - 1));
-        if rises && end_pts > table.shown_at(count - 1) { Ok(table) } else { Err(Mp4Error::EditsOverlap) }
+        let by_durations = end.map(|end| earliest + end - first);
+        let stated = [by_durations, stated_end].into_iter().flatten().find(|&end| end > latest);
+        let within_edit = |end: i64| end.min(last.end).saturating_add(*shift);
+        let end_pts = within_edit(stated.unwrap_or(latest + 1));
+        let mut table =
+            SampleTable { timescale, samples, entries, frames, end_pts, stated_end_pts: end_pts, shifts, origin };
+        let last = table.shown_at(table.frames.len() - 1);
+        if let Some(median) = table.median()
+            && (stated.is_none() || end_pts - last > 2 * median)
+        {
+            table.end_pts = last + median; // an absurd duration would hide that the footage ends here
+        }
+        let rises = (1..table.frames.len()).all(|frame| table.shown_at(frame) > table.shown_at(frame - 1));
+        if rises && table.end_pts > last { Ok(table) } else { Err(Mp4Error::EditsOverlap) }
+    }
+}
+
+/// Moves samples that come at the time of another one by a tick, in the order of decoding.
+fn separate(samples: &mut [Sample]) {
+    let mut by_time: Vec<usize> = (0..samples.len()).collect();
+    by_time.sort_by_key(|&index| samples[index].pts);
+    let mut next = i64::MIN;
+    for index in by_time {
+        samples[index].pts = samples[index].pts.max(next);
+        next = samples[index].pts + 1;
+    }
+}
+
+impl SampleTable {
+    /// Returns the median distance of two frames in ticks, or `None` if there is only one.
+    #[must_use]
+    pub fn median(&self) -> Option<i64> {
+        let mut distances: Vec<i64> =
+            (1..self.frames.len()).map(|frame| self.shown_at(frame) - self.shown_at(frame - 1)).collect();
+        let middle = distances.len() / 2;
+        (!distances.is_empty()).then(|| *distances.select_nth_unstable(middle).1)
     }
 }
 
@@ -253,11 +420,21 @@ impl SampleTableBuilder {
 mod tests {
     use super::*;
 
+    impl SampleTable {
+        /// Returns a table whose samples are all shown, in the order in which they are decoded.
+        pub(crate) fn of_frames(timescale: u32, samples: Vec<Sample>, end_pts: i64) -> Self {
+            let frames = (0..u32::try_from(samples.len()).expect("few")).collect();
+            let origin = samples[0].pts;
+            let (entries, shifts) = (vec![(0, 0)], Vec::new());
+            Self { timescale, samples, entries, frames, end_pts, stated_end_pts: end_pts, shifts, origin }
+        }
+    }
+
     #[test]
     fn a_frame_belongs_to_the_instant_at_which_it_is_first_shown() {
         let samples: Vec<Sample> =
             [7, 8, 9, 13].map(|pts| Sample { offset: 0, size: 1, sync: true, pts }).into_iter().collect();
-        let table = SampleTable { timescale: 30, samples, frames: vec![0, 1, 2, 3], end_pts: 14, shifts: Vec::new() };
+        let table = SampleTable::of_frames(30, samples, 14);
         let start = Timestamp::from_us(5_000_000);
         let first = |us: i64| table.first_frame_at(Timestamp::from_us(5_000_000 + us), start);
         assert_eq!(first(-1), 0);
@@ -267,7 +444,7 @@ mod tests {
         assert_eq!(first(33_334), 2);
         assert_eq!(first(200_000), 3);
         assert_eq!(first(200_001), 4);
-        assert_eq!(table.length_us(), 233_333);
+        assert_eq!(table.us_after_start(table.end_pts), 233_333);
         assert_eq!((table.frame_end(2), table.frame_end(3)), (13, 14));
     }
 }

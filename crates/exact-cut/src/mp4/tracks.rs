@@ -2,32 +2,56 @@
 //!
 //! The first frame is the first sample that the first non-empty edit shows. The instant in the recording's name belongs
 //! to that frame, and so does time 0 of the audio.
+//!
+//! Of several video tracks the first one is read that is enabled and of a codec that is decoded; of several audio tracks
+//! likewise. A track that is not read may be of any shape.
 
-use std::ops::Range;
-
-use shiguredo_mp4::boxes::{EdtsBox, MoovBox, SampleEntry, TrakBox};
+use std::cell::Cell;
+use std::ops::ControlFlow;
 
 use crate::mp4::audio_track::{AudioFrame, AudioTrack};
-use crate::mp4::sample_entry::normalized;
-use crate::mp4::sample_table::{self, ListedSample, SampleTable, SampleTableBuilder};
+use crate::mp4::boxes::{Fields, child, children, descendant};
+use crate::mp4::edit_list::EditList;
+use crate::mp4::orientation::Orientation;
+use crate::mp4::sample_entry::SampleEntry;
+use crate::mp4::sample_table::{self, ListedSample, MAX_DAYS, SampleTable, SampleTableBuilder, Step};
 use crate::mp4::{Mp4Error, fragments};
 use crate::time::rescaled;
-
-/// The most edits of an edit list that are followed: each one takes a look at all samples.
-const MAX_EDITS: usize = 64;
 
 /// A video track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoTrack {
     /// Samples and frames.
     pub table: SampleTable,
-    /// The one sample entry: codec and parameter sets, without the bit rate.
+    /// The sample entry of the first frame: codec and parameter sets.
     pub entry: SampleEntry,
-    /// The display matrix of `tkhd`: rotation by the mounting of the camera.
-    pub matrix: [i32; 9],
+    /// All sample entries, as the numbers in the table mean them.
+    pub entries: Vec<SampleEntry>,
+    /// How pictures are turned for display: by the mounting of the camera.
+    pub orientation: Orientation,
+    /// Width and height of the display that `tkhd` states, in 65,536ths of a pixel, if it states any.
+    pub display_size: Option<(u32, u32)>,
+    /// Whether the file ends before the table does.
+    pub truncated: bool,
 }
 
-/// The first video track and the first audio track of a file.
+impl VideoTrack {
+    /// Returns the sample entry of a sample.
+    #[must_use]
+    pub fn entry_of(&self, sample: usize) -> &SampleEntry {
+        self.entries.get(self.table.entry_of(sample)).unwrap_or(&self.entry)
+    }
+
+    /// Returns whether decoders are set up alike for all frames.
+    #[must_use]
+    pub fn has_one_configuration(&self) -> bool {
+        let numbers = self.table.entries.iter().map(|(_, number)| self.entries.get(*number).unwrap_or(&self.entry));
+        let configuration = self.entry.decoder_configuration();
+        numbers.map(SampleEntry::decoder_configuration).all(|other| other == configuration)
+    }
+}
+
+/// The video track and the audio track of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracks {
     /// The pictures.
@@ -37,129 +61,226 @@ pub struct Tracks {
 }
 
 impl Tracks {
-    /// Reads the tracks of a file of `object_length` bytes.
+    /// Reads the tracks of a file of `object_length` bytes, from the content of its `moov` box and its `moof` boxes.
     ///
     /// # Errors
-    /// [`Mp4Error`] if the video track is unusable.
-    pub(crate) fn read(moov: &MoovBox, moofs: &[(u64, Vec<u8>)], object_length: u64) -> Result<Self, Mp4Error> {
-        let boxes = FileBoxes { moov, moofs, object_length };
-        let track = boxes.track(*b"vide").ok_or(Mp4Error::NoVideoTrack)?;
-        let timescale = track.mdia_box.mdhd_box.timescale.get();
-        let mut table = SampleTableBuilder::default();
-        boxes.for_each_sample(track, |sample| table.push(sample))?;
-        let edits = EditList::read(track.edts_box.as_ref(), timescale, moov.mvhd_box.timescale.get())?;
-        let cslg = track.mdia_box.minf_box.stbl_box.cslg_box.as_ref().filter(|_| moofs.is_empty());
-        let stated_end = cslg.map(|cslg| cslg.composition_end_time);
-        let table = table.finish(timescale, stated_end, &edits.shown)?;
-        let start = edits.movie_time(table.first_pts());
-        let audio = boxes.audio(start, timescale);
-        Ok(Self { video: VideoTrack { table, entry: sample_entry(track)?, matrix: track.tkhd_box.matrix }, audio })
+    /// [`Mp4Error`] if there is no usable video track.
+    pub(crate) fn read(moov: &[u8], moofs: &[(u64, Vec<u8>)], object_length: u64) -> Result<Self, Mp4Error> {
+        let file = FileBoxes::new(moov, moofs, object_length);
+        let mut reason = Mp4Error::NoVideoTrack;
+        for track in file.tracks(*b"vide") {
+            match file.video(&track) {
+                Ok((video, edits, base)) => {
+                    let start = edits.movie_time(video.table.origin);
+                    let clock = PictureClock { start, base, timescale: video.table.timescale };
+                    return Ok(Self { audio: file.audio(clock), video });
+                }
+                // the codec of the first one is the best reason, unless a later one says more
+                Err(error) if matches!(reason, Mp4Error::NoVideoTrack | Mp4Error::Codec { .. }) => reason = error,
+                Err(_) => {}
+            }
+        }
+        Err(reason)
     }
 }
 
 /// Reads the audio of a file of `object_length` bytes that has no video. Times count from the start of the movie.
-pub(crate) fn audio_of_file_without_video(moov: &MoovBox, object_length: u64) -> Result<AudioTrack, Mp4Error> {
-    FileBoxes { moov, moofs: &[], object_length }.audio(0, 1)
+pub(crate) fn audio_of_file_without_video(moov: &[u8], object_length: u64) -> Result<AudioTrack, Mp4Error> {
+    FileBoxes::new(moov, &[], object_length).audio(PictureClock { start: 0, base: 0, timescale: 1 })
+}
+
+/// When the first picture is shown.
+#[derive(Clone, Copy)]
+struct PictureClock {
+    /// In ticks of the movie's time, counted from `base`.
+    start: i64,
+    /// What the decode times of fragments count from.
+    base: i64,
+    /// Ticks a second.
+    timescale: u32,
 }
 
 /// The boxes of one file.
 struct FileBoxes<'a> {
-    moov: &'a MoovBox,
+    moov: &'a [u8],
     moofs: &'a [(u64, Vec<u8>)],
     object_length: u64,
+    movie_timescale: u32,
 }
 
-impl FileBoxes<'_> {
-    fn track(&self, handler: [u8; 4]) -> Option<&TrakBox> {
-        self.moov.trak_boxes.iter().find(|track| track.mdia_box.hdlr_box.handler_type == handler)
-    }
+/// The boxes of one track.
+struct TrackBoxes<'a> {
+    trak: &'a [u8],
+    id: u32,
+    enabled: bool,
+    orientation: Orientation,
+    display_size: Option<(u32, u32)>,
+    timescale: u32,
+    entries: Vec<SampleEntry>,
+    stbl: &'a [u8],
+}
 
-    /// Passes every sample of a track to `take`, after checking it.
-    fn for_each_sample(&self, track: &TrakBox, mut take: impl FnMut(ListedSample)) -> Result<(), Mp4Error> {
-        let timescale = track.mdia_box.mdhd_box.timescale.get();
-        let mut checked = |sample: ListedSample| {
-            sample.check(timescale, self.object_length)?;
-            take(sample);
-            Ok(())
-        };
-        sample_table::for_each_sample(&track.mdia_box.minf_box.stbl_box, &mut checked)?;
-        if self.moov.mvex_box.is_some() {
-            fragments::for_each_sample(self.moov, self.moofs, track.tkhd_box.track_id, checked)?;
+impl<'a> TrackBoxes<'a> {
+    /// Reads a track that has that handler.
+    fn read(trak: &'a [u8], handler: [u8; 4]) -> Option<Self> {
+        let mdia = child(trak, b"mdia")?;
+        let mut hdlr = Fields(child(mdia, b"hdlr")?);
+        hdlr.skip(8)?;
+        (hdlr.name()? == handler).then_some(())?;
+        let mut tkhd = Fields(child(trak, b"tkhd")?);
+        let (version, flags) = tkhd.version_and_flags()?;
+        tkhd.skip(if version == 1 { 16 } else { 8 })?;
+        let id = tkhd.u32()?;
+        tkhd.skip(if version == 1 { 12 } else { 8 } + 16)?;
+        let mut matrix = [0; 9];
+        for number in &mut matrix {
+            *number = tkhd.i32()?;
         }
-        Ok(())
-    }
-
-    /// Reads the audio. The first picture is shown at `start`, in ticks of `start_timescale`, of the movie.
-    fn audio(&self, start: i64, start_timescale: u32) -> Result<AudioTrack, Mp4Error> {
-        let track = self.track(*b"soun").ok_or(Mp4Error::NoAudioTrack)?;
-        let timescale = track.mdia_box.mdhd_box.timescale.get();
-        let edits = EditList::read(track.edts_box.as_ref(), timescale, self.moov.mvhd_box.timescale.get())?;
-        if edits.shown.len() > 1 {
-            return Err(Mp4Error::AudioEdits);
-        }
-        let start = rescaled(start, start_timescale, timescale);
-        let at = |dts: i64| edits.movie_time(dts).saturating_sub(start);
-        let (mut frames, mut end) = (Vec::new(), 0);
-        self.for_each_sample(track, |ListedSample { offset, size, dts, duration, .. }| {
-            frames.push(AudioFrame { offset, size, at: at(dts) });
-            end = at(dts).saturating_add(i64::from(duration));
-        })?;
-        if frames.is_empty() {
-            return Err(Mp4Error::NoAudioTrack);
-        }
-        Ok(AudioTrack { timescale, frames, end, entry: sample_entry(track)? })
+        let display_size = tkhd.u32().zip(tkhd.u32()).filter(|(width, height)| *width > 0 && *height > 0);
+        let timescale = timescale(child(mdia, b"mdhd")?)?;
+        let stbl = descendant(mdia, &[b"minf", b"stbl"])?;
+        let entries = children(child(stbl, b"stsd")?.get(8..)?);
+        let entries = entries.map(|(kind, payload)| SampleEntry::new(kind, payload)).collect();
+        let orientation = Orientation::from_matrix(&matrix);
+        Some(Self { trak, id, enabled: flags & 1 != 0, orientation, display_size, timescale, entries, stbl })
     }
 }
 
-fn sample_entry(track: &TrakBox) -> Result<SampleEntry, Mp4Error> {
-    match &track.mdia_box.minf_box.stbl_box.stsd_box.entries[..] {
-        [entry] => normalized(entry),
-        entries => Err(Mp4Error::SampleEntryCount(entries.len())),
+/// Returns the ticks a second that `mvhd` or `mdhd` states, if not 0.
+fn timescale(header: &[u8]) -> Option<u32> {
+    let mut fields = Fields(header);
+    let (version, _) = fields.version_and_flags()?;
+    fields.skip(if version == 1 { 16 } else { 8 })?;
+    fields.u32().filter(|&timescale| timescale > 0)
+}
+
+impl<'a> FileBoxes<'a> {
+    fn new(moov: &'a [u8], moofs: &'a [(u64, Vec<u8>)], object_length: u64) -> Self {
+        let movie_timescale = child(moov, b"mvhd").and_then(timescale).unwrap_or(1000);
+        Self { moov, moofs, object_length, movie_timescale }
     }
-}
 
-/// The edit list of a track (`elst`, section 8.6.6).
-struct EditList {
-    /// Ranges of composition times that are shown, one after the other, at least one. Each comes with its shift: how many
-    /// ticks later than the first range it is shown.
-    shown: Vec<(Range<i64>, i64)>,
-    /// Movie time of composition time 0, if the first edit showed the whole track.
-    offset: i64,
-}
+    /// Returns the tracks with that handler: the enabled ones first.
+    fn tracks(&self, handler: [u8; 4]) -> Vec<TrackBoxes<'a>> {
+        let traks = children(self.moov).filter(|(name, _)| name == b"trak");
+        let mut tracks: Vec<_> = traks.filter_map(|(_, trak)| TrackBoxes::read(trak, handler)).collect();
+        tracks.sort_by_key(|track| !track.enabled);
+        tracks
+    }
 
-impl EditList {
-    fn read(edts: Option<&EdtsBox>, timescale: u32, movie_timescale: u32) -> Result<Self, Mp4Error> {
-        let entries = edts.and_then(|edts| edts.elst_box.as_ref()).map_or(&[][..], |elst| &elst.entries);
-        let ticks = |duration: u64| rescaled(i64::try_from(duration).unwrap_or(i64::MAX), movie_timescale, timescale);
-        let (mut shown, mut offset, mut movie_time): (Vec<(Range<i64>, i64)>, i64, i64) = (Vec::new(), 0, 0);
-        for entry in entries {
-            let length = ticks(entry.edit_duration);
-            let media_time = entry.media_time;
-            if media_time != -1 {
-                if entry.media_rate.integer != 1 || entry.media_rate.fraction != 0 || media_time < 0 {
-                    return Err(Mp4Error::EditRate);
-                }
-                let shift = movie_time.saturating_sub(media_time);
-                if shown.is_empty() {
-                    offset = shift;
-                }
-                // fragmented files state 0: the edit lasts as long as the media
-                let until = Some(length).filter(|&length| length > 0).and_then(|length| media_time.checked_add(length));
-                shown.push((media_time..until.unwrap_or(i64::MAX), shift.saturating_sub(offset)));
+    /// Passes the samples of a track to `take`, up to the first one that the file does not have. Decode times count from
+    /// `base`. Returns whether all are there.
+    fn for_each_sample(
+        &self,
+        track: &TrackBoxes<'_>,
+        base: i64,
+        mut take: impl FnMut(ListedSample),
+    ) -> Result<bool, Mp4Error> {
+        let complete = Cell::new(true);
+        let mut present = |mut sample: ListedSample| {
+            sample.dts -= base;
+            complete.set(sample.is_present(track.timescale, self.object_length));
+            if !complete.get() {
+                return ControlFlow::Break(());
             }
-            movie_time = movie_time.saturating_add(length);
+            take(sample);
+            ControlFlow::Continue(())
+        };
+        sample_table::for_each_sample(track.stbl, &mut present)?;
+        if complete.get() && child(self.moov, b"mvex").is_some() {
+            fragments::for_each_sample(self.moov, self.moofs, track.id, present)?;
         }
-        if shown.is_empty() {
-            shown.push((i64::MIN..i64::MAX, 0));
-        }
-        if shown.len() > MAX_EDITS {
-            return Err(Mp4Error::TooManyEdits { edits: shown.len(), max: MAX_EDITS });
-        }
-        Ok(Self { shown, offset })
+        Ok(complete.get())
     }
 
-    /// Returns the movie time of a composition time of the first edit.
-    fn movie_time(&self, time: i64) -> i64 {
-        time.saturating_add(self.offset)
+    /// Reads a video track. Returns its edit list, and what its decode times count from, in its ticks: fragments of a live
+    /// stream count from 1970.
+    fn video(&self, track: &TrackBoxes<'_>) -> Result<(VideoTrack, EditList, i64), Mp4Error> {
+        let timescale = track.timescale;
+        let first_entry = track.entries.first().ok_or(Mp4Error::NoSampleEntry)?;
+        if let Some(foreign) = track.entries.iter().find(|entry| !entry.is_decodable_video()) {
+            let kind = String::from_utf8_lossy(&foreign.kind).into_owned();
+            return Err(if foreign.is_encrypted() { Mp4Error::Encrypted { kind } } else { Mp4Error::Codec { kind } });
+        }
+        let longest = i64::try_from(MAX_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);
+        let base = fragments::first_decode_time(self.moofs, track.id).filter(|&first| first > longest).unwrap_or(0);
+        let mut table = SampleTableBuilder::default();
+        let complete = self.for_each_sample(track, base, |sample| table.push(sample))?;
+        let elst = descendant(track.trak, &[b"edts", b"elst"]);
+        let stated_end = child(track.stbl, b"cslg").filter(|_| self.moofs.is_empty()).and_then(composition_end);
+        let edits = EditList::read(elst, timescale, self.movie_timescale);
+        // an edit list that shows nothing is not followed by players either
+        let (table, edits) = if let Ok(shown) = table.clone().finish(timescale, stated_end, &edits.shown) {
+            (shown, edits)
+        } else {
+            let everything = EditList::showing_everything();
+            (table.finish(timescale, stated_end, &everything.shown)?, everything)
+        };
+        let entry = track.entries.get(table.entry_of(table.frames[0] as usize)).unwrap_or(first_entry).clone();
+        let (entries, truncated) = (track.entries.clone(), !complete);
+        let TrackBoxes { orientation, display_size, .. } = *track;
+        Ok((VideoTrack { table, entry, entries, orientation, display_size, truncated }, edits, base))
     }
+
+    /// Reads the audio: the first track that can be used, or why none can.
+    fn audio(&self, clock: PictureClock) -> Result<AudioTrack, Mp4Error> {
+        let mut result = Err(Mp4Error::NoAudioTrack);
+        for track in self.tracks(*b"soun") {
+            match self.audio_of(&track, clock) {
+                Ok(audio) => return Ok(audio),
+                Err(error) if result == Err(Mp4Error::NoAudioTrack) => result = Err(error),
+                Err(_) => {}
+            }
+        }
+        result
+    }
+
+    fn audio_of(&self, track: &TrackBoxes<'_>, clock: PictureClock) -> Result<AudioTrack, Mp4Error> {
+        let timescale = track.timescale;
+        let entry = track.entries.first().ok_or(Mp4Error::NoSampleEntry)?.clone();
+        let config = entry.aac_config().ok_or_else(|| {
+            let kind = String::from_utf8_lossy(&entry.kind).into_owned();
+            if entry.is_encrypted() { Mp4Error::Encrypted { kind } } else { Mp4Error::Codec { kind } }
+        })?;
+        let elst = descendant(track.trak, &[b"edts", b"elst"]);
+        let edits = EditList::read(elst, timescale, self.movie_timescale);
+        let start = rescaled(clock.start, clock.timescale, timescale);
+        let base = rescaled(clock.base, clock.timescale, timescale);
+        let (mut listed, mut end) = (Vec::new(), 0);
+        self.for_each_sample(track, base, |sample| {
+            end = sample.dts.saturating_add(if sample.step == Step::Back { 0 } else { sample.step.ticks() });
+            listed.push(sample);
+        })?;
+        // audio that comes before its edit is heard: there is no other picture for it
+        let mut frames: Vec<AudioFrame> = Vec::with_capacity(listed.len());
+        for (number, (range, shift)) in edits.shown.iter().enumerate() {
+            let at = |dts: i64| edits.movie_time(dts).saturating_add(*shift).saturating_sub(start);
+            let inside = |sample: &&ListedSample| {
+                number == 0 && sample.dts < range.end || number > 0 && range.contains(&sample.dts)
+            };
+            let shown = listed.iter().filter(|sample| sample.size > 0).filter(inside);
+            frames.extend(shown.map(|sample| AudioFrame {
+                offset: sample.offset,
+                size: sample.size,
+                at: at(sample.dts),
+            }));
+        }
+        let (last, shift) = edits.shown.last().ok_or(Mp4Error::NoAudioTrack)?;
+        let end = edits.movie_time(end.min(last.end)).saturating_add(*shift).saturating_sub(start);
+        let last = frames.last().ok_or(Mp4Error::NoAudioTrack)?.at;
+        let (config, end) = (config.to_vec(), end.max(last + 1));
+        Ok(AudioTrack { timescale, frames, end, entry, config })
+    }
+}
+
+/// Returns `compositionEndTime` of `cslg` (section 8.6.1.4).
+fn composition_end(cslg: &[u8]) -> Option<i64> {
+    let mut fields = Fields(cslg);
+    let (version, _) = fields.version_and_flags()?;
+    if version == 1 {
+        fields.skip(32)?;
+        return fields.u64().map(u64::cast_signed);
+    }
+    fields.skip(16)?;
+    fields.i32().map(i64::from)
 }

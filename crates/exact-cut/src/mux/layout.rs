@@ -168,40 +168,30 @@ mod tests {
     use std::num::NonZeroU32;
 
     use proptest::prelude::*;
-    use shiguredo_mp4::boxes::{Avc1Box, AvccBox, SampleEntry, TkhdBox, VisualSampleEntryFields};
+    use shiguredo_mp4::boxes::AvccBox;
     use shiguredo_mp4::{BoxHeader, Decode, Uint};
 
     use super::*;
     use crate::mp4::box_finder::BoxFinder;
+    use crate::mp4::orientation::Orientation;
+    use crate::mp4::sample_entry::SampleEntry;
     use crate::mp4::tracks::Tracks;
-    use crate::mux::track::TrackSample;
+    use crate::mux::track::{Display, TrackSample};
 
     fn entry() -> SampleEntry {
-        SampleEntry::Avc1(Avc1Box {
-            visual: VisualSampleEntryFields {
-                data_reference_index: VisualSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
-                width: 640,
-                height: 360,
-                horizresolution: VisualSampleEntryFields::DEFAULT_HORIZRESOLUTION,
-                vertresolution: VisualSampleEntryFields::DEFAULT_VERTRESOLUTION,
-                frame_count: VisualSampleEntryFields::DEFAULT_FRAME_COUNT,
-                compressorname: VisualSampleEntryFields::NULL_COMPRESSORNAME,
-                depth: VisualSampleEntryFields::DEFAULT_DEPTH,
-            },
-            avcc_box: AvccBox {
-                avc_profile_indication: 66,
-                profile_compatibility: 0,
-                avc_level_indication: 30,
-                length_size_minus_one: Uint::new(3),
-                sps_list: vec![vec![0x67, 66, 0, 30]],
-                pps_list: vec![vec![0x68]],
-                chroma_format: None,
-                bit_depth_luma_minus8: None,
-                bit_depth_chroma_minus8: None,
-                sps_ext_list: Vec::new(),
-            },
-            unknown_boxes: Vec::new(),
-        })
+        let avcc = AvccBox {
+            avc_profile_indication: 66,
+            profile_compatibility: 0,
+            avc_level_indication: 30,
+            length_size_minus_one: Uint::new(3),
+            sps_list: vec![vec![0x67, 66, 0, 30]],
+            pps_list: vec![vec![0x68]],
+            chroma_format: None,
+            bit_depth_luma_minus8: None,
+            bit_depth_chroma_minus8: None,
+            sps_ext_list: Vec::new(),
+        };
+        SampleEntry::avc1(640, 360, &avcc, &[]).expect("writable")
     }
 
     /// Returns a track whose samples lie in source 7, one after the other with a byte between them.
@@ -213,7 +203,8 @@ mod tests {
         });
         let locations = locations.collect();
         let timescale = NonZeroU32::new(30).expect("not 0");
-        let track = Track { entry: entry(), matrix: TkhdBox::DEFAULT_MATRIX, timescale, samples, end_pts };
+        let display = Display { size: (640, 360), orientation: Orientation::from_matrix(&[0; 9]) };
+        let track = Track { entry: entry(), display: Some(display), timescale, samples, end_pts };
         TrackWithSources { track, locations }
     }
 
@@ -222,7 +213,7 @@ mod tests {
         let mut finder = BoxFinder::new(layout.length());
         while let Some(range) = finder.required_range() {
             let range = usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
-            finder.feed(layout.header[range].to_vec()).expect("boxes in order");
+            finder.feed(&layout.header[range]).expect("boxes in order");
         }
         finder.tracks().expect("readable")
     }
@@ -242,7 +233,7 @@ mod tests {
             let layout = Layout::of(std::slice::from_ref(&track)).expect("writable");
             let read = reopened(&layout).video;
             prop_assert_eq!(read.entry, track.track.entry);
-            prop_assert_eq!(read.table.end_pts, 503);
+            prop_assert_eq!(read.table.stated_end_pts, 503);
             let mut at = layout.header.len() as u64;
             for ((read, written), &location) in read.table.samples.iter().zip(&samples).zip(&track.locations) {
                 prop_assert_eq!((read.offset, read.size, read.sync, read.pts), (at, written.size, written.sync, written.pts));

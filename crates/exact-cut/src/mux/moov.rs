@@ -11,12 +11,10 @@ use std::num::NonZeroU32;
 
 use shiguredo_mp4::boxes::{
     Co64Box, CslgBox, CttsBox, CttsEntry, DinfBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MinfBox, MoovBox, MvhdBox,
-    SampleEntry, SmhdBox, StblBox, StcoBox, StscBox, StscEntry, StsdBox, StssBox, StszBox, SttsBox, TkhdBox, TrakBox,
-    VisualSampleEntryFields, VmhdBox,
+    SmhdBox, StblBox, StcoBox, StscBox, StscEntry, StsdBox, StssBox, StszBox, SttsBox, TkhdBox, TrakBox, VmhdBox,
 };
 use shiguredo_mp4::{Either, FixedPointNumber, LanguageCode, Mp4FileTime};
 
-use crate::mp4::sample_entry::{pixel_aspect, visual_fields};
 use crate::mux::MuxError;
 use crate::mux::track::Track;
 
@@ -61,8 +59,9 @@ pub fn moov_box(tracks: &[&Track], trak_boxes: Vec<TrakBox>) -> MoovBox {
 /// # Errors
 /// [`MuxError`] if a time or a size exceeds its box.
 pub fn trak_box(index: usize, track: &Track, decode_times: &[i64], chunks: &ChunkTable) -> Result<TrakBox, MuxError> {
-    let visual = visual_fields(&track.entry);
-    let (width, height) = visual.map_or((0, 0), |visual| displayed_size(&track.entry, visual));
+    let visual = track.display;
+    let (width, height) = visual.map_or((0, 0), |display| display.size);
+    let pixels = |pixels: u16| FixedPointNumber::new(i16::try_from(pixels).unwrap_or(i16::MAX), 0);
     let volume = if visual.is_some() { TkhdBox::DEFAULT_VIDEO_VOLUME } else { TkhdBox::DEFAULT_AUDIO_VOLUME };
     let tkhd_box = TkhdBox {
         flag_track_enabled: true,
@@ -76,9 +75,9 @@ pub fn trak_box(index: usize, track: &Track, decode_times: &[i64], chunks: &Chun
         layer: TkhdBox::DEFAULT_LAYER,
         alternate_group: TkhdBox::DEFAULT_ALTERNATE_GROUP,
         volume,
-        matrix: track.matrix,
-        width: FixedPointNumber::new(width, 0),
-        height: FixedPointNumber::new(height, 0),
+        matrix: visual.map_or(TkhdBox::DEFAULT_MATRIX, |display| display.orientation.matrix()),
+        width: pixels(width),
+        height: pixels(height),
     };
     let mdhd_box = MdhdBox {
         creation_time: Mp4FileTime::default(),
@@ -146,7 +145,7 @@ fn stbl_box(track: &Track, decode_times: &[i64], chunks: &ChunkTable) -> Result<
     let sample_numbers = sync.collect::<Result<Vec<_>, _>>()?;
     let all_sync = sample_numbers.len() == track.samples.len();
     Ok(StblBox {
-        stsd_box: StsdBox { entries: vec![track.entry.clone()] },
+        stsd_box: StsdBox { entries: vec![track.entry.as_box()] },
         stts_box,
         ctts_box,
         cslg_box,
@@ -177,12 +176,4 @@ fn composition_boxes(offsets: &[i64], decode_times: &[i64], end: i64) -> Option<
         composition_end_time: end,
     };
     Some((CttsBox { version: u8::from(least < 0), entries: entries.collect() }, cslg))
-}
-
-/// Returns width and height in pixels as displayed, before rotation: the width carries the pixel aspect ratio.
-fn displayed_size(entry: &SampleEntry, visual: &VisualSampleEntryFields) -> (i16, i16) {
-    let (horizontal, vertical) = pixel_aspect(entry);
-    let width = u64::from(visual.width) * u64::from(horizontal.get()) / u64::from(vertical.get());
-    let saturated = |pixels: u64| i16::try_from(pixels).unwrap_or(i16::MAX);
-    (saturated(width), saturated(u64::from(visual.height)))
 }

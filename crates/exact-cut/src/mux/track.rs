@@ -2,7 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use shiguredo_mp4::boxes::SampleEntry;
+use crate::mp4::orientation::Orientation;
+use crate::mp4::sample_entry::SampleEntry;
 
 /// A sample of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +16,22 @@ pub struct TrackSample {
     pub sync: bool,
 }
 
+/// How pictures are displayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Display {
+    /// Width and height before rotation, in pixels.
+    pub size: (u16, u16),
+    /// How they are turned.
+    pub orientation: Orientation,
+}
+
 /// A track.
 #[derive(Clone, Debug)]
 pub struct Track {
     /// Codec and parameter sets.
     pub entry: SampleEntry,
-    /// Display matrix.
-    pub matrix: [i32; 9],
+    /// How pictures are displayed, or `None` for audio.
+    pub display: Option<Display>,
     /// Ticks a second.
     pub timescale: NonZeroU32,
     /// Samples in decode order; at least one.

@@ -97,9 +97,9 @@ impl AudioPlan {
     ) -> Option<Self> {
         let tracks =
             || coverage.parts.iter().filter_map(|part| Some((part.recording, recordings[part.recording].track?)));
-        let (first, entry) = tracks().next().map(|(recording, track)| (recording, &track.entry))?;
+        let (first, config) = tracks().next().map(|(recording, track)| (recording, &track.config))?;
         let plain = tracks().find_map(|(_, track)| track.aac_lc_format());
-        let method = if tracks().any(|(_, track)| track.entry != *entry) {
+        let method = if tracks().any(|(_, track)| track.config != *config) {
             AudioMethod::Encode { reason: AudioEncodeReason::Differs }
         } else if plain.is_none() {
             AudioMethod::Encode { reason: AudioEncodeReason::NotPlainAacLc }

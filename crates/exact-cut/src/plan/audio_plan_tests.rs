@@ -1,49 +1,15 @@
 //! Properties of the audio plan, over generated recordings.
 
 use proptest::prelude::*;
-use shiguredo_mp4::boxes::{AudioSampleEntryFields, EsdsBox, Mp4aBox, SampleEntry};
-use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
-use shiguredo_mp4::{FixedPointNumber, Uint};
 
 use super::*;
 use crate::mp4::audio_track::AudioFrame;
+use crate::mp4::sample_entry::SampleEntry;
 use crate::time::Span;
 
 /// AAC-LC, 48 kHz, two channels.
 const CONFIG: [u8; 2] = [0x11, 0x90];
 const RATE: u32 = 48_000;
-
-fn entry() -> SampleEntry {
-    let config = DecoderConfigDescriptor {
-        object_type_indication: DecoderConfigDescriptor::OBJECT_TYPE_INDICATION_AUDIO_ISO_IEC_14496_3,
-        stream_type: DecoderConfigDescriptor::STREAM_TYPE_AUDIO,
-        up_stream: DecoderConfigDescriptor::UP_STREAM_FALSE,
-        buffer_size_db: Uint::new(0),
-        max_bitrate: 0,
-        avg_bitrate: 0,
-        dec_specific_info: Some(DecoderSpecificInfo { payload: CONFIG.to_vec() }),
-    };
-    SampleEntry::Mp4a(Mp4aBox {
-        audio: AudioSampleEntryFields {
-            data_reference_index: AudioSampleEntryFields::DEFAULT_DATA_REFERENCE_INDEX,
-            channelcount: 2,
-            samplesize: 16,
-            samplerate: FixedPointNumber::new(48_000, 0),
-        },
-        esds_box: EsdsBox {
-            es: EsDescriptor {
-                es_id: 1,
-                stream_priority: EsDescriptor::LOWEST_STREAM_PRIORITY,
-                depends_on_es_id: None,
-                url_string: None,
-                ocr_es_id: None,
-                dec_config_descr: config,
-                sl_config_descr: SlConfigDescriptor,
-            },
-        },
-        unknown_boxes: Vec::new(),
-    })
-}
 
 prop_compose! {
     /// Audio in a timescale that may not divide an AAC frame, which begins some ticks before or after the pictures.
@@ -54,7 +20,7 @@ prop_compose! {
     ) -> AudioTrack {
         let at = |n: i64| lead + rescaled(n * AAC_FRAME, RATE, timescale);
         let frames = (0..count).map(|n| AudioFrame { offset: 0, size: 1, at: at(n) }).collect();
-        AudioTrack { timescale, frames, end: at(count), entry: entry() }
+        AudioTrack { timescale, frames, end: at(count), entry: SampleEntry::new(*b"mp4a", &[]), config: CONFIG.to_vec() }
     }
 }
 

@@ -38,7 +38,7 @@ impl WallInstant {
     /// Returns the instant at which the frame of `pts` was taken, in a recording whose first frame was taken at `start`.
     #[must_use]
     pub fn of_frame(start: Timestamp, table: &SampleTable, pts: i64) -> Self {
-        Self { us: start.as_us(), ticks: pts - table.first_pts(), timescale: table.timescale }
+        Self { us: start.as_us(), ticks: pts - table.origin, timescale: table.timescale }
     }
 
     /// Returns a plain instant.

@@ -168,7 +168,7 @@ fn segments(coverage: &Coverage, recordings: &PerRecording<RecordingView<'_>>) -
         let frames = first_frame_at(part, part.span.start())..first_frame_at(part, part.span.end());
         if !frames.is_empty() {
             let table = recordings[part.recording].table;
-            segments.extend(table.split_at_edits(frames).flat_map(|frames| split_frames(part, frames)));
+            segments.extend(table.split_into_parts(frames).flat_map(|frames| split_frames(part, frames)));
         }
     }
     if segments.is_empty() {

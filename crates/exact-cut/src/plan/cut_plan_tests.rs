@@ -7,7 +7,7 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::h264::nal_units::RandomAccess;
-use crate::mp4::sample_table::{ListedSample, Sample, SampleTableBuilder};
+use crate::mp4::sample_table::{ListedSample, Sample, SampleTableBuilder, Step};
 
 const TOLERANCE_US: i64 = 500_000;
 
@@ -87,7 +87,8 @@ prop_compose! {
             let duration = u32::try_from(times[sample + 1] - times[sample]).expect("short");
             let pts = times[frame] + shift * i64::from(step);
             table.push(ListedSample {
-                offset: sample as u64 * 100, size: 100, sync: entry != RandomAccess::No || frame % 29 == 3, dts, duration,
+                offset: sample as u64 * 100, size: 100, sync: entry != RandomAccess::No || frame % 29 == 3, dts,
+                step: Step::Forward(duration), entry: 0,
                 composition_offset: pts - dts,
             });
             dts += i64::from(duration);
@@ -135,7 +136,7 @@ impl Recording {
     }
 
     fn span(&self) -> Span {
-        let ends = Timestamp::from_us(self.start.as_us() + self.table.length_us().max(1));
+        let ends = Timestamp::from_us(self.start.as_us() + self.table.us_after_start(self.table.end_pts).max(1));
         Span::new(self.start, ends).expect("in order")
     }
 }
@@ -367,7 +368,15 @@ fn plain(start_us: i64, shown_at_ms: &[u32]) -> Recording {
     for (sample, &at) in shown_at_ms.iter().enumerate() {
         let duration = shown_at_ms.get(sample + 1).map_or(1, |next| next - at);
         let (offset, dts) = (sample as u64, i64::from(at));
-        table.push(ListedSample { offset, size: 1, sync: sample == 0, dts, duration, composition_offset: 0 });
+        table.push(ListedSample {
+            offset,
+            size: 1,
+            sync: sample == 0,
+            dts,
+            step: Step::Forward(duration),
+            composition_offset: 0,
+            entry: 0,
+        });
     }
     let table = table.finish(1000, None, &[(i64::MIN..i64::MAX, 0)]).expect("a table");
     let truth =

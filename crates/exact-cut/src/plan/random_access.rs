@@ -91,7 +91,7 @@ mod tests {
         let sample =
             |n: usize| Sample { offset: 0, size: 1, sync: n.is_multiple_of(2), pts: i64::try_from(n).expect("small") };
         let samples: Vec<Sample> = (0..6).map(sample).collect();
-        let table = SampleTable { timescale: 1, samples, frames: (0..6).collect(), end_pts: 6, shifts: Vec::new() };
+        let table = SampleTable::of_frames(1, samples, 6);
         let mut points = RandomAccessPoints::default();
         let window = |points: &RandomAccessPoints| points.decode_window(&table, 5..6);
         assert_eq!(window(&points), 4..6);

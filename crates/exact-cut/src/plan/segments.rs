@@ -43,8 +43,11 @@ pub enum EncodeReason {
     /// The edit list joins several parts of the track.
     #[error("the edit list has several edits")]
     SeveralEdits,
+    /// The recording has several sample entries with different decoder configurations.
+    #[error("the parameters of the recording change inside it")]
+    SeveralEntries,
     /// The recording has other parameters than the main recording.
-    #[error("parameter sets, size or rotation differ from the main recording")]
+    #[error("parameter sets, shape, rotation or colours differ from the main recording")]
     DiffersFromMain,
     /// Every id of a parameter set is taken.
     #[error("no parameter set id is free")]

@@ -13,17 +13,18 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use shiguredo_mp4::boxes::{AvccBox, SampleEntry};
-
 use crate::blocking::blocking;
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::h264::nal_units::with_4_byte_lengths;
 use crate::h264::parameter_sets::ParameterSets;
+use crate::mp4::boxes::boxed;
+use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::sample_table::Sample;
+use crate::mp4::shape::PictureShape;
 use crate::mp4::tracks::VideoTrack;
 use crate::mux::layout::PieceSource;
-use crate::mux::track::{SampleLocation, Track, TrackSample, TrackWithSources};
+use crate::mux::track::{Display, SampleLocation, Track, TrackSample, TrackWithSources};
 use crate::plan::cut_plan::CutPlan;
 use crate::plan::segments::{Method, Segment};
 use crate::recording_id::PerRecording;
@@ -99,40 +100,45 @@ fn widen(
 }
 
 /// Returns the clip's one sample entry. It holds the parameter sets of the copied pictures, `copied`, and those of the
-/// encoded ones.
+/// encoded ones, and says of the display what the main recording says.
 ///
 /// # Errors
 /// [`FootageError`] if one entry cannot hold both.
 pub fn sample_entry(
     sources: &[SegmentSource],
     main: &SampleEntry,
+    shape: PictureShape,
     copied: Option<&ParameterSets>,
 ) -> Result<SampleEntry, FootageError> {
     let mut encoded = sources.iter().filter_map(|source| match source {
         SegmentSource::Encoded(local) => Some(&local.video.entry),
         _ => None,
     });
-    let Some(first) = encoded.next() else { return with_sets(main, copied.map(ParameterSets::with_4_byte_lengths)) };
-    if encoded.any(|entry| entry != first) {
+    let first = encoded.next();
+    if encoded.any(|entry| Some(entry.decoder_configuration()) != first.map(SampleEntry::decoder_configuration)) {
         return Err(FootageError::EncodedSetsDiffer);
     }
-    match copied {
-        Some(copied) => {
-            let encoded = ParameterSets::read(first).map_err(|_| FootageError::NotAvc)?;
-            with_sets(main, Some(copied.joined(&encoded)?))
+    let (avcc, display) = match (first, copied) {
+        (None, None) => return Err(FootageError::NotAvc),
+        (None, Some(copied)) => (copied.with_4_byte_lengths(), display_boxes(main, shape)),
+        (Some(first), None) => (first.avcc().ok_or(FootageError::NotAvc)?, first.display_boxes()),
+        (Some(first), Some(copied)) => {
+            let encoded = ParameterSets::read(first.avcc()).map_err(|_| FootageError::NotAvc)?;
+            (copied.joined(&encoded)?, display_boxes(main, shape))
         }
-        None => Ok(first.clone()),
-    }
+    };
+    SampleEntry::avc1(shape.width, shape.height, &avcc, &display).map_err(FootageError::SampleEntry)
 }
 
-fn with_sets(entry: &SampleEntry, avcc: Option<AvccBox>) -> Result<SampleEntry, FootageError> {
-    match (entry.clone(), avcc) {
-        (SampleEntry::Avc1(mut avc1), Some(avcc)) => {
-            avc1.avcc_box = avcc;
-            Ok(SampleEntry::Avc1(avc1))
-        }
-        _ => Err(FootageError::NotAvc),
-    }
+/// Returns the boxes of the main recording about the display, with the shape of a pixel if only `tkhd` or the parameter sets
+/// state it.
+fn display_boxes(main: &SampleEntry, shape: PictureShape) -> Vec<u8> {
+    let (across, down) = shape.pixel_aspect;
+    let pasp = match main.pixel_aspect() {
+        None if across != down => boxed(b"pasp", &[across.to_be_bytes(), down.to_be_bytes()].concat()),
+        _ => Vec::new(),
+    };
+    [main.display_boxes(), pasp].concat()
 }
 
 /// Returns the video track of the clip, made of the samples of all segments. Files of encoded samples are added to
@@ -145,7 +151,7 @@ pub fn video_track(
     plan: &CutPlan,
     sources: &[SegmentSource],
     entry: SampleEntry,
-    matrix: [i32; 9],
+    display: Display,
     facts: &PerRecording<BitstreamFacts>,
     recordings: &PerRecording<FetchedRecording>,
     files: &mut PieceFiles,
@@ -189,5 +195,8 @@ pub fn video_track(
         }
     }
     let timescale = NonZeroU32::new(plan.timescale).unwrap_or(NonZeroU32::MIN);
-    TrackWithSources { track: Track { entry, matrix, timescale, samples, end_pts: plan.end }, locations }
+    TrackWithSources {
+        track: Track { entry, display: Some(display), timescale, samples, end_pts: plan.end },
+        locations,
+    }
 }

@@ -10,14 +10,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shiguredo_mp4::boxes::{SampleEntry, TkhdBox};
-
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{file_url, reading};
 use crate::ffmpeg::memory::AUDIO;
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::{AudioFormat, AudioFrame, AudioTrack, PCM_SAMPLES_PER_AAC_FRAME};
+use crate::mp4::sample_entry::SampleEntry;
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::{SampleLocation, Track, TrackSample, TrackWithSources};
 use crate::plan::audio_plan::{AudioMethod, AudioPlan, AudioSource};
@@ -59,7 +58,7 @@ impl AudioRenderer<'_> {
     ) -> Result<TrackWithSources<PieceSource>, Error> {
         let (entry, samples) = match plan.method {
             AudioMethod::Copy(first) => {
-                let entry = audio_of(&self.recordings[first])?.entry.clone();
+                let entry = plain_entry(audio_of(&self.recordings[first])?)?;
                 (entry, self.copy(plan, files).await?)
             }
             AudioMethod::Encode { .. } => {
@@ -67,7 +66,7 @@ impl AudioRenderer<'_> {
                 let source = files.add(made.file);
                 // the first AAC frame only fills the decoder's window
                 let frames = made.track.frames[1..=plan.length()].iter();
-                (made.track.entry, frames.map(|frame| located(source, frame)).collect())
+                (plain_entry(&made.track)?, frames.map(|frame| located(source, frame)).collect())
             }
         };
         let (locations, sizes): (Vec<_>, Vec<u32>) = samples.into_iter().unzip();
@@ -156,7 +155,7 @@ impl AudioRenderer<'_> {
         let samples = frames.iter().map(|frame| TrackSample { size: frame.size, pts: frame.at - first, sync: true });
         let locations = frames.iter().map(|frame| located(PieceSource::Recording(source.recording), frame).0);
         let end = track.frames.get(source.frames.end).map_or(track.end, |next| next.at) - first;
-        let mut excerpt = audio_track(track.entry.clone(), track.timescale, samples.collect());
+        let mut excerpt = audio_track(plain_entry(track)?, track.timescale, samples.collect());
         excerpt.end_pts = excerpt.samples.last().map_or(1, |last| last.pts + 1).max(end);
         let layout = ClipLayout::of(&[TrackWithSources { track: excerpt, locations: locations.collect() }]);
         let layout = layout.map_err(|error| Error::footage(path.display().to_string(), error))?;
@@ -192,6 +191,10 @@ fn audio_of(recording: &FetchedRecording) -> Result<&AudioTrack, Error> {
     recording.audio().ok_or_else(|| Error::footage(recording.name(), FootageError::from(Mp4Error::NoAudioTrack)))
 }
 
+fn plain_entry(track: &AudioTrack) -> Result<SampleEntry, Error> {
+    track.plain_entry().map_err(|reason| Error::footage("clip.mp4", FootageError::SampleEntry(reason)))
+}
+
 fn located(source: PieceSource, frame: &AudioFrame) -> (SampleLocation<PieceSource>, u32) {
     (SampleLocation { source, offset: frame.offset }, frame.size)
 }
@@ -204,7 +207,7 @@ fn too_little(made: &MadeAudio, expected: usize) -> Error {
 fn audio_track(entry: SampleEntry, timescale: u32, samples: Vec<TrackSample>) -> Track {
     let end_pts = samples.last().map_or(0, |last| last.pts + i64::from(PCM_SAMPLES_PER_AAC_FRAME));
     let timescale = NonZeroU32::new(timescale).unwrap_or(NonZeroU32::MIN);
-    Track { entry, matrix: TkhdBox::DEFAULT_MATRIX, timescale, samples, end_pts }
+    Track { entry, display: None, timescale, samples, end_pts }
 }
 
 /// Returns filters that make silence as long as `frames` AAC frames.

@@ -16,6 +16,8 @@ use crate::fetch::FetchedRecording;
 use crate::h264::nal_units::{nal_units, random_access};
 use crate::h264::parameter_sets::ParameterSets;
 use crate::mp4::sample_table::Sample;
+use crate::mp4::shape::{PictureShape, colour_of};
+use crate::mp4::tracks::VideoTrack;
 use crate::open::OpenRecording;
 use crate::plan::random_access::RandomAccessPoints;
 use crate::plan::segments::{EncodeReason, TrimMode};
@@ -31,6 +33,14 @@ pub struct BitstreamFacts {
     pub sets: Option<ParameterSets>,
 }
 
+/// Returns whether copied pictures of both can stand in one clip.
+fn looks_like(video: &VideoTrack, main: &VideoTrack) -> bool {
+    video.entry.decoder_configuration() == main.entry.decoder_configuration()
+        && PictureShape::of(video, &video.entry) == PictureShape::of(main, &main.entry)
+        && video.orientation == main.orientation
+        && colour_of(&video.entry) == colour_of(&main.entry)
+}
+
 /// A sample whose bytes are to be inspected.
 struct SampleToInspect {
     number: usize,
@@ -44,12 +54,13 @@ impl BitstreamFacts {
     #[must_use]
     pub fn of_tables(recording: &OpenRecording, main: &OpenRecording, trim_mode: TrimMode) -> Self {
         let (video, main) = (&recording.video, &main.video);
-        let sets = ParameterSets::read(&video.entry);
+        let sets = ParameterSets::read(video.entry.avcc());
         let copyable = match &sets {
             _ if trim_mode == TrimMode::Encode => Err(EncodeReason::Requested),
             Err(why) => Err((*why).into()),
             Ok(_) if !video.table.shifts.is_empty() => Err(EncodeReason::SeveralEdits),
-            Ok(_) if video.entry != main.entry || video.matrix != main.matrix => Err(EncodeReason::DiffersFromMain),
+            Ok(_) if !video.has_one_configuration() => Err(EncodeReason::SeveralEntries),
+            Ok(_) if !looks_like(video, main) => Err(EncodeReason::DiffersFromMain),
             Ok(sets) if sets.free_id().is_none() => Err(EncodeReason::NoFreeId),
             Ok(_) => Ok(()),
         };

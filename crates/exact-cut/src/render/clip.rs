@@ -16,7 +16,9 @@ use futures::future::{try_join, try_join_all};
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
+use crate::mp4::tracks::VideoTrack;
 use crate::mux::layout::ClipLayout;
+use crate::mux::track::Display;
 use crate::observer::{RenderStage, observed};
 use crate::open::OpenRecording;
 use crate::plan::coverage::Coverage;
@@ -199,10 +201,13 @@ async fn render_clip(
     let PreparedRender { plan, main, facts, recordings, .. } = prepared;
     let main_video = &recordings[*main].open.video;
     let copied_sets = facts[*main].sets.as_ref().filter(|_| plan.segments.iter().any(Segment::is_copy));
-    let sources = segment_sources(cx, prepared, &files, EncoderOptions::like(main_video, copied_sets)).await?;
     let footage = |error: FootageError| Error::footage("clip.mp4", error);
-    let entry = sample_entry(&sources, &main_video.entry, copied_sets).map_err(footage)?;
-    let mut tracks = vec![video_track(plan, &sources, entry, main_video.matrix, facts, recordings, &mut files)];
+    let main_entry = main_video.entry_of(main_sample(plan, *main, main_video));
+    let options = EncoderOptions::like(main_video, main_entry, copied_sets).map_err(footage)?;
+    let sources = segment_sources(cx, prepared, &files, options).await?;
+    let entry = sample_entry(&sources, main_entry, options.shape, copied_sets).map_err(footage)?;
+    let display = Display { size: options.shape.for_track_header(), orientation: options.orientation };
+    let mut tracks = vec![video_track(plan, &sources, entry, display, facts, recordings, &mut files)];
     if let Some(audio) = &plan.audio {
         let rendered = AudioRenderer { cx, recordings }.render(audio, &mut files);
         tracks.push(observed(cx.observer, RenderStage::Audio, rendered).await?);
@@ -213,6 +218,13 @@ async fn render_clip(
     let executed = executor.execute(Arc::clone(&layout), files.clone());
     try_join(verified, observed(cx.observer, RenderStage::Write, executed)).await?;
     Ok(layout)
+}
+
+/// Returns a sample of the longest segment of the main recording: the clip looks like that.
+fn main_sample(plan: &CutPlan, main: RecordingId, video: &VideoTrack) -> usize {
+    let segments = plan.segments.iter().filter(|segment| segment.recording == main);
+    let longest = segments.max_by_key(|segment| segment.frames.len());
+    longest.map_or(0, |segment| video.table.frames[segment.frames.start] as usize)
 }
 
 /// Encodes the segments that must be encoded, one after the other, and prepares those that are copied.

@@ -31,13 +31,15 @@ pub async fn encode(
     let (input, output) = (folder.join("excerpt.mp4"), folder.join("encoded.mp4"));
     let ranks = write_excerpt(recording, excerpt, files, options.rate, &input).await?;
     let footage = |error| Error::footage(recording.name(), error);
-    let takes = options.memory(&recording.open.video).map_err(footage)?;
+    let video = &recording.open.video;
+    let entry = video.entry_of(excerpt.decode.start);
+    let takes = options.memory(video, entry);
     let filters = format!(
         "trim=start_pts={}:end_pts={},settb=1/{},setpts=N{}",
         ranks.start,
         ranks.end,
         options.rate,
-        options.filters(&recording.open.video).map_err(footage)?
+        options.filters(video, entry).map_err(footage)?
     );
     let mut command = reading(cx.ffmpeg, &[&input]);
     command

@@ -7,110 +7,117 @@
 //! The same request must give the same bytes on every machine. The number of threads and the vector instructions of the
 //! processor change what x264 and the scaler write, so both are fixed: two threads, `cpu-independent`, bitexact flags.
 
-use std::num::NonZeroU32;
-
 use crate::error::FootageError;
 use crate::ffmpeg::memory::encoding;
+use crate::h264::colour::Colour;
 use crate::h264::parameter_sets::ParameterSets;
 use crate::mp4::orientation::Orientation;
-use crate::mp4::sample_entry::{pixel_aspect, visual_fields};
+use crate::mp4::sample_entry::SampleEntry;
+use crate::mp4::shape::{PictureShape, are_alike, colour_of};
 use crate::mp4::tracks::VideoTrack;
 
 /// How ffmpeg scales pictures: bicubic, with the same values with or without the vector instructions of a CPU.
 pub const SCALING_FLAGS: &str = "bicubic+accurate_rnd+bitexact";
+/// The levels that x264 knows, as `level_idc` (ITU-T H.264, table A-1). It refuses any other.
+const LEVELS: [u8; 19] = [9, 10, 11, 12, 13, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52, 60, 61];
 
-/// How the pictures of a clip are encoded.
+/// How the pictures of a clip look.
 #[derive(Clone, Copy, Debug)]
 pub struct EncoderOptions<'a> {
     /// Approximate frames a second. It only tells the encoder what to expect.
     pub rate: u32,
-    main: &'a VideoTrack,
+    /// Shape of the pictures of the clip.
+    pub shape: PictureShape,
+    /// How the pictures of the clip are turned for display.
+    pub orientation: Orientation,
+    colour: Colour,
+    entry: &'a SampleEntry,
     /// Parameter sets of the main recording, if some of its samples are copied.
     sets: Option<&'a ParameterSets>,
 }
 
-/// Size of a picture as stored, and the shape of its pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PictureSize {
-    /// Width in pixels.
-    pub width: u16,
-    /// Height in pixels.
-    pub height: u16,
-    /// Width and height of a pixel.
-    pub pixel_aspect: (NonZeroU32, NonZeroU32),
-}
-
-impl PictureSize {
-    /// Returns the size of the pictures of `video`.
+impl<'a> EncoderOptions<'a> {
+    /// Returns options for pictures like those of `main` with the sample entry `entry`. `sets` are its parameter sets, if
+    /// some of its samples are copied.
     ///
     /// # Errors
-    /// [`FootageError::Codec`] if the codec is not decoded.
-    pub fn of(video: &VideoTrack) -> Result<Self, FootageError> {
-        let visual = visual_fields(&video.entry).ok_or(FootageError::Codec)?;
-        Ok(Self { width: visual.width, height: visual.height, pixel_aspect: pixel_aspect(&video.entry) })
-    }
-
-    /// Returns the number of pixels.
-    #[must_use]
-    pub fn pixels(self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
-    }
-
-    /// Returns width and height as displayed, before rotation, in a unit that makes both whole. Neither is 0.
-    fn displayed(self) -> (u64, u64) {
-        let across = u64::from(self.width) * u64::from(self.pixel_aspect.0.get());
-        (across.max(1), (u64::from(self.height) * u64::from(self.pixel_aspect.1.get())).max(1))
-    }
-
-    /// Returns the height of an upright picture of `width` pixels in the displayed aspect ratio, rounded, at least 1.
-    #[must_use]
-    pub fn height_for(self, width: u32, orientation: Orientation) -> u32 {
-        let (across, down) = self.displayed();
-        let (across, down) = if orientation.swaps_sides { (down, across) } else { (across, down) };
-        u32::try_from((u64::from(width) * down + across / 2) / across).unwrap_or(u32::MAX).max(1)
-    }
-}
-
-impl<'a> EncoderOptions<'a> {
-    /// Returns options for pictures like those of `main`. `sets` are its parameter sets, if some of its samples are copied.
-    #[must_use]
-    pub fn like(main: &'a VideoTrack, sets: Option<&'a ParameterSets>) -> Self {
-        Self { rate: main.table.rate(), main, sets }
+    /// [`FootageError::NoSize`].
+    pub fn like(
+        main: &VideoTrack,
+        entry: &'a SampleEntry,
+        sets: Option<&'a ParameterSets>,
+    ) -> Result<Self, FootageError> {
+        let mut shape = PictureShape::of(main, entry).ok_or(FootageError::NoSize)?;
+        if sets.is_none() {
+            // the encoder takes whole pixels of chroma only
+            (shape.width, shape.height) = ((shape.width & !1).max(2), (shape.height & !1).max(2));
+        }
+        let (rate, orientation) = (main.table.rate(), main.orientation);
+        // what is encoded beside copied pictures says of them what their parameter sets say
+        let colour = sets.map_or_else(|| colour_of(entry), ParameterSets::colour);
+        Ok(Self { rate, shape, orientation, colour, entry, sets })
     }
 
     /// Returns the bytes of memory that encoding pictures of `video` takes.
-    ///
-    /// # Errors
-    /// [`FootageError::Codec`].
-    pub fn memory(&self, video: &VideoTrack) -> Result<u64, FootageError> {
-        Ok(encoding(PictureSize::of(video)?.pixels(), PictureSize::of(self.main)?.pixels()))
+    #[must_use]
+    pub fn memory(&self, video: &VideoTrack, entry: &SampleEntry) -> u64 {
+        encoding(PictureShape::of(video, entry).unwrap_or(self.shape).pixels(), self.shape.pixels())
     }
 
-    /// Returns the ffmpeg filters, each after a comma, that turn pictures of `video` into such pictures. Pictures of the
-    /// main recording pass unchanged where some of it is copied.
+    /// Returns the ffmpeg filters, each after a comma, that turn pictures of `video` with the sample entry `entry` into such
+    /// pictures. Pictures of the main recording pass unchanged where some of it is copied. Pictures of another shape are
+    /// fitted into the shape of the clip, with bars.
     ///
     /// # Errors
-    /// [`FootageError::Codec`] or [`FootageError::Orientation`].
-    pub fn filters(&self, video: &VideoTrack) -> Result<String, FootageError> {
-        PictureSize::of(video)?; // refuses codecs that are not decoded
-        let main = PictureSize::of(self.main)?;
-        let (horizontal, vertical) = main.pixel_aspect;
-        if self.sets.is_some() && video.entry == self.main.entry && video.matrix == self.main.matrix {
+    /// [`FootageError::NoSize`].
+    pub fn filters(&self, video: &VideoTrack, entry: &SampleEntry) -> Result<String, FootageError> {
+        let from = PictureShape::of(video, entry).ok_or(FootageError::NoSize)?;
+        let (to, turned) = (self.shape, video.orientation);
+        let is_alike = entry.decoder_configuration() == self.entry.decoder_configuration() && from == to;
+        if self.sets.is_some() && is_alike && turned == self.orientation {
             return Ok(String::new());
         }
-        let orientation = |video: &VideoTrack| Orientation::from_matrix(&video.matrix).ok_or(FootageError::Orientation);
-        let (from, to) = (orientation(video)?, orientation(self.main)?);
         let mut filters = Vec::new();
-        if from != to {
-            let turns = [from.to_upright, to.from_upright].into_iter().filter(|filter| !filter.is_empty());
-            filters.extend(turns.map(str::to_owned));
+        if turned != self.orientation {
+            let turns = [turned.to_upright, self.orientation.from_upright];
+            filters.extend(turns.into_iter().filter(|filter| !filter.is_empty()).map(str::to_owned));
         }
-        let full_range = self.sets.is_some_and(ParameterSets::full_range);
-        let (range, format) = if full_range { ("pc", "yuvj420p") } else { ("tv", "yuv420p") };
-        // one step for size, range and pixel format, so that every CPU computes the same values
-        let (width, height) = (main.width, main.height);
-        filters.push(format!("scale={width}:{height}:flags={SCALING_FLAGS}:out_range={range}"));
-        filters.push(format!("setsar={horizontal}/{vertical},format={format}"));
+        let (width, height) = (to.width, to.height);
+        let fitted = fitted(from.upright(turned), to, self.orientation);
+        let stored = if turned.swaps_sides == self.orientation.swaps_sides {
+            (from.width, from.height)
+        } else {
+            (from.height, from.width)
+        };
+        if stored != (width, height) && (stored.0 & !1, stored.1 & !1) == (width, height) {
+            filters.push(format!("crop={width}:{height}:0:0")); // not scaled for the sake of one column or row
+        }
+        let shown = colour_of(entry);
+        let (in_matrix, out_matrix) = (shown.matrix(from.height), self.colour.matrix(height));
+        let (in_range, out_range) = (shown.range(), self.colour.range());
+        let format = if self.colour.full_range { "yuvj420p" } else { "yuv420p" };
+        // one step for size, colours, range and pixel format, so that every CPU computes the same values
+        filters.push(format!(
+            "scale={}:{}:flags={SCALING_FLAGS}:in_color_matrix={in_matrix}:out_color_matrix={out_matrix}:\
+             in_range={in_range}:out_range={out_range},format={format}",
+            fitted.0, fitted.1
+        ));
+        if fitted != (width, height) {
+            filters.push(format!(
+                "pad={width}:{height}:{}:{}",
+                (width - fitted.0) / 4 * 2,
+                (height - fitted.1) / 4 * 2
+            ));
+        }
+        let (across, down) = match self.sets {
+            Some(sets) => sets.pixel_aspect().unwrap_or((0, 1)),
+            None => to.pixel_aspect,
+        };
+        let [primaries, transfer, matrix] = self.colour.codes;
+        filters.push(format!(
+            "setsar=sar={across}/{down}:max=65535,\
+             setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}"
+        ));
         Ok(filters.iter().flat_map(|filter| [",", filter]).collect())
     }
 
@@ -126,7 +133,8 @@ impl<'a> EncoderOptions<'a> {
         match self.sets {
             Some(sets) => {
                 options.push(sets.profile());
-                x264.push(format!("level={}", sets.avcc.avc_level_indication));
+                let level = sets.avcc.avc_level_indication;
+                x264.extend(LEVELS.contains(&level).then(|| format!("level={level}")));
                 x264.push(format!("dpb-size={}", sets.decoded_pictures()));
                 x264.extend(sets.free_id().map(|id| format!("sps-id={id}")));
             }
@@ -138,24 +146,55 @@ impl<'a> EncoderOptions<'a> {
     }
 }
 
+/// Returns width and height in stored pixels of the largest picture of an upright shape that fits into `to`.
+fn fitted(upright: (u64, u64), to: PictureShape, orientation: Orientation) -> (u16, u16) {
+    let whole = (to.width, to.height);
+    if are_alike(upright, to.upright(orientation)) {
+        return whole;
+    }
+    let (across, down) = if orientation.swaps_sides { (upright.1, upright.0) } else { upright };
+    let (across, down) = (u128::from(across), u128::from(down));
+    let aspect = (u128::from(to.pixel_aspect.0), u128::from(to.pixel_aspect.1));
+    let (width, height) = (u128::from(to.width), u128::from(to.height));
+    let even = |pixels: u128| u16::try_from(pixels.div_ceil(2) * 2).unwrap_or(u16::MAX).max(2);
+    // the stored width of the shape at full height, and the stored height at full width
+    let narrow = even(height * across * aspect.1 / (down * aspect.0));
+    if narrow <= to.width {
+        (narrow, to.height)
+    } else {
+        (to.width, even(width * aspect.0 * down / (aspect.1 * across)).min(to.height))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use shiguredo_mp4::boxes::TkhdBox;
-
     use super::*;
+
+    fn shape(width: u16, height: u16, across: u32, down: u32) -> PictureShape {
+        PictureShape { width, height, pixel_aspect: (across, down) }
+    }
+
+    const UPRIGHT: [i32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
+    const TURNED: [i32; 9] = [0, 0x1_0000, 0, -0x1_0000, 0, 0, 0, 0, 0x4000_0000];
 
     #[test]
     fn the_height_follows_the_displayed_aspect_ratio() {
-        let size = |width, height, horizontal, vertical| PictureSize {
-            width,
-            height,
-            pixel_aspect: (NonZeroU32::new(horizontal).expect("not 0"), NonZeroU32::new(vertical).expect("not 0")),
-        };
-        let upright = Orientation::from_matrix(&TkhdBox::DEFAULT_MATRIX).expect("upright");
-        let turned = Orientation::from_matrix(&[0, 0x1_0000, 0, -0x1_0000, 0, 0, 0, 0, 0x4000_0000]).expect("turned");
-        assert_eq!(size(1280, 720, 1, 1).height_for(300, upright), 169);
-        assert_eq!(size(1280, 720, 1, 1).height_for(300, turned), 533);
-        assert_eq!(size(720, 576, 64, 45).height_for(1024, upright), 576);
-        assert_eq!(size(8192, 16, 1, 1).height_for(1, upright), 1);
+        let [upright, turned] = [UPRIGHT, TURNED].map(|matrix| Orientation::from_matrix(&matrix));
+        assert_eq!(shape(1280, 720, 1, 1).height_for(300, upright), 169);
+        assert_eq!(shape(1280, 720, 1, 1).height_for(300, turned), 533);
+        assert_eq!(shape(720, 576, 64, 45).height_for(1024, upright), 576);
+        assert_eq!(shape(8192, 16, 1, 1).height_for(1, upright), 1);
+    }
+
+    #[test]
+    fn another_shape_is_fitted_and_not_stretched() {
+        let [upright, turned] = [UPRIGHT, TURNED].map(|matrix| Orientation::from_matrix(&matrix));
+        let hd = shape(640, 360, 1, 1);
+        assert_eq!(fitted((480, 360), hd, upright), (480, 360));
+        assert_eq!(fitted((1280, 720), hd, upright), (640, 360));
+        assert_eq!(fitted((1000, 500), hd, upright), (640, 320));
+        assert_eq!(fitted((646, 360), hd, upright), (640, 360), "within 1 %");
+        assert_eq!(fitted((16, 9), shape(720, 576, 16, 15), upright), (720, 432));
+        assert_eq!(fitted((360, 480), hd, turned), (480, 360));
     }
 }

@@ -1,5 +1,8 @@
 //! Excerpts: samples that ffmpeg is to decode, in a small file of their own.
 //!
+//! An excerpt has the camera's own sample entry, without what it says of colours and of the shape of a pixel: pictures that
+//! are encoded beside copied ones must say what the parameter sets say, and what players show is known without ffmpeg.
+//!
 //! The time of each frame in an excerpt is its rank: frame r is shown at tick r. So ffmpeg knows a frame by its number,
 //! exactly, whatever the times of the recording are, and nothing is rounded anywhere near ffmpeg.
 
@@ -15,7 +18,7 @@ use crate::fetch::FetchedRecording;
 use crate::mp4::box_finder::BoxFinder;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
-use crate::mux::track::{SampleLocation, Track, TrackSample, TrackWithSources};
+use crate::mux::track::{Display, SampleLocation, Track, TrackSample, TrackWithSources};
 use crate::recording_id::RecordingId;
 use crate::render::write_file::{PieceFiles, write_file};
 
@@ -104,9 +107,10 @@ pub async fn write_runs(runs: &[SampleRun<'_>], files: &PieceFiles, rate: u32, p
         locations.extend(&run.locations);
         ranks_before += i64::try_from(source.len()).unwrap_or(i64::MAX);
     }
+    let entry = video.entry_of(runs[0].samples.start);
     let track = Track {
-        entry: video.entry.clone(),
-        matrix: video.matrix,
+        entry: entry.without_display(),
+        display: Some(Display { size: entry.stated_size().unwrap_or_default(), orientation: video.orientation }),
         timescale: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         samples,
         end_pts: ranks_before,
@@ -147,7 +151,7 @@ pub fn find_boxes(path: &Path) -> Result<(BoxFinder, File), Cause> {
     while let Some(range) = finder.required_range() {
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut bytes, range.start)?;
-        finder.feed(bytes).map_err(FootageError::from)?;
+        finder.feed(&bytes).map_err(FootageError::from)?;
     }
     Ok((finder, file))
 }

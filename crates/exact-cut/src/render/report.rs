@@ -68,7 +68,7 @@ fn segment_report(
 ) -> SegmentReport {
     let table = &recording.open.video.table;
     let start_us = recording.open.listed.start.as_us();
-    let taken_at = |pts: i64| start_us + rescaled(pts - table.first_pts(), table.timescale, 1_000_000);
+    let taken_at = |pts: i64| start_us + table.us_after_start(pts);
     let end_frame = first_frame + segment.frames.len();
     let (method, reason) = match segment.method {
         Method::Copy { .. } => ("copy", None),

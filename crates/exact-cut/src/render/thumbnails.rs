@@ -7,9 +7,9 @@ use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{file_url, reading};
 use crate::ffmpeg::memory;
-use crate::mp4::orientation::Orientation;
+use crate::mp4::shape::{PictureShape, colour_of};
 use crate::render::context::RenderContext;
-use crate::render::encoder_options::{PictureSize, SCALING_FLAGS};
+use crate::render::encoder_options::SCALING_FLAGS;
 use crate::render::excerpt::{ANY_RATE, Excerpt, write_excerpt};
 use crate::render::write_file::PieceFiles;
 
@@ -73,9 +73,10 @@ pub async fn render_thumbnails(
     let footage = |error: FootageError| Error::footage(recording.name(), error);
     let input = cx.folder.join("poster.mp4");
     let rank = write_excerpt(recording, excerpt, files, ANY_RATE, &input).await?.start;
-    let size = PictureSize::of(&recording.open.video).map_err(footage)?;
-    let orientation = Orientation::from_matrix(&recording.open.video.matrix);
-    let orientation = orientation.ok_or_else(|| footage(FootageError::Orientation))?;
+    let video = &recording.open.video;
+    let entry = video.entry_of(excerpt.decode.start);
+    let size = PictureShape::of(video, entry).ok_or_else(|| footage(FootageError::NoSize))?;
+    let (orientation, colour) = (video.orientation, colour_of(entry));
     let sizes: Vec<(u32, u32)> = widths.iter().map(|&width| (width, size.height_for(width, orientation))).collect();
 
     let pixels = sizes.iter().map(|&(width, height)| u64::from(width) * u64::from(height)).sum();
@@ -86,8 +87,14 @@ pub async fn render_thumbnails(
     let inputs: String = (0..sizes.len()).map(|n| ["[in", &n.to_string(), "]"].concat()).collect();
     let mut graph =
         vec![format!("[0:v:0]trim=start_pts={rank}:end_pts={}{to_upright},split={}{inputs}", rank + 1, sizes.len())];
+    let colours = format!(":in_color_matrix={}:in_range={}", colour.matrix(size.height), colour.range());
+    let colours = match format {
+        PictureFormat::Png => colours,
+        // JFIF, section "Color space": BT.601, full range
+        PictureFormat::Jpg => colours + ":out_color_matrix=smpte170m:out_range=pc",
+    };
     for (n, (width, height)) in sizes.iter().enumerate() {
-        graph.push(format!("[in{n}]scale={width}:{height}:flags={SCALING_FLAGS},setsar=1[out{n}]"));
+        graph.push(format!("[in{n}]scale={width}:{height}:flags={SCALING_FLAGS}{colours},setsar=1[out{n}]"));
     }
     let mut command = reading(cx.ffmpeg, &[&input]);
     command.filter_complex(graph.join(";"));

@@ -17,7 +17,6 @@ use crate::ffmpeg::command::{file_url, reading};
 use crate::ffmpeg::memory::decoding;
 use crate::mp4::audio_track::PCM_SAMPLES_PER_AAC_FRAME;
 use crate::mp4::box_finder::BoxFinder;
-use crate::mp4::sample_entry::visual_fields;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::TrackWithSources;
@@ -99,7 +98,7 @@ fn reopened(layout: &ClipLayout) -> Result<Tracks, FootageError> {
     while let Some(range) = finder.required_range() {
         let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
         let bytes = range.and_then(|(start, end)| layout.header.get(start..end)).ok_or_else(outside)?;
-        finder.feed(bytes.to_vec())?;
+        finder.feed(bytes)?;
     }
     Ok(finder.tracks()?)
 }
@@ -109,7 +108,7 @@ fn check_tables(clip: ClipToVerify<'_>, Tracks { video, audio }: &Tracks) -> Res
     let ClipToVerify { plan, tracks, layout, .. } = clip;
     let table = &video.table;
     let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();
-    if times != plan.times || table.end_pts != plan.end || table.timescale != plan.timescale {
+    if times != plan.times || table.stated_end_pts != plan.end || table.timescale != plan.timescale {
         return Err(format!("{} frames are not at the times of the {} planned", times.len(), plan.times.len()));
     }
     let samples = table.samples.iter().map(|sample| (sample.offset, sample.size));
@@ -206,7 +205,8 @@ async fn picture_hashes(
     let mut command = reading(cx.ffmpeg, &[&excerpt]);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
     command.args(["-hash", "murmur3"]).output(file_url(&hashes)); // MD5 takes twice as long as the decoding
-    let pixels = visual_fields(&runs[0].video.entry).map_or(0, |it| u64::from(it.width) * u64::from(it.height));
+    let size = runs[0].video.entry.stated_size().unwrap_or_default();
+    let pixels = u64::from(size.0) * u64::from(size.1);
     cx.run_ffmpeg(command, decoding(pixels), "clip.mp4").await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
