@@ -38,7 +38,8 @@ FOLDER = ROOT / "dist" / "conformance"
 MP4 = {".mp4", ".mov", ".m4v", ".qt", ".f4v"}
 WORDS = ("exact", "encoded", "missing", "FATAL", "WRONG", "skipped")
 # Numbers and names differ from file to file; what remains of a reason is its kind.
-PARTICULARS = re.compile(r"(file:)?\S*\.(mp4|mkv): ?|(?<![\w.])[-+]?(0x[0-9a-f]+|\d[\d.x:]*)(?!\w)")
+FILE = re.compile(r"\S*\.mp4: ")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(0x[0-9a-f]+|\d[\d.x:]*)(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,19 @@ class Row:
     def kinds(self) -> list[str]:
         """What groups the rows: the reasons without particulars."""
         if self.verdict.word != "WRONG":
-            return [f"{self.verdict.word} {PARTICULARS.sub('N', reason)}" for reason in self.verdict.reasons[:1]]
+            foreign = f" ({self.codec})" if self.codec not in {"", "h264", "hevc"} else ""
+            kind = NUMBER.sub("N", FILE.sub("", "".join(self.verdict.reasons[:1])))
+            return [f"{self.verdict.word}{foreign} {kind}"] if kind else []
         return sorted({f"WRONG {reason.partition(':')[0]}" for reason in self.verdict.reasons})
 
 
 class Footage:
     """A folder of footage, and the engine that is asked for clips of it."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, clip_seconds: float, decode_seconds: float) -> None:
         self._folder = folder
-        self._seconds = seconds
+        self._clip_seconds = clip_seconds
+        self._seconds = decode_seconds
         self._engine = Engine()
 
     def files(self) -> list[Path]:
@@ -118,7 +122,7 @@ class Footage:
         for copy in request.files:
             (folder / copy).symlink_to(source.resolve())
         command = self._engine.command(request.files, request.start_ms, request.end_ms)
-        answer = self._engine.cut(command, folder, self._seconds)
+        answer = self._engine.cut(command, folder, self._clip_seconds)
         if answer.error:
             shows = f" [{film}]" if isinstance(film, str) else ""
             found = Verdict("FATAL", [answer.error + shows])
@@ -139,18 +143,19 @@ class Footage:
 def main() -> None:
     """Runs `make conformance`."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("folder", type=Path, help="folder of footage")
-    arguments.add_argument("--seconds", type=float, default=120, help="time limit of every program")
+    arguments.add_argument("folder", help="folder of footage")
+    arguments.add_argument("--seconds", type=float, default=120, help="time limit of each clip")
+    arguments.add_argument("--decode-seconds", type=float, default=900, help="time limit of each full decode")
     arguments.add_argument("--workers", type=int, default=2, help="files that are looked at side by side")
     arguments.add_argument("--only", default="", help="part of the names of the files to look at")
     given = arguments.parse_args()
     processes.end_on_signals()
-    if not given.folder.is_dir():
-        console.fail(f"FOOTAGE: expected a folder, got {given.folder}")
+    if not given.folder or not Path(given.folder).is_dir():
+        console.fail(f"FOOTAGE: expected a folder, got {given.folder!r}")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     with console.one_line_errors():
-        footage = Footage(given.folder, given.seconds)
+        footage = Footage(Path(given.folder), given.seconds, given.decode_seconds)
         files = [file for file in footage.files() if given.only in str(file)]
         rows = list(_judge(footage, files, given.workers))
     (FOLDER / "results.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")

@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import mmap
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from scripts.conformance.programs import FFMPEG, FFPROBE, run
+from scripts.conformance.programs import FFMPEG, FFPROBE, TIMED_OUT, run
 
 PICTURES = "0:V:0"  # without cover pictures
 NO_PICTURES = "no pictures"
@@ -67,11 +68,13 @@ def decode(file: Path, seconds: float) -> Film:
     ]
     if not pictures:
         raise RuntimeError(NO_PICTURES)
-    if pictures[0].get("codec_tag_string") in {"encv", "drmi"}:
+    if _is_encrypted(file):
         raise RuntimeError("it is encrypted")
     command = [*FFMPEG, "-copyts", *DECODE, "-i", f"file:{file}", "-map", PICTURES, "-fps_mode", "passthrough"]
     command += ["-enc_time_base", "-1", "-c:v", "rawvideo", "-f", "framemd5", "pipe:1"]
     ran = run(command, seconds)
+    if ran.code == TIMED_OUT:
+        raise RuntimeError(f"not decoded after {seconds:.0f} s")
     ticks, unit = [], Fraction(1)
     for line in ran.output.splitlines():
         if line.startswith("#tb"):
@@ -97,6 +100,12 @@ def decode(file: Path, seconds: float) -> Film:
     )
 
 
+def sizes(film: Film, seconds: float) -> list[str]:
+    """Returns the sizes of all pictures of a film; a few change it in the middle."""
+    told = _probe(film.file, seconds, "-select_streams", "V:0", "-show_entries", "frame=width,height")
+    return sorted({f"{frame.get('width')}x{frame.get('height')}" for frame in told.get("frames", [])})
+
+
 def sound(film: Film, start: Fraction, end: Fraction, seconds: float) -> Sound | None:
     """Decodes the sound between two times of a film. Returns that of the first track that has any."""
     for track, codec in enumerate(film.sounds):
@@ -112,6 +121,12 @@ def sound(film: Film, start: Fraction, end: Fraction, seconds: float) -> Sound |
 def container(file: Path, seconds: float) -> str:
     """Returns ffmpeg's name of the kind of the file, empty if it can't be told."""
     return _probe(file, seconds, "-show_format").get("format", {}).get("format_name", "")
+
+
+def _is_encrypted(file: Path) -> bool:
+    """Looks for the sample entry of encrypted pictures, and its box of the scheme. ffprobe doesn't tell."""
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"encv") >= 0 and content.find(b"sinf") >= 0
 
 
 def _probe(file: Path, seconds: float, *what: str) -> dict:

@@ -14,6 +14,8 @@ from scripts.conformance.programs import FFMPEG, reading
 Planes = list[np.ndarray]
 # Base 2 logarithm of the subsampling of chroma, horizontal and vertical.
 SUBSAMPLED = {"420p": (1, 1), "422p": (1, 0), "440p": (0, 1), "411p": (2, 0), "410p": (2, 2), "444p": (0, 0)}
+# A picture of another size than the first one is fitted into it with bars. The others stay as they are.
+FIT = "scale={width}:{height}:force_original_aspect_ratio=decrease,pad={width}:{height}:-1:-1,"
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ def compare(clip: Film, source: Film, first: int, frames: Sequence[Frame], secon
     place = {frame.number: index for index, frame in enumerate(source.frames)}
     begin, end = place[frames[0].number], place[frames[-1].number]
     window = source.frames[max(0, begin - 1) : end + 2]
-    fit = f"crop={clip.shape.width}:{clip.shape.height}:0:0,"
-    if max(source.shape.width - clip.shape.width, source.shape.height - clip.shape.height) not in {0, 1}:
-        fit = f"scale={clip.shape.width}:{clip.shape.height},"
+    fit = FIT.format(width=source.shape.width, height=source.shape.height)
+    if max(source.shape.width - clip.shape.width, source.shape.height - clip.shape.height) in {0, 1}:
+        fit += f"crop={clip.shape.width}:{clip.shape.height}:0:0,"
+    else:
+        fit += f"scale={clip.shape.width}:{clip.shape.height},"
     numbers = [frame.number for frame in window]
     theirs = _in_order(_read(source.file, numbers, layout, fit, seconds), numbers)
     ours = _read(clip.file, [clip.frames[first + index].number for index in range(len(frames))], layout, "", seconds)

@@ -1,13 +1,14 @@
 """Judges a clip by its source: every frame, their times, the shape, and the presence of sound."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from scripts.conformance import film as films
 from scripts.conformance import pictures
 from scripts.conformance.engine import Answer
-from scripts.conformance.film import Film, Frame
+from scripts.conformance.film import Film
+from scripts.conformance.pictures import Likeness
 from scripts.conformance.spans import START_US, Part, Request
 
 LEAST_PSNR = 40.0
@@ -20,22 +21,25 @@ LOUD, SILENT = -50.0, -70.0  # peaks in dB
 class Verdict:
     """A word for the table, and the reasons. The first reason names the kind of the fault."""
 
-    word: str  # exact, encoded, missing, FATAL or WRONG
-    reasons: Sequence[str] = ()
+    word: str  # exact, encoded, missing, FATAL, WRONG or skipped
+    reasons: Sequence[str] = ()  # of WRONG, each with its kind before a colon
     detail: str = ""
 
 
 def of_clip(clip: Film, source: Film, request: Request, answer: Answer, seconds: float) -> Verdict:
     """Compares a clip with its source."""
     parts = request.parts(source)
-    wanted, missing = _without_gaps(parts, answer)
+    kept = _without_gaps(parts, answer)
+    wanted = [part.offset + frame.time for part in kept for frame in part.frames]
+    missing = sum(len(part.frames) for part in parts) - len(wanted)
     faults = [*_shape_faults(clip, source), *_sound_faults(clip, source, parts, seconds)]
     if len(clip.frames) != len(wanted):
-        faults.insert(0, f"{_more_or_fewer(clip, wanted)}: {len(clip.frames)} frames, expected {len(wanted)}")
-        return Verdict("WRONG", faults, _which(clip, wanted))
+        kind = "more frames" if len(clip.frames) > len(wanted) else "fewer frames"
+        faults.insert(0, f"{kind}: {len(clip.frames)}, expected {len(wanted)}{_which(clip, kept)}")
+        return Verdict("WRONG", faults)
     if not answer.gaps:
         faults += _time_faults(clip, wanted)
-    psnr, frame_faults = _frame_faults(clip, source, parts, wanted, seconds)
+    psnr, frame_faults = _frame_faults(clip, source, kept, seconds)
     faults += frame_faults
     if faults:
         return Verdict("WRONG", faults)
@@ -44,12 +48,14 @@ def of_clip(clip: Film, source: Film, request: Request, answer: Answer, seconds:
     return Verdict("exact") if psnr is None else Verdict("encoded", detail=f"{psnr:.1f} dB")
 
 
-def _without_gaps(parts: Sequence[Part], answer: Answer) -> tuple[list[tuple[Fraction, Frame]], int]:
-    """Returns the frames that the clip must hold, with their times since the first copy, and how many it may lack."""
-    wanted = [(part.offset + frame.time, frame) for part in parts for frame in part.frames]
+def _without_gaps(parts: Sequence[Part], answer: Answer) -> list[Part]:
+    """Leaves out the frames that lie in what the engine calls gaps."""
     gaps = [[Fraction(us - START_US, 1_000_000) for us in gap] for gap in answer.gaps]
-    kept = [each for each in wanted if not any(start <= each[0] < end for start, end in gaps)]
-    return kept, len(wanted) - len(kept)
+    kept = []
+    for part in parts:
+        frames = [f for f in part.frames if not any(start <= part.offset + f.time < end for start, end in gaps)]
+        kept.append(replace(part, frames=frames))
+    return kept
 
 
 def _shape_faults(clip: Film, source: Film) -> list[str]:
@@ -79,46 +85,49 @@ def _sound_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: floa
     return []
 
 
-def _time_faults(clip: Film, wanted: Sequence[tuple[Fraction, Frame]]) -> list[str]:
+def _time_faults(clip: Film, wanted: Sequence[Fraction]) -> list[str]:
     off = [
-        (abs(ours.time - (time - wanted[0][0])), number)
-        for number, (ours, (time, _)) in enumerate(zip(clip.frames, wanted, strict=True))
+        (abs(ours.time - (time - wanted[0])), number)
+        for number, (ours, time) in enumerate(zip(clip.frames, wanted, strict=True))
     ]
     most, number = max(off)
     return [f"times: frame {number} is {float(most) * 1000:.1f} ms off"] if most > MOST_OFF else []
 
 
-def _frame_faults(
-    clip: Film, source: Film, parts: Sequence[Part], wanted: Sequence[tuple[Fraction, Frame]], seconds: float
-) -> tuple[float | None, list[str]]:
+def _frame_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: float) -> tuple[float | None, list[str]]:
     """Returns the least PSNR of frames that are not identical, and what is wrong with them."""
-    differ = [number for number, (_, frame) in enumerate(wanted) if clip.frames[number].digest != frame.digest]
-    kept = {id(frame): number for number, (_, frame) in reversed(list(enumerate(wanted)))}
     least, faults, first = None, [], 0
     for part in parts:
-        frames = [frame for frame in part.frames if id(frame) in kept]
-        inner = [number for number in differ if first <= number < first + len(frames)]
-        if inner:
-            some = frames[inner[0] - first : inner[-1] - first + 1]
-            likenesses = pictures.compare(clip, source, inner[0], some, seconds)
-            for number, likeness in enumerate(likenesses, inner[0]):
-                if number not in inner:
-                    continue
-                least = min(likeness.psnr, least or likeness.psnr)
-                if likeness.nearer is not None:
-                    faults.append(f"neighbour: frame {number} of {len(wanted)} is nearer to its {likeness.nearer:+}")
-                elif likeness.psnr < LEAST_PSNR:
-                    faults.append(f"picture: frame {number} of {len(wanted)} has {likeness.psnr:.1f} dB")
-        first += len(frames)
+        inexact = [
+            number for number, frame in enumerate(part.frames) if clip.frames[first + number].digest != frame.digest
+        ]
+        if inexact:
+            some = part.frames[inexact[0] : inexact[-1] + 1]
+            likenesses = list(pictures.compare(clip, source, first + inexact[0], some, seconds))
+            if len(likenesses) < len(some):
+                faults.append(f"not compared: ffmpeg decoded {len(likenesses)} of {len(some)} frames again")
+            for number, likeness in enumerate(likenesses, inexact[0]):
+                if number in inexact:
+                    least = likeness.psnr if least is None else min(likeness.psnr, least)
+                    faults += _likeness_faults(first + number, likeness)
+        first += len(part.frames)
+    if faults and len(sizes := films.sizes(source, seconds)) > 1:
+        faults[0] += f" (the source has pictures of {', '.join(sizes)})"
     return least, faults
 
 
-def _more_or_fewer(clip: Film, wanted: Sequence[tuple[Fraction, Frame]]) -> str:
-    return "more frames" if len(clip.frames) > len(wanted) else "fewer frames"
+def _likeness_faults(number: int, likeness: Likeness) -> list[str]:
+    if likeness.nearer is not None:
+        return [f"neighbour: frame {number} is nearer to the one at {likeness.nearer:+}, {likeness.psnr:.1f} dB"]
+    return [f"picture: frame {number} has {likeness.psnr:.1f} dB"] if likeness.psnr < LEAST_PSNR else []
 
 
-def _which(clip: Film, wanted: Sequence[tuple[Fraction, Frame]]) -> str:
+def _which(clip: Film, parts: Sequence[Part]) -> str:
     """Says which frames are absent from the clip, as far as identical frames tell."""
     held = {frame.digest for frame in clip.frames}
-    absent = [f"{float(time):.3f}" for time, frame in wanted if frame.digest not in held]
-    return f"not found by digest, at seconds {', '.join(absent[:8])}{' ...' if len(absent) > 8 else ''}"
+    absent = [f"{float(frame.time):.3f}" for part in parts for frame in part.frames if frame.digest not in held]
+    if not absent:
+        return ""
+    return (
+        f" (none is identical to those at {', '.join(absent[:6])}{' ...' if len(absent) > 6 else ''} s of the source)"
+    )
