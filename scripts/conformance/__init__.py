@@ -1,0 +1,1 @@
+"""Holds clips of any footage against a full decode of their source."""

@@ -1,0 +1,133 @@
+"""Judges a clip by its source: every frame, their times, the shape, and the presence of sound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from scripts.conformance import film as films
+from scripts.conformance import pictures
+from scripts.conformance.engine import Answer
+from scripts.conformance.film import Film
+from scripts.conformance.pictures import Likeness
+from scripts.conformance.spans import START_US, Part, Request
+
+LEAST_PSNR = 40.0
+MOST_OFF = Fraction(2, 1000)  # seconds that a frame may come too early or too late
+ASPECT_TOLERANCE = 0.01
+LOUD, SILENT = -50.0, -70.0  # peaks in dB
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word for the table, and the reasons. The first reason names the kind of the fault."""
+
+    word: str  # exact, encoded, missing, FATAL, WRONG or skipped
+    reasons: Sequence[str] = ()  # of WRONG, each with its kind before a colon
+    detail: str = ""
+
+
+def of_clip(clip: Film, source: Film, request: Request, answer: Answer, seconds: float) -> Verdict:
+    """Compares a clip with its source."""
+    parts = request.parts(source)
+    kept = _without_gaps(parts, answer)
+    wanted = [part.offset + frame.time for part in kept for frame in part.frames]
+    missing = sum(len(part.frames) for part in parts) - len(wanted)
+    faults = [*_shape_faults(clip, source), *_sound_faults(clip, source, parts, seconds)]
+    if len(clip.frames) != len(wanted):
+        kind = "more frames" if len(clip.frames) > len(wanted) else "fewer frames"
+        faults.insert(0, f"{kind}: {len(clip.frames)}, expected {len(wanted)}{_which(clip, kept)}")
+        return Verdict("WRONG", faults)
+    if not answer.gaps:
+        faults += _time_faults(clip, wanted)
+    psnr, frame_faults = _frame_faults(clip, source, kept, seconds)
+    faults += frame_faults
+    if faults:
+        return Verdict("WRONG", faults)
+    if missing:
+        return Verdict("missing", [f"{missing} frames lie in what the engine calls a gap"])
+    return Verdict("exact") if psnr is None else Verdict("encoded", detail=f"{psnr:.1f} dB")
+
+
+def _without_gaps(parts: Sequence[Part], answer: Answer) -> list[Part]:
+    """Leaves out the frames that lie in what the engine calls gaps."""
+    gaps = [[Fraction(us - START_US, 1_000_000) for us in gap] for gap in answer.gaps]
+    kept = []
+    for part in parts:
+        frames = [f for f in part.frames if not any(start <= part.offset + f.time < end for start, end in gaps)]
+        kept.append(replace(part, frames=frames))
+    return kept
+
+
+def _shape_faults(clip: Film, source: Film) -> list[str]:
+    ours, theirs = clip.shape, source.shape
+    faults = []
+    if not (0 <= theirs.width - ours.width <= 1 and 0 <= theirs.height - ours.height <= 1):
+        faults.append(f"size: {ours.width}x{ours.height}, expected {theirs.width}x{theirs.height}")
+    tolerance = max(ASPECT_TOLERANCE, 1.5 / min(theirs.width, theirs.height))
+    if abs(ours.aspect / theirs.aspect - 1) > tolerance:
+        faults.append(f"shape: {ours.aspect:.3f}, expected {theirs.aspect:.3f}")
+    if ours.orientation != theirs.orientation:
+        faults.append(f"orientation: {ours.orientation}, expected {theirs.orientation}")
+    return faults
+
+
+def _sound_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: float) -> list[str]:
+    heard = [found for part in parts if (found := films.sound(source, part.start, part.end, seconds))]
+    if not heard:
+        return [f"sound: {clip.sounds[0]}, expected none"] if clip.sounds and not source.sounds else []
+    if not clip.sounds:
+        return [f"sound: none, expected {heard[0].track}"]
+    ours = films.sound(clip, Fraction(0), clip.length, seconds)
+    if ours is None:
+        return ["sound: a track without samples"]
+    if ours.peak < SILENT and max(each.peak for each in heard) > LOUD:
+        return [f"sound: silence ({ours.peak} dB), expected a peak of {max(each.peak for each in heard)} dB"]
+    return []
+
+
+def _time_faults(clip: Film, wanted: Sequence[Fraction]) -> list[str]:
+    off = [
+        (abs(ours.time - (time - wanted[0])), number)
+        for number, (ours, time) in enumerate(zip(clip.frames, wanted, strict=True))
+    ]
+    most, number = max(off)
+    return [f"times: frame {number} is {float(most) * 1000:.1f} ms off"] if most > MOST_OFF else []
+
+
+def _frame_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: float) -> tuple[float | None, list[str]]:
+    """Returns the least PSNR of frames that are not identical, and what is wrong with them."""
+    least, faults, first = None, [], 0
+    for part in parts:
+        inexact = [
+            number for number, frame in enumerate(part.frames) if clip.frames[first + number].digest != frame.digest
+        ]
+        if inexact:
+            some = part.frames[inexact[0] : inexact[-1] + 1]
+            likenesses = list(pictures.compare(clip, source, first + inexact[0], some, seconds))
+            if len(likenesses) < len(some):
+                faults.append(f"not compared: ffmpeg decoded {len(likenesses)} of {len(some)} frames again")
+            for number, likeness in enumerate(likenesses, inexact[0]):
+                if number in inexact:
+                    least = likeness.psnr if least is None else min(likeness.psnr, least)
+                    faults += _likeness_faults(first + number, likeness)
+        first += len(part.frames)
+    if faults and len(sizes := films.sizes(source, seconds)) > 1:
+        faults[0] += f" (the source has pictures of {', '.join(sizes)})"
+    return least, faults
+
+
+def _likeness_faults(number: int, likeness: Likeness) -> list[str]:
+    if likeness.nearer is not None:
+        return [f"neighbour: frame {number} is nearer to the one at {likeness.nearer:+}, {likeness.psnr:.1f} dB"]
+    return [f"picture: frame {number} has {likeness.psnr:.1f} dB"] if likeness.psnr < LEAST_PSNR else []
+
+
+def _which(clip: Film, parts: Sequence[Part]) -> str:
+    """Says which frames are absent from the clip, as far as identical frames tell."""
+    held = {frame.digest for frame in clip.frames}
+    absent = [f"{float(frame.time):.3f}" for part in parts for frame in part.frames if frame.digest not in held]
+    if not absent:
+        return ""
+    return (
+        f" (none is identical to those at {', '.join(absent[:6])}{' ...' if len(absent) > 6 else ''} s of the source)"
+    )
