@@ -9,15 +9,15 @@ use testkit::paths::footage_folder;
 
 use super::boxes::{Boxes, reboxed};
 use super::cameras::{Audio, BEEPS, Camera, PLAIN, PYRAMID, Recording, camera, footage};
-use super::cases_boxes;
 use super::film::Film;
+use super::{cases_boxes, cases_time};
 
 /// A span in which a group of pictures is copied, with frames before and after.
 pub const SPAN: (i64, i64) = (1117, 3900);
 
 /// Returns all of them.
 pub fn all() -> Vec<Camera> {
-    cases_boxes::all()
+    [cases_boxes::all(), cases_time::all()].into_iter().flatten().collect()
 }
 
 /// Returns silent footage without B-frames, 150 frames at 30 frames a second and 15,360 ticks.
@@ -76,6 +76,30 @@ pub fn remuxed(inputs: &[&Path], name: &str, options: &str) -> PathBuf {
     assert!(status.success(), "making {name}: {status}");
     partial.persist(&target).expect("moved into place");
     target
+}
+
+/// Makes a track and the movie longer, as far as the headers and the edit list say how long they are.
+pub fn lengthen(boxes: &mut Boxes, track: usize, by_s: u32) {
+    let path = |name: &str| format!("moov/trak.{track}/{name}");
+    let rate = boxes.at(&path("mdia/mdhd")).words()[2];
+    let lengths = [(path("mdia/mdhd"), 3, rate), (path("tkhd"), 4, 1000), (path("edts/elst"), 1, 1000)];
+    for (path, at, rate) in lengths {
+        let node = boxes.at(&path);
+        let mut words = node.words();
+        words[at] += by_s * rate;
+        node.set_words(&words);
+    }
+    let mvhd = boxes.at("moov/mvhd");
+    let (mut words, longest) = (mvhd.words(), boxes.at(&path("tkhd")).words()[4]);
+    words[3] = words[3].max(longest);
+    boxes.at("moov/mvhd").set_words(&words);
+}
+
+impl Recording {
+    /// Begins at this time.
+    pub fn at(self, at: i64) -> Self {
+        Self { at, ..self }
+    }
 }
 
 impl Camera {

@@ -105,7 +105,8 @@ fn composition_offsets() -> Vec<Camera> {
 /// have no B-frames.
 pub fn joined(first: &Footage, second: &Footage) -> PathBuf {
     let other = std::fs::read(second.file()).expect("readable");
-    reboxed(&first.file(), "joined", |boxes| {
+    let name = format!("joined-{}", second.file().file_stem().expect("a name").display());
+    reboxed(&first.file(), &name, |boxes| {
         let mut other = Boxes::of(&other);
         let length = u32::try_from(boxes.at("mdat").own.len()).expect("small");
         boxes.at("mdat").own.extend(other.at("mdat").own.clone());
