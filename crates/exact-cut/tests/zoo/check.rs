@@ -30,6 +30,7 @@ pub fn check(
     Cut { rendered, gaps, .. }: &Cut,
 ) -> Row {
     let clip = Film::of(file, camera.full_range);
+    check_shape((camera, films), expected, (name, file), &clip);
     let numbers = check_numbers(name, films, expected, &clip);
     for (n, (is, should)) in clip.times_us.iter().zip(&expected.times_us).enumerate() {
         assert!((is - should).abs() <= expected.tolerance_us, "{name}: frame {n} is shown at {is} µs, not at {should}");
@@ -42,7 +43,6 @@ pub fn check(
         expected.end_us
     );
     check_gaps(name, expected, gaps);
-    check_shape((camera, films), expected, (name, file), &clip);
     check_thumbnails(camera, (films, &clip), expected, name, rendered);
     let worst_db = check_pictures(camera, (films, &clip), expected, name, rendered);
     check_boxes(name, file, camera.audio != Audio::None);
@@ -89,7 +89,8 @@ fn check_gaps(name: &str, expected: &Expected, gaps: &[Span]) {
 
 /// Checks that everything in the clip that tells its displayed shape tells the same, and how it is turned.
 fn check_shape((camera, films): (&Camera, &[Film]), expected: &Expected, (name, file): (&str, &Path), clip: &Film) {
-    let should = films[expected.main].displayed;
+    let Film { displayed: should, size, .. } = films[expected.main];
+    assert_eq!(clip.size, size, "{name}: the size of its pictures");
     let alike = |shape: f64, should: f64| (shape / should - 1.0).abs() <= 0.01;
     assert!(alike(clip.displayed, should), "{name}: displayed {:.4} : 1, not {should:.4} : 1", clip.displayed);
     let tkhd = movie(file).trak_boxes.remove(0).tkhd_box;

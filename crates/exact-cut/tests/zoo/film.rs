@@ -163,7 +163,20 @@ fn displayed(stream: &Value, (width, height): (usize, usize)) -> f64 {
 /// Decodes a video. Any message of ffmpeg is a failure.
 fn pictures(file: &Path, full_range: bool, (width, height): (usize, usize), filter: &str) -> Vec<Arc<[u8]>> {
     let format = if full_range { "yuvj420p" } else { "yuv420p" };
-    let options = ["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux", "-vf", filter, "-pix_fmt", format, "-f", "rawvideo"];
+    let options = [
+        "-map",
+        "0:v:0",
+        "-fps_mode",
+        "passthrough",
+        "-enc_time_base",
+        "demux",
+        "-vf",
+        filter,
+        "-pix_fmt",
+        format,
+        "-f",
+        "rawvideo",
+    ];
     let bytes = decoded(file, &options);
     let chroma = 2 * width.div_ceil(2) * height.div_ceil(2);
     bytes.chunks_exact(width * height + chroma).map(Arc::from).collect()
