@@ -6,6 +6,7 @@ mod boxes;
 mod cameras;
 mod cases;
 mod cases_boxes;
+mod cases_pictures;
 mod cases_shape;
 mod cases_time;
 mod check;
