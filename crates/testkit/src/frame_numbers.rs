@@ -46,6 +46,18 @@ pub fn number(picture: &[u8], width: usize) -> u32 {
     })
 }
 
+/// Returns the number in a picture that may be scaled, turned or framed, or `None` if it cannot be read. `size` is that of
+/// the picture as it was drawn; `luma` returns the luma at a place, given as fractions of that picture's width and height.
+pub fn read((width, height): (usize, usize), luma: impl Fn(f64, f64) -> u8) -> Option<u32> {
+    #[allow(clippy::cast_precision_loss)] // pixels of a picture
+    let middle = |place: usize, side: usize| (place as f64 + 0.5) / side as f64;
+    let block = width / BITS;
+    (0..BITS).try_fold(0, |number, bit| {
+        let center = luma(middle(bit * block + block / 2, width), middle(block / 2, height));
+        (!(70..=185).contains(&center)).then_some(number << 1 | u32::from(center > 127))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +67,15 @@ mod tests {
         for (drawn, width) in [(0, 320), (1, 320), (0xAB_CDEF, 192), (0xFF_FFFF, 384)] {
             assert_eq!(number(&draw(drawn, width), width), drawn);
         }
+    }
+
+    #[test]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels
+    fn reads_a_number_that_was_turned() {
+        let (size, row) = ((192, 8), draw(0xAB_CDEF, 192));
+        let stored = |x: f64, y: f64| row[(y * 8.0) as usize * 192 + (x * 192.0) as usize];
+        assert_eq!(read(size, stored), Some(0xAB_CDEF));
+        assert_eq!(read(size, |x, y| stored(1.0 - x, y)), Some(0xF7_B3D5));
+        assert_eq!(read(size, |_, _| 128), None);
     }
 }

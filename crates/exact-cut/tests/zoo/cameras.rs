@@ -7,7 +7,8 @@ use exact_cut::plan::segments::TrimMode;
 use testkit::footage::{Footage, X264};
 use testkit::paths::footage_folder;
 
-use super::{long_term, mp4_edit};
+use super::film::Film;
+use super::{cases, long_term, mp4_edit};
 
 /// A recording of a camera.
 pub struct Recording {
@@ -15,6 +16,23 @@ pub struct Recording {
     pub make: Box<dyn Fn() -> PathBuf + Send + Sync>,
     /// The instant in the name, in milliseconds after the opening of the zoo.
     pub at: i64,
+    /// What the file shows, where a full decode of it would mislead: films one after the other, with holes between.
+    pub shows: Option<Shows>,
+}
+
+/// Returns what a file shows.
+pub type Shows = Box<dyn Fn(&Path) -> Vec<Film> + Send + Sync>;
+
+impl Recording {
+    /// Returns a recording that shows what a full decode of its file shows.
+    pub fn of(make: impl Fn() -> PathBuf + Send + Sync + 'static, at: i64) -> Self {
+        Self { make: Box::new(make), at, shows: None }
+    }
+
+    /// Shows something else than a full decode of the file.
+    pub fn showing(self, shows: impl Fn(&Path) -> Vec<Film> + Send + Sync + 'static) -> Self {
+        Self { shows: Some(Box::new(shows)), ..self }
+    }
 }
 
 /// A camera, and what is cut out of its recordings.
@@ -27,6 +45,20 @@ pub struct Camera {
     pub full_range: bool,
     pub mode: TrimMode,
     pub audio: Audio,
+    /// The spans on the clock of the films, where names place films wrongly.
+    pub shown: Vec<(i64, i64)>,
+    /// By how much times may be wrong; half a frame unless said.
+    pub tolerance_us: Option<f64>,
+    /// The most frames that may be encoded.
+    pub most_encoded: Option<usize>,
+    /// The least PSNR of an encoded frame, where the usual one cannot be asked for.
+    pub least_psnr: Option<f64>,
+    /// The matrix of the clip: (x, y) is displayed at (a·x + c·y, b·x + d·y).
+    pub turned: Option<[i8; 4]>,
+    /// Whether the thumbnails are looked at, and not just measured.
+    pub looks_at_thumbnails: bool,
+    /// The lower half of each picture is pure red.
+    pub red: bool,
 }
 
 /// Whether frames of the clips are copied.
@@ -47,27 +79,27 @@ pub enum Audio {
 }
 
 /// Audio that tells the time: a beep of 20 ms every half second.
-const BEEPS: &str = "aevalsrc='0.7*lt(mod(t,0.5),0.02)*sin(2*PI*1000*t)':s=48000:d=60";
+pub const BEEPS: &str = "aevalsrc='0.7*lt(mod(t,0.5),0.02)*sin(2*PI*1000*t)':s=48000:d=60";
 const BEEPS_44: &str = "aevalsrc='0.7*lt(mod(t,0.5),0.02)*sin(2*PI*1000*t)':s=44100:d=60";
 
-const PLAIN: &str = "-bf 0 -g 60";
-const PYRAMID: &str = "-bf 3 -b_strategy 0 -g 60 -x264-params b-pyramid=normal:ref=4";
+pub const PLAIN: &str = "-bf 0 -g 60";
+pub const PYRAMID: &str = "-bf 3 -b_strategy 0 -g 60 -x264-params b-pyramid=normal:ref=4";
 
 /// Spans of most cameras: three recordings of 150 frames at 30 frames a second, one after the other.
 const SPANS: [(i64, i64); 3] = [(1117, 3900), (3317, 6703), (4117, 11_301)];
 
 /// Returns footage of the usual encoder, unless `options` names another.
-fn footage(options: &str) -> Footage {
+pub fn footage(options: &str) -> Footage {
     let options = if options.starts_with("-c:v") { options.to_owned() } else { format!("{X264} {options}") };
     Footage { options, ..Footage::default() }
 }
 
 /// Returns `footage` for one recording: the frame numbers of the second one begin at 1000, of the third one at 2000.
-fn numbered(footage: &Footage, recording: u32) -> Footage {
+pub fn numbered(footage: &Footage, recording: u32) -> Footage {
     Footage { first: recording * 1000, ..footage.clone() }
 }
 
-fn camera(name: &str, recordings: Vec<Recording>, spans: &[(i64, i64)]) -> Camera {
+pub fn camera(name: &str, recordings: Vec<Recording>, spans: &[(i64, i64)]) -> Camera {
     let (name, spans) = (name.to_owned(), spans.to_vec());
     Camera {
         name,
@@ -77,6 +109,13 @@ fn camera(name: &str, recordings: Vec<Recording>, spans: &[(i64, i64)]) -> Camer
         full_range: false,
         mode: TrimMode::Smart,
         audio: Audio::None,
+        shown: Vec::new(),
+        tolerance_us: None,
+        most_encoded: None,
+        least_psnr: None,
+        turned: None,
+        looks_at_thumbnails: false,
+        red: false,
     }
 }
 
@@ -87,7 +126,7 @@ where
 {
     let recording = |n: u32| {
         let (footage, make) = (numbered(footage, n), make.clone());
-        Recording { make: Box::new(move || make(&footage.file())), at: i64::from(n) * length_ms }
+        Recording::of(move || make(&footage.file()), i64::from(n) * length_ms)
     };
     camera(name, (0..3).map(recording).collect(), &SPANS)
 }
@@ -100,7 +139,7 @@ fn alike(name: &str, options: &str) -> Camera {
 fn placed(name: &str, recordings: &[(&Footage, i64)], spans: &[(i64, i64)]) -> Camera {
     let recording = |(n, &(footage, at)): (u32, &(&Footage, i64))| {
         let footage = numbered(footage, n);
-        Recording { make: Box::new(move || footage.file()), at }
+        Recording::of(move || footage.file(), at)
     };
     camera(name, (0..).zip(recordings).map(recording).collect(), spans)
 }
@@ -159,6 +198,7 @@ pub fn all() -> Vec<Camera> {
     all.extend(shapes());
     all.extend(arrangements());
     all.extend(audible());
+    all.extend(cases::all());
     all
 }
 
@@ -181,13 +221,13 @@ fn groups() -> Vec<Camera> {
 }
 
 impl Camera {
-    fn perhaps(self) -> Self {
+    pub fn perhaps(self) -> Self {
         Self { copies: Copies::Perhaps, ..self }
     }
 }
 
 /// Muxes a byte stream into an MP4 file.
-fn muxed(name: &str, stream: &[u8]) -> PathBuf {
+pub fn muxed(name: &str, stream: &[u8]) -> PathBuf {
     let folder = footage_folder();
     let target = folder.join(format!("{name}.mp4"));
     let raw = tempfile::Builder::new().suffix(".h264").tempfile_in(&folder).expect("a file");
@@ -202,15 +242,15 @@ fn muxed(name: &str, stream: &[u8]) -> PathBuf {
 }
 
 fn long_term_references() -> Camera {
-    let recording = |n: u32| Recording {
-        make: Box::new(move || muxed(&format!("long-term-{n}"), &long_term::stream(n * 1000, 150))),
-        at: i64::from(n) * 5000,
+    let recording = |n: u32| {
+        let make = move || muxed(&format!("long-term-{n}"), &long_term::stream(n * 1000, 150));
+        Recording::of(make, i64::from(n) * 5000)
     };
     camera("long-term-references", (0..3).map(recording).collect(), &SPANS)
 }
 
 /// Returns 75 frames without a container.
-fn byte_stream(first: u32, options: &str) -> Vec<u8> {
+pub fn byte_stream(first: u32, options: &str) -> Vec<u8> {
     let file = Footage { first, frames: 75, ..footage(options) }.file();
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let mut demux = Command::new("ffmpeg");
@@ -228,7 +268,7 @@ fn contradicting_sets() -> Camera {
             [byte_stream(n * 1000, "-bf 0 -g 15 -coder 0"), byte_stream(n * 1000 + 75, "-bf 0 -g 15 -coder 1")];
         muxed(&format!("contradicting-{n}"), &coders.concat())
     };
-    let recording = |n: u32| Recording { make: Box::new(move || make(n)), at: i64::from(n) * 5000 };
+    let recording = |n: u32| Recording::of(move || make(n), i64::from(n) * 5000);
     let spans = [(1117, 3900), (3317, 6703)];
     camera("in-band-sets-that-contradict-avcc", (0..2).map(recording).collect(), &spans).perhaps()
 }
@@ -304,13 +344,13 @@ fn arrangements() -> Vec<Camera> {
     };
     let hidden = |n: u32| {
         let footage = numbered(&pyramid, n);
-        Recording { make: Box::new(move || hiding(&footage.file())), at: i64::from(n) * 4333 }
+        Recording::of(move || hiding(&footage.file()), i64::from(n) * 4333)
     };
     // leaves out 0.3 s at the start and 0.9 s in the middle; with B-frames ffmpeg itself leaves a hole between two edits
     let edited = |n: u32| {
         let footage = numbered(&plain, n);
         let make = move || mp4_edit::edited(&footage.file(), [9..60, 87..150]);
-        Recording { make: Box::new(make), at: i64::from(n) * 3800 }
+        Recording::of(make, i64::from(n) * 3800)
     };
     vec![
         Camera {

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use exact_cut::plan::audio_plan::AudioMethod;
 use exact_cut::plan::segments::Method;
 use exact_cut::render::clip::RenderedClip;
+use exact_cut::{Span, Timestamp};
 use serde_json::json;
-use shiguredo_mp4::Decode;
 use shiguredo_mp4::boxes::{MoovBox, SampleEntry};
+use shiguredo_mp4::{Decode, FixedPointNumber};
 
-use super::Row;
 use super::cameras::{Audio, Camera, Copies};
 use super::expected::Expected;
-use super::film::{Film, beeps_us};
+use super::film::{Film, beeps_us, number_at};
+use super::{Cut, Row, T0};
 
 /// The least PSNR of an encoded frame against its source, in dB.
 const MIN_PSNR: f64 = 45.0;
@@ -25,11 +27,11 @@ pub fn check(
     films: &[Film],
     expected: &Expected,
     (name, file): (&str, &Path),
-    rendered: &RenderedClip,
+    Cut { rendered, gaps, .. }: &Cut,
 ) -> Row {
     let clip = Film::of(file, camera.full_range);
-    let numbers: Vec<u32> = expected.frames.iter().map(|&(n, k)| films[n].numbers[k]).collect();
-    assert_eq!(clip.numbers, numbers, "{name}: the numbers of its frames");
+    check_shape((camera, films), expected, (name, file), &clip);
+    let numbers = check_numbers(name, films, expected, &clip);
     for (n, (is, should)) in clip.times_us.iter().zip(&expected.times_us).enumerate() {
         assert!((is - should).abs() <= expected.tolerance_us, "{name}: frame {n} is shown at {is} µs, not at {should}");
     }
@@ -40,7 +42,9 @@ pub fn check(
         clip.stated_end_us,
         expected.end_us
     );
-    let worst_db = check_pictures(name, films, expected, &clip, rendered);
+    check_gaps(name, expected, gaps);
+    check_thumbnails(camera, (films, &clip), expected, name, rendered);
+    let worst_db = check_pictures(camera, (films, &clip), expected, name, rendered);
     check_boxes(name, file, camera.audio != Audio::None);
     check_audio((camera, films), expected, (name, file), rendered);
     let (copied, encoded) = rendered.plan.counts();
@@ -49,31 +53,165 @@ pub fn check(
         Copies::None => assert_eq!(copied, 0, "{name}: copied"),
         Copies::Perhaps => {}
     }
-    describe(camera, &clip, file, rendered);
+    let most = camera.most_encoded.unwrap_or(usize::MAX);
+    assert!(encoded <= most, "{name}: {encoded} frames encoded, expected at most {most}");
+    if let Some(numbers) = numbers {
+        describe((camera, &clip), &numbers, file, rendered);
+    }
     let bytes = rendered.layout.length();
     Row { clip: name.to_owned(), copied, encoded, bytes, worst_db, reasons: rendered.plan.reasons() }
+}
+
+/// Checks the numbers of the frames. Returns them if they are all at the place where the browser test looks for them.
+fn check_numbers(name: &str, films: &[Film], expected: &Expected, clip: &Film) -> Option<Vec<u32>> {
+    let should: Vec<u32> =
+        expected.frames.iter().map(|&(n, k)| films[n].numbers[k].expect("footage with numbers")).collect();
+    let fits = clip.pictures.len() == should.len();
+    let read = |(picture, &(n, _)): (&Arc<[u8]>, &(usize, usize))| {
+        number_at(picture, clip.size.0, films[n].size, place(&films[n], clip))
+    };
+    let placed: Vec<_> = clip.pictures.iter().zip(&expected.frames).map(read).collect();
+    let is = if fits { &placed } else { &clip.numbers };
+    let is: Vec<i64> = is.iter().map(|number| number.map_or(-1, i64::from)).collect();
+    assert_eq!(is, should.iter().copied().map(i64::from).collect::<Vec<_>>(), "{name}: the numbers of its frames");
+    clip.numbers.iter().copied().collect()
+}
+
+/// Checks which parts of the span are named as missing.
+fn check_gaps(name: &str, expected: &Expected, gaps: &[Span]) {
+    let us = |at: Timestamp| at.as_us() as f64 - T0 as f64 * 1e3;
+    let is: Vec<_> = gaps.iter().map(|gap| (us(gap.start()), us(gap.end()))).collect();
+    let near = |a: f64, b: f64| (a - b).abs() <= expected.tolerance_us + 1000.0;
+    let alike = is.len() == expected.gaps_us.len()
+        && is.iter().zip(&expected.gaps_us).all(|(is, should)| near(is.0, should.0) && near(is.1, should.1));
+    assert!(alike, "{name}: the gaps are {is:?}, not {:?}", expected.gaps_us);
+}
+
+/// Checks that everything in the clip that tells its displayed shape tells the same, and how it is turned.
+fn check_shape((camera, films): (&Camera, &[Film]), expected: &Expected, (name, file): (&str, &Path), clip: &Film) {
+    let Film { displayed: should, size, .. } = films[expected.main];
+    assert_eq!(clip.size, size, "{name}: the size of its pictures");
+    let alike = |shape: f64, should: f64| (shape / should - 1.0).abs() <= 0.01;
+    assert!(alike(clip.displayed, should), "{name}: displayed {:.4} : 1, not {should:.4} : 1", clip.displayed);
+    let tkhd = movie(file).trak_boxes.remove(0).tkhd_box;
+    let [a, b, _, c, d, ..] = tkhd.matrix;
+    let side = |side: FixedPointNumber<i16, u16>| f64::from(side.integer) + f64::from(side.fraction) / 65536.0;
+    let stated = side(tkhd.width) / side(tkhd.height);
+    let unturned = if b == 0 { should } else { 1.0 / should };
+    assert!(alike(stated, unturned), "{name}: tkhd says {stated:.4} : 1, not {unturned:.4} : 1");
+    if let Some(turned) = camera.turned {
+        assert_eq!([a, b, c, d], turned.map(|factor| i32::from(factor) << 16), "{name}: how it is turned");
+    }
+}
+
+/// Returns where the picture of `film` lies in `clip`: x, y, width and height. Pictures of another shape are fitted within.
+fn place(film: &Film, clip: &Film) -> (usize, usize, usize, usize) {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels
+    let even = |side: f64| 2 * (side / 2.0).round() as usize;
+    let ((width, height), wider) = (clip.size, film.displayed / clip.displayed);
+    if (wider - 1.0).abs() <= 0.01 {
+        (0, 0, width, height)
+    } else if wider > 1.0 {
+        let inner = even(height as f64 / wider);
+        (0, (height - inner) / 2, width, inner)
+    } else {
+        let inner = even(width as f64 * wider);
+        ((width - inner) / 2, 0, inner, height)
+    }
+}
+
+/// Checks the sizes of the thumbnails and, where the camera says so, what they show.
+fn check_thumbnails(
+    camera: &Camera,
+    (films, clip): (&[Film], &Film),
+    expected: &Expected,
+    name: &str,
+    rendered: &RenderedClip,
+) {
+    let should = films[expected.main].displayed;
+    for thumbnail in &rendered.thumbnails {
+        let (width, height) = image::image_dimensions(&thumbnail.path).expect("a picture");
+        assert_eq!(width, thumbnail.width, "{name}: the width of a thumbnail");
+        let high = f64::from(width) / should;
+        assert!((f64::from(height) - high).abs() <= 1.0, "{name}: a thumbnail of {width} × {height}, not {high:.1}");
+        if !camera.looks_at_thumbnails {
+            continue;
+        }
+        let picture = image::open(&thumbnail.path).expect("a picture").to_rgb8();
+        if camera.red {
+            let [red, green, blue] = picture.get_pixel(width / 2, height * 3 / 4).0;
+            let is_red = red >= 252 && green <= 3 && blue <= 3;
+            assert!(is_red, "{name}: a thumbnail is ({red}, {green}, {blue}), not red");
+        }
+        // in the smaller ones a block is less than a pixel or two
+        if width >= 200 {
+            check_poster(camera, (films, clip), expected, name, &picture);
+        }
+    }
+}
+
+/// Checks that a thumbnail shows the frame at a quarter of the clip, or its neighbour if the quarter falls between two.
+fn check_poster(
+    camera: &Camera,
+    (films, clip): (&[Film], &Film),
+    expected: &Expected,
+    name: &str,
+    picture: &image::RgbImage,
+) {
+    let (quarter, tolerance) = (expected.end_us / 4.0, expected.tolerance_us.min(4000.0));
+    let ends = expected.times_us[1..].iter().copied().chain([f64::MAX]);
+    let shown = expected.times_us.iter().zip(ends).enumerate();
+    let shown = shown.filter(|(_, (since, until))| **since - tolerance <= quarter && quarter < until + tolerance);
+    let matrix = camera.turned.unwrap_or([1, 0, 0, 1]).map(f64::from);
+    // one coordinate of the displayed picture, as a fraction
+    let upright = |column: usize, x: f64, y: f64| {
+        let (of_x, of_y) = (matrix[column], matrix[column + 2]);
+        of_x * x + of_y * y + f64::from(of_x + of_y < 0.0)
+    };
+    let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
+    let read_at = |(n, k): (usize, usize)| {
+        let (film, (clip_width, clip_height)) = (&films[n], clip.size);
+        let (left, top, wide, high) = place(film, clip);
+        let luma = |x: f64, y: f64| {
+            let x = (left as f64 + x * wide as f64) / clip_width as f64;
+            let y = (top as f64 + y * high as f64) / clip_height as f64;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels
+            let pixel = ((upright(0, x, y) * width) as u32, (upright(1, x, y) * height) as u32);
+            picture.get_pixel(pixel.0, pixel.1).0[1]
+        };
+        (testkit::frame_numbers::read(film.size, luma), film.numbers[k])
+    };
+    let read: Vec<_> = shown.map(|(frame, _)| read_at(expected.frames[frame])).collect();
+    assert!(read.iter().any(|(is, should)| is == should), "{name}: the thumbnail shows one of {read:?}: (is, should)");
 }
 
 /// Checks that copied pictures are those of a full decode of their source, and that encoded ones come close. Returns the
 /// least PSNR.
 fn check_pictures(
-    name: &str,
-    films: &[Film],
+    camera: &Camera,
+    (films, clip): (&[Film], &Film),
     expected: &Expected,
-    clip: &Film,
+    name: &str,
     rendered: &RenderedClip,
 ) -> Option<f64> {
-    let mut scaled: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut fitted: BTreeMap<usize, Vec<Arc<[u8]>>> = BTreeMap::new();
     let mut frame = 0;
     let mut worst: Option<f64> = None;
+    let least = camera.least_psnr.unwrap_or(MIN_PSNR);
     for segment in &rendered.plan.segments {
         for _ in segment.frames.clone() {
             let (n, k) = expected.frames[frame];
             let film = &films[n];
-            let source = if film.size == clip.size {
+            let (x, y, width, height) = place(film, clip);
+            let source = if film.size == (width, height) && clip.size == film.size {
                 &film.pictures[k]
             } else {
-                &scaled.entry(n).or_insert_with(|| film.scaled(clip.size))[k]
+                let fit = || {
+                    let (whole, high) = clip.size;
+                    let filters = format!("scale={width}:{height}:flags=bicubic,pad={whole}:{high}:{x}:{y},");
+                    film.through(clip.size, &filters)
+                };
+                &fitted.entry(n).or_insert_with(fit)[k]
             };
             let shown = &clip.pictures[frame];
             match segment.method {
@@ -82,10 +220,7 @@ fn check_pictures(
                 }
                 Method::Encode { .. } => {
                     let db = psnr(shown, source);
-                    assert!(
-                        db >= MIN_PSNR,
-                        "{name}: encoded frame {frame} is {db:.1} dB from frame {k} of recording {n}"
-                    );
+                    assert!(db >= least, "{name}: encoded frame {frame} is {db:.1} dB from frame {k} of recording {n}");
                     worst = Some(worst.map_or(db, |worst| worst.min(db)));
                 }
             }
@@ -102,11 +237,16 @@ fn psnr(a: &[u8], b: &[u8]) -> f64 {
     10.0 * (255.0 * 255.0 * a.len() as f64 / squares.max(1) as f64).log10()
 }
 
-/// Checks that the clip has one `avc1` track with one sample entry, perhaps an audio track, and no edit list.
-fn check_boxes(name: &str, file: &Path, audio: bool) {
+/// Returns the `moov` box of a clip.
+fn movie(file: &Path) -> MoovBox {
     let bytes = std::fs::read(file).expect("readable");
     let at = bytes.windows(4).position(|found| found == b"moov").expect("a moov box") - 4;
-    let (moov, _) = MoovBox::decode(&bytes[at..]).expect("readable");
+    MoovBox::decode(&bytes[at..]).expect("readable").0
+}
+
+/// Checks that the clip has one `avc1` track with one sample entry, perhaps an audio track, and no edit list.
+fn check_boxes(name: &str, file: &Path, audio: bool) {
+    let moov = movie(file);
     let mut kinds = Vec::new();
     for track in &moov.trak_boxes {
         let [entry] = &track.mdia_box.minf_box.stbl_box.stsd_box.entries[..] else {
@@ -142,9 +282,7 @@ fn check_audio(
     let doubtful = 2.0 * frame_us + 25_000.0;
     let (mut sure, mut possible, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for &(n, since, until, off) in &expected.parts_us {
-        let starts = camera.recordings[n].at as f64 * 1e3;
-        let silent = films[n].silent;
-        for beep in (0..60).map(|k| starts + f64::from(k) * 5e5).filter(|_| !silent) {
+        for beep in films[n].beeps_us.iter().map(|beep| films[n].start_us + beep) {
             if (since - doubtful..until + doubtful).contains(&beep) {
                 possible.push(beep - off);
             }
@@ -165,7 +303,7 @@ fn check_audio(
 }
 
 /// Writes what a player must show into a file beside the clip.
-fn describe(camera: &Camera, clip: &Film, file: &Path, rendered: &RenderedClip) {
+fn describe((camera, clip): (&Camera, &Film), numbers: &[u32], file: &Path, rendered: &RenderedClip) {
     let mut joints = Vec::new();
     let mut end = 0;
     for segment in &rendered.plan.segments {
@@ -174,10 +312,13 @@ fn describe(camera: &Camera, clip: &Film, file: &Path, rendered: &RenderedClip) 
     }
     joints.pop();
     let quarters = ["turned-by-90", "turned-by-180", "turned-by-270"].iter().position(|name| *name == camera.name);
-    let rotation = quarters.map_or(0, |quarters| (quarters + 1) * 90);
+    let rotation = match camera.turned {
+        Some([0, 1, -1, 0]) => 90,
+        _ => quarters.map_or(0, |quarters| (quarters + 1) * 90),
+    };
     let times_ms: Vec<f64> = clip.times_us.iter().map(|time| time / 1e3).collect();
     let description = json!({
-        "frames": clip.numbers, "times_ms": times_ms, "end_ms": clip.stated_end_us / 1e3, "joints": joints,
+        "frames": numbers, "times_ms": times_ms, "end_ms": clip.stated_end_us / 1e3, "joints": joints,
         "size": [clip.size.0, clip.size.1], "rotation": rotation,
         "blocks": {"x": 0, "y": 0, "block": clip.size.0 / 24, "bits": 24},
     });

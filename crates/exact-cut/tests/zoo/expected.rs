@@ -15,6 +15,10 @@ pub struct Expected {
     /// Half a frame, in microseconds.
     pub tolerance_us: f64,
     pub end_us: f64,
+    /// Parts of the span that no recording shows, in microseconds after the opening of the zoo.
+    pub gaps_us: Vec<(f64, f64)>,
+    /// The film that shows most of the span; of equals, the first.
+    pub main: usize,
     /// The part of each recording that is shown: recording, start, end, and what to subtract to get the time in the clip.
     pub parts_us: Vec<(usize, f64, f64, f64)>,
 }
@@ -22,7 +26,7 @@ pub struct Expected {
 impl Expected {
     pub fn of(camera: &Camera, films: &[Film], (from, to): (i64, i64)) -> Self {
         let (from, to) = (from as f64 * 1e3, to as f64 * 1e3);
-        let starts = |n: usize| camera.recordings[n].at as f64 * 1e3;
+        let starts = |n: usize| films[n].start_us;
         // the recording that shows an instant is the one that began last
         let shows =
             |at: f64| (0..films.len()).rev().find(|&n| starts(n) <= at && at < starts(n) + films[n].end_us - 0.5);
@@ -47,7 +51,7 @@ impl Expected {
             .map(|pair| (pair[0].1.max(from), pair[1].0.min(to)))
             .filter(|hole| hole.0 < hole.1)
             .collect();
-        let gaps: Vec<_> = holes.iter().filter(|hole| hole.1 - hole.0 > TOLERANCE_US).collect();
+        let gaps: Vec<_> = holes.iter().copied().filter(|hole| hole.1 - hole.0 > TOLERANCE_US).collect();
         let cut_out =
             |wall: f64| -> f64 { gaps.iter().filter(|gap| gap.1 <= wall + 1.0).map(|gap| gap.1 - gap.0).sum() };
         let held = holes.iter().any(|hole| hole.0 <= from && hole.1 - hole.0 <= TOLERANCE_US);
@@ -67,14 +71,18 @@ impl Expected {
                 let (since, until) = (starts(n).max(from), (starts(n) + films[n].end_us).min(until).min(to));
                 (n, since, until, origin + cut_out(since))
             })
-            .filter(|(_, since, until, _)| since < until);
+            .filter(|(_, since, until, _)| since < until)
+            .collect::<Vec<_>>();
+        let main = parts_us.iter().rev().max_by(|a, b| (a.2 - a.1).total_cmp(&(b.2 - b.1)));
         let half = films.iter().map(|film| film.end_us / film.times_us.len() as f64 / 2.0).fold(f64::MAX, f64::min);
         Self {
             frames: frames.iter().map(|&(_, n, k)| (n, k)).collect(),
             end_us,
             times_us,
-            tolerance_us: half,
-            parts_us: parts_us.collect(),
+            tolerance_us: camera.tolerance_us.unwrap_or(half),
+            gaps_us: gaps,
+            main: main.map_or(0, |part| part.0),
+            parts_us,
         }
     }
 }

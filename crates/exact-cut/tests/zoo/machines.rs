@@ -6,7 +6,7 @@ use std::path::Path;
 use exact_cut::render::thumbnails::PictureFormat;
 use tempfile::TempDir;
 
-use super::{Zoo, cameras};
+use super::{Cut, Zoo, cameras};
 
 /// Names of links to `machine.sh`.
 const MACHINES: [&str; 5] = ["cpus-2", "cpus-1", "cpus-4", "old-2", "cpus-2"];
@@ -22,7 +22,7 @@ async fn the_bytes_of_a_clip_do_not_depend_on_the_machine() {
         for machine in MACHINES {
             let ffmpeg = machines.path().join(machine);
             let _ = symlink(&script, &ffmpeg);
-            let (rendered, scratch) = zoo.cut(&ffmpeg, &camera.name, camera.spans[0]).await;
+            let Cut { rendered, scratch, .. } = zoo.cut(&ffmpeg, &camera.name, camera.spans[0]).await;
             let clip = scratch.path().join("clip.mp4");
             let pictures = rendered.thumbnails.iter().map(|thumbnail| &thumbnail.path);
             let files: Vec<Vec<u8>> =
