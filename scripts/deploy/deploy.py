@@ -81,6 +81,10 @@ def deploy(environment: Environment, options: Options) -> None:
     if options.build:
         package.make(options.arch)
     _check_start(options.function_zip, variables)
+    try:
+        function.allow_loops()
+    except AWS_ERRORS as error:
+        console.say(f"warning: Lambda may cut requests that wait for footage for more than 16 rounds: {error}")
 
     try:
         code_key = upload(environment, bucket, options.function_zip)

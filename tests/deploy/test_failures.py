@@ -68,6 +68,7 @@ def test_leaves_the_live_version_unchanged_if_any_call_is_refused(
         "lambda.GetFunctionConfiguration",
         "cloudformation.DescribeStacks",
         "lambda.ListEventSourceMappings",
+        "lambda.GetFunctionRecursionConfig",
         "sqs.GetQueueUrl",
         "sqs.GetQueueAttributes",
     }
