@@ -15,7 +15,7 @@ pub enum Decision {
     Announce(ClipMetadata),
     /// Send the message back to the queue: footage may still come.
     WaitForFootage,
-    /// Report that no clip can be made of the footage.
+    /// Report that no clip can be made: of this footage, or because the camera API refuses for good.
     Fatal(Error),
     /// Make the clip.
     Render(Footage),

@@ -20,12 +20,30 @@ pub enum ErrorKind {
     Permanent,
     /// Another try may succeed: 5xx, timeouts, a full disk. The record fails, and the queue delivers the message again.
     Transient,
+    /// No connection could be made. Another try may succeed, as after [`Self::Transient`].
+    Unreachable,
     /// The object does not exist, or not yet.
     NotFound,
     /// The object was replaced while it was read (`If-Match` failed).
     Modified,
     /// Footage exists, but no clip can be made of it: `FATAL_ERROR`.
     UnusableFootage,
+    /// The camera API refuses for good to say what there is: `FATAL_ERROR`.
+    CameraRefused,
+}
+
+impl ErrorKind {
+    /// Returns whether another try may succeed.
+    #[must_use]
+    pub const fn is_transient(self) -> bool {
+        matches!(self, Self::Transient | Self::Unreachable)
+    }
+
+    /// Returns whether `FATAL_ERROR` is reported (docs/contract.md, section 5).
+    #[must_use]
+    pub const fn is_fatal(self) -> bool {
+        matches!(self, Self::UnusableFootage | Self::CameraRefused)
+    }
 }
 
 /// A failure: its kind, the object that it concerns, and the reason.

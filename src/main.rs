@@ -1,4 +1,5 @@
-//! Starts the function: settings, logs, clients, then the loop of the Lambda runtime; with `plan EVENT.json`, the dry run.
+//! Starts the function: settings, logs, clients, then the loop of the Lambda runtime; with `plan EVENT.json`, the dry run;
+//! and as the launcher of ffmpeg, the process that becomes ffmpeg.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use cameras_service_generate_clip::pipeline::Pipeline;
 use cameras_service_generate_clip::self_check::{check_environment, check_start};
 use cameras_service_generate_clip::settings::{Settings, function_name, json_logs};
 use cameras_service_generate_clip::telemetry::log;
+use exact_cut::ffmpeg::launcher::launch;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,8 +22,14 @@ use tracing_subscriber::filter::Targets;
 const WORKER_THREADS: usize = 2;
 /// Threads for file I/O. Each has an arena of its own, which a warm process keeps.
 const MAX_BLOCKING_THREADS: usize = 4;
+/// How a shell reports that a program cannot be run (POSIX, `sh`, "Exit Status").
+const CANNOT_RUN: u8 = 126;
 
 fn main() -> ExitCode {
+    if let Some(failure) = launch(std::env::args_os()) {
+        eprintln!("cannot become ffmpeg: {failure}");
+        return ExitCode::from(CANNOT_RUN);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(MAX_BLOCKING_THREADS)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use exact_cut::deadline::Deadline;
+use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::open::open_recordings;
 use exact_cut::plan::coverage::Coverage;
@@ -40,6 +41,11 @@ const ENCODE_SPEEDUP: u64 = 2;
 /// Added to every estimate.
 const ESTIMATE_RESERVE: Duration = Duration::from_secs(5);
 
+/// What the function itself takes of its memory, in bytes: at most 44.6 MB in the benchmark, and some to spare.
+const OWN_MEMORY: u64 = 56 << 20;
+/// What ffmpeg gets if that leaves nothing; it then fails for want of memory, and not because a limit is 0.
+const LEAST_MEMORY: u64 = 16 << 20;
+
 /// One request, and the limits of its work.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
@@ -72,6 +78,9 @@ impl Pipeline {
     /// If the scratch folder or the HTTP client cannot be made.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, Error> {
         let s3 = S3::new(aws_sdk_s3::Client::new(aws));
+        let launcher = std::env::current_exe().map_err(|error| Error::transient("/proc/self/exe", error))?;
+        let memory = settings.memory.map(|bytes| bytes.saturating_sub(OWN_MEMORY).max(LEAST_MEMORY));
+        let memory = memory.map(|bytes| Memory::new(bytes, launcher));
         let queue = Queue::new(aws_sdk_sqs::Client::new(aws), settings.queue_url.clone());
         Ok(Self {
             camera: CameraApi::new(&settings)?,
@@ -80,7 +89,7 @@ impl Pipeline {
             visibility: Visibility::new(queue.clone(), settings.max_receives),
             queue,
             topic: Topic::new(aws_sdk_sns::Client::new(aws), settings.sns_topic.clone()),
-            ffmpeg: Ffmpeg::new(settings.ffmpeg_path.clone(), settings.memory),
+            ffmpeg: Ffmpeg::new(settings.ffmpeg_path.clone(), memory),
             scratch: Scratch::new(&settings.download_dest, SCRATCH_PREFIX)?,
             settings,
         })
@@ -131,6 +140,15 @@ impl Pipeline {
                 info!(object = error.object, "recording replaced while it was read");
                 self.try_to_serve(cx).await
             }
+            // a proxy that is down looks like a service that is down
+            Err(Error { kind: ErrorKind::Unreachable, object, reason, .. }) if !self.settings.proxies.is_empty() => {
+                let proxies = self.settings.proxies.join(", ");
+                Err(Error::new(
+                    ErrorKind::Unreachable,
+                    object,
+                    format_args!("{reason} (through the proxy of {proxies})"),
+                ))
+            }
             result => result,
         }
     }
@@ -174,7 +192,7 @@ impl Pipeline {
             return Ok(Decision::Announce(ClipMetadata::available(request, &location, &gaps)));
         }
         let footage = match self.find_footage(cx).await {
-            Err(error) if error.kind == ErrorKind::UnusableFootage => return Ok(Decision::Fatal(error)),
+            Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
         Ok(match decision::status(request, &self.settings.limits, Facts::of(request, &footage)) {
@@ -188,9 +206,10 @@ impl Pipeline {
     async fn find_footage(&self, cx: RequestContext<'_>) -> Result<Footage, Error> {
         let RequestContext { request, deadline, trace } = cx;
         let camera = self.camera.traced(trace.xray());
-        let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await?;
+        let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
+        let alias = alias.map_err(refused_for_good)?;
         let listing = camera.recordings(&alias, request.span, deadline);
-        let listing = trace.stage(Stage::Recordings, listing).await?;
+        let listing = trace.stage(Stage::Recordings, listing).await.map_err(refused_for_good)?;
         let listed = parse_listing(&listing, &self.settings.name_format);
         trace.record_listed(listed.len());
         let listed = select(&listed, request.span);
@@ -266,7 +285,7 @@ impl Pipeline {
         Ok(Status::Pending)
     }
 
-    /// Tells the camera API that no clip can be made of the footage, and leaves the message to the queue.
+    /// Tells the camera API that no clip can be made, and leaves the message to the queue.
     async fn report_fatal(&self, cx: RequestContext<'_>, error: Error) -> Result<Status, Error> {
         self.put_metadata(cx, &ClipMetadata::without_clip(cx.request, Status::FatalError)).await?;
         Err(error)
@@ -332,4 +351,10 @@ impl Pipeline {
     fn render_context<'a>(&'a self, cx: RequestContext<'a>, folder: &'a std::path::Path) -> RenderContext<'a> {
         RenderContext { ffmpeg: &self.ffmpeg, folder, deadline: cx.deadline, observer: cx.trace }
     }
+}
+
+/// Marks a refusal of the camera API that no other try will change.
+fn refused_for_good(error: Error) -> Error {
+    let kind = if error.kind == ErrorKind::Permanent { ErrorKind::CameraRefused } else { error.kind };
+    Error { kind, ..error }
 }

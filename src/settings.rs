@@ -67,9 +67,14 @@ pub struct Settings {
     pub trace_dir: Option<PathBuf>,
     /// Memory of the function in bytes, if Lambda tells it.
     pub memory: Option<u64>,
+    /// Variables that are set and name a proxy.
+    pub proxies: Vec<&'static str>,
     /// What looks wrong but does not stop the start.
     pub warnings: Vec<String>,
 }
+
+/// The variables that the HTTP clients take a proxy from.
+const PROXIES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Variables that are missing or invalid.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +150,7 @@ impl Settings {
         let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", milliseconds_as_us);
         let memory_mib = env.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
         let trace_dir = env.optional("TRACE_DIR", path);
+        let proxies = PROXIES.into_iter().filter(|name| env.text(name).is_some()).collect();
         let (queue_url, queue_arn, sns_topic) = (queue_url?, queue_arn?, sns_topic?);
         let warnings = queue_warning(&queue_url, &queue_arn).into_iter().collect();
         Some(Self {
@@ -176,6 +182,7 @@ impl Settings {
             ffmpeg_path: ffmpeg_path?,
             memory: memory_mib.map(|mib| u64::from(mib) << 20),
             trace_dir,
+            proxies,
             warnings,
         })
     }

@@ -191,7 +191,7 @@ impl CameraApi {
                 Err(error) => error.into(),
             };
             match pauses.next().map(|pause| retry_after.unwrap_or_default().max(pause)) {
-                Some(pause) if error.kind == ErrorKind::Transient && pause <= MAX_RETRY_AFTER => {
+                Some(pause) if error.kind.is_transient() && pause <= MAX_RETRY_AFTER => {
                     tokio::time::sleep(deadline.limit(pause)).await;
                 }
                 _ => {
@@ -203,8 +203,10 @@ impl CameraApi {
     }
 
     async fn attempt(&self, method: &Method, url: &Url, body: Option<&[u8]>) -> Result<Answer, Attempt> {
-        let transient =
-            |error: reqwest::Error| Attempt::from(Error::transient(loggable(url), chain(&error.without_url())));
+        let transient = |error: reqwest::Error| {
+            let kind = if error.is_connect() { ErrorKind::Unreachable } else { ErrorKind::Transient };
+            Attempt::from(Error::new(kind, loggable(url), chain(&error.without_url())))
+        };
         let mut request = self.http.request(method.clone(), url.clone()).header(header::ACCEPT, "application/json");
         if let Some(trace) = &self.trace_header {
             request = request.header(TRACE_HEADER, trace);

@@ -40,6 +40,7 @@ where
         Some(404) => ErrorKind::NotFound,
         Some(412) => ErrorKind::Modified,
         Some(416) => ErrorKind::UnusableFootage, // the range lies beyond the object, so the object is empty
+        None if matches!(error, SdkError::DispatchFailure(failure) if failure.is_io()) => ErrorKind::Unreachable,
         Some(408 | 429 | 500..) | None => ErrorKind::Transient,
         Some(_) if matches!(error.code(), Some("RequestTimeout" | "SlowDown" | "Throttling")) => ErrorKind::Transient,
         Some(_) => ErrorKind::Permanent,

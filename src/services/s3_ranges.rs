@@ -16,7 +16,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use exact_cut::deadline::Deadline;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::error::{Error, ErrorKind, chain};
+use crate::error::{Error, chain};
 use crate::services::errors::{sdk_error, within};
 use crate::services::s3::{ObjectId, S3};
 
@@ -194,7 +194,7 @@ where
     let mut tries = 1;
     loop {
         match read().await? {
-            Err(broken) if broken.kind == ErrorKind::Transient && tries < MAX_TRIES => tries += 1,
+            Err(broken) if broken.kind.is_transient() && tries < MAX_TRIES => tries += 1,
             body => return body,
         }
     }

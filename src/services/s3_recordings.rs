@@ -82,8 +82,8 @@ fn source_error(Error { kind, object, reason, .. }: Error) -> SourceError {
         ErrorKind::NotFound => SourceErrorKind::NotFound,
         ErrorKind::Modified => SourceErrorKind::Modified,
         ErrorKind::UnusableFootage => SourceErrorKind::Empty,
-        ErrorKind::Transient => SourceErrorKind::Transient,
-        ErrorKind::Permanent | ErrorKind::Malformed => SourceErrorKind::Permanent,
+        ErrorKind::Transient | ErrorKind::Unreachable => SourceErrorKind::Transient,
+        ErrorKind::Permanent | ErrorKind::Malformed | ErrorKind::CameraRefused => SourceErrorKind::Permanent,
     };
     SourceError { kind, object, source: reason.into() }
 }

@@ -22,9 +22,9 @@ use crate::worker::Worker;
 /// The requested span, in ms after the first frame: an encoded edge and a copied run.
 pub const SPAN: (i64, i64) = (1100, 4300);
 /// A damaged recording, and a description of the damage.
-struct Case {
-    what: String,
-    bytes: Vec<u8>,
+pub struct Case {
+    pub what: String,
+    pub bytes: Vec<u8>,
 }
 
 /// Requests a clip of each case and verifies the result. Prints the number of cases, and how many became a clip.
@@ -65,7 +65,7 @@ async fn serve(what: &str, cases: Vec<Case>) {
 }
 
 /// Requests a clip of the case. Returns whether there is one, or what is wrong.
-async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
+pub async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
     let clip = unique_name("hostile");
     let name = format!("{clip}.20180916T173017000.mp4");
     worker.servers.shared.fixture.put(&name, &case.bytes).await;

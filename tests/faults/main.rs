@@ -16,6 +16,8 @@ mod faulty_servers;
 mod fixture;
 mod function;
 mod hostile;
+mod memory;
+mod proxy;
 mod queue;
 mod random;
 mod redelivery;

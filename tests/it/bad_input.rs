@@ -45,44 +45,48 @@ async fn an_event_without_records_or_ids_fails_before_anything_is_done() {
     assert_eq!(stack.camera.calls(), []);
 }
 
-/// Nothing is PUT after these answers.
+/// The number of calls includes that of `FATAL_ERROR`, which is PUT only after a refusal for good.
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_and_outages_of_the_camera_api_fail_the_record() {
+async fn a_refusal_of_the_camera_api_is_fatal_and_an_outage_is_not() {
     let camera = format!("GET /cameras/{CAMERA}");
     let recordings = "GET /cameras/recording/test";
     let elsewhere = Answer::redirect("http://127.0.0.2:9/cameras");
     let table = [
-        (camera.as_str(), Answer::status(404), 1),
-        (&camera, Answer::status(403), 1),
-        (&camera, Answer::text("{}"), 1),
-        (&camera, Answer::text("{\"alias\": 7}"), 1),
-        (&camera, Answer::text("{\"alias\": \"..\"}"), 1),
-        (&camera, Answer::text("<html>"), 1),
-        (&camera, elsewhere.clone(), 1),
-        (&camera, Answer::redirect(&format!("/cameras/{CAMERA}")), 4),
-        (&camera, Answer::status(500), 3),
-        (&camera, Answer::status(429), 3),
-        (&camera, Answer::status(408), 3),
-        (&camera, Answer::Broken, 3),
-        (&camera, Answer::CutShort, 3),
-        (recordings, Answer::status(400), 2),
-        (recordings, Answer::text("{}"), 2),
-        (recordings, Answer::text("[{"), 2),
-        (recordings, Answer::status(503), 4),
-        (recordings, Answer::CutShort, 4),
-        (recordings, elsewhere, 2),
+        (camera.as_str(), Answer::status(404), 2, true),
+        (&camera, Answer::status(403), 2, true),
+        (&camera, Answer::text("{}"), 2, true),
+        (&camera, Answer::text("{\"alias\": 7}"), 2, true),
+        (&camera, Answer::text("{\"alias\": \"..\"}"), 2, true),
+        (&camera, Answer::text("<html>"), 2, true),
+        (&camera, elsewhere.clone(), 2, true),
+        (&camera, Answer::redirect(&format!("/cameras/{CAMERA}")), 5, true),
+        (&camera, Answer::status(500), 3, false),
+        (&camera, Answer::status(429), 3, false),
+        (&camera, Answer::status(408), 3, false),
+        (&camera, Answer::Broken, 3, false),
+        (&camera, Answer::CutShort, 3, false),
+        (recordings, Answer::status(400), 3, true),
+        (recordings, Answer::text("{}"), 3, true),
+        (recordings, Answer::text("[{"), 3, true),
+        (recordings, Answer::status(503), 4, false),
+        (recordings, Answer::CutShort, 4, false),
+        (recordings, elsewhere, 3, true),
     ];
     let stack = stack().await;
     let function = stack.function(&[]);
-    for (call, answer, calls) in table {
+    for (call, answer, calls, is_fatal) in table {
+        let puts = stack.camera.puts().len();
         stack.recordings(&[]).await;
         stack.camera.answers(call, [answer.clone()]);
         let before = stack.camera.calls().len();
         let event = json!({"Records": [record("a", &body("clip", 0, 100), 0)]});
         function.invoke(event).await.expect_err(&format!("{call}: {answer:?}"));
         assert_eq!(stack.camera.calls().len() - before, calls, "{call}: {answer:?}");
+        let put: Vec<Value> =
+            stack.camera.puts().split_off(puts).into_iter().map(|put| put["status"].clone()).collect();
+        assert_eq!(put, if is_fatal { vec![json!("FATAL_ERROR")] } else { Vec::new() }, "{call}: {answer:?}");
     }
-    assert_eq!(stack.camera.puts(), Vec::<Value>::new(), "nothing is PUT");
+    assert_eq!(stack.announced().await.len(), 0, "nothing is published");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Runs ffmpeg. No other file starts a process.
 //!
 //! `ffmpeg-sidecar` builds the command line, but its own `iter()` and `wait()` can hang for ever and never kill the child.
-//! So the process is started here: in a process group of its own, killed and reaped when the time is up or nobody waits any
+//! So the process is started here: in a process group of its own, with limits that a launcher of ours sets, killed and reaped when the time is up or nobody waits any
 //! more. Its environment is empty but for one variable of glibc (see `ENVIRONMENT`).
 //!
 //! **Who is to blame.** Only a failure that ffmpeg itself reports, and that is not about memory, says something about the
@@ -14,11 +14,13 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use crate::deadline::{Deadline, TimedOut};
+use crate::ffmpeg::launcher::LAUNCH;
+use crate::ffmpeg::memory::Memory;
 
 /// The longest run, whatever the deadline.
 const MAX_RUN: Duration = Duration::from_mins(10);
@@ -31,10 +33,11 @@ const MAX_MESSAGES: usize = 2000;
 /// 3000 pixels.
 const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
 /// What ffmpeg and libc write if memory or threads run out.
-const OUT_OF_MEMORY: [&str; 4] = [
+const OUT_OF_MEMORY: [&str; 5] = [
     "Cannot allocate memory",           // ENOMEM
     "Resource temporarily unavailable", // EAGAIN
     "pthread_create() failed",
+    "malloc of size ", // x264
     "out of memory",
 ];
 /// What ffmpeg writes if an encoder does not open. x264 says why if it refuses an option, for example the level of the
@@ -46,12 +49,11 @@ const OVERLAP: usize = 40;
 /// How a shell, and a dynamic linker that lacks a library, report that a program cannot run (POSIX, `sh`, "Exit Status").
 const CANNOT_RUN: std::ops::RangeInclusive<i32> = 126..=127;
 
-/// An ffmpeg binary, and the memory that one process of it may take.
+/// An ffmpeg binary, and the memory that its processes may take.
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
     path: PathBuf,
-    /// Bytes that one process may allocate.
-    memory: Option<u64>,
+    memory: Option<Memory>,
 }
 
 /// ffmpeg did not do its work.
@@ -82,16 +84,20 @@ pub enum FfmpegError {
         reason: String,
     },
     /// There was too little memory.
-    #[error("too little memory for ffmpeg: {status}: {messages}")]
+    #[error("too little memory for ffmpeg{}: {status}: {messages}", may_take(*.memory))]
     Memory {
+        /// Bytes that it may take, if that is limited.
+        memory: Option<u64>,
         /// How the process ended.
         status: ExitStatus,
         /// What it wrote to standard error.
         messages: String,
     },
     /// A signal ended the process: the kernel sent it for want of memory or after a crash, or a person did.
-    #[error("a signal ended ffmpeg: {status}: {messages}")]
+    #[error("a signal ended ffmpeg{}: {status}: {messages}", may_take(*.memory))]
     Killed {
+        /// Bytes that it may take, if that is limited.
+        memory: Option<u64>,
         /// How the process ended.
         status: ExitStatus,
         /// What it wrote to standard error.
@@ -110,6 +116,10 @@ pub enum FfmpegError {
     },
 }
 
+fn may_take(memory: Option<u64>) -> String {
+    memory.map_or_else(String::new, |bytes| format!(", which may take {} MiB of memory", bytes >> 20))
+}
+
 impl FfmpegError {
     /// Returns whether the footage is taken to be the reason.
     #[must_use]
@@ -119,11 +129,10 @@ impl FfmpegError {
 }
 
 impl Ffmpeg {
-    /// Returns the ffmpeg at `path`. Each process may allocate up to `memory` bytes: on Lambda, a process that takes more than
-    /// there is ends the function without a word. Address space that is only reserved does not count (`RLIMIT_DATA`,
-    /// getrlimit(2)).
+    /// Returns the ffmpeg at `path`. Its processes take no more than `memory`: on Lambda, a process that takes more than there
+    /// is ends the function without a word.
     #[must_use]
-    pub const fn new(path: PathBuf, memory: Option<u64>) -> Self {
+    pub const fn new(path: PathBuf, memory: Option<Memory>) -> Self {
         Self { path, memory }
     }
 
@@ -133,13 +142,17 @@ impl Ffmpeg {
         &self.path
     }
 
-    /// Runs `command` to its end.
+    /// Runs `command` to its end, once the bytes of memory that it `takes` are free.
     ///
     /// # Errors
     /// [`FfmpegError`] unless the process succeeds.
-    pub async fn run(&self, command: FfmpegCommand, deadline: Deadline) -> Result<(), FfmpegError> {
+    pub async fn run(&self, command: FfmpegCommand, takes: u64, deadline: Deadline) -> Result<(), FfmpegError> {
         let cannot_run = |source| FfmpegError::Start { path: self.path.clone(), source };
-        let mut command: std::process::Command = command.into();
+        let _reserved = match &self.memory {
+            Some(memory) => memory.reserve(takes).await,
+            None => None,
+        };
+        let mut command = self.launched(command.into());
         command
             .env_clear()
             .envs(ENVIRONMENT)
@@ -150,11 +163,6 @@ impl Ffmpeg {
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
         let mut process = Process(command.spawn().map_err(cannot_run)?);
-        if let (Some(memory), Some(id)) = (self.memory, process.id()) {
-            let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
-            // a process that has ended already needs no limit
-            let _ = prlimit(Some(id), Resource::Data, limit);
-        }
         let mut messages = Messages::default();
         let stderr = process.0.stderr.take();
         let finished = async {
@@ -170,16 +178,27 @@ impl Ffmpeg {
         let status =
             tokio::time::timeout(after, finished).await.map_err(|_| TimedOut { after })?.map_err(cannot_run)?;
         let out_of_memory = messages.are_of_memory();
+        let memory = self.memory.as_ref().map(|memory| memory.bytes);
         let messages = String::from_utf8_lossy(&messages.kept).trim().to_owned();
         match status.code() {
             Some(0) => Ok(()),
-            _ if out_of_memory => Err(FfmpegError::Memory { status, messages }),
-            None => Err(FfmpegError::Killed { status, messages }),
+            _ if out_of_memory => Err(FfmpegError::Memory { memory, status, messages }),
+            None => Err(FfmpegError::Killed { memory, status, messages }),
             Some(code) if CANNOT_RUN.contains(&code) => {
                 Err(FfmpegError::CannotRun { path: self.path.clone(), status, messages })
             }
             Some(_) => Err(FfmpegError::Failed { status, messages }),
         }
+    }
+}
+
+impl Ffmpeg {
+    /// Returns `command` as the launcher runs it.
+    fn launched(&self, command: std::process::Command) -> std::process::Command {
+        let Some(memory) = &self.memory else { return command };
+        let mut launched = std::process::Command::new(&memory.launcher);
+        launched.args([LAUNCH, &memory.bytes.to_string()]).arg(command.get_program()).args(command.get_args());
+        launched
     }
 }
 
@@ -247,7 +266,7 @@ mod tests {
         let written = std::process::Command::new("sh").args(["-c", write]).arg(&path).arg(script).status();
         assert!(written.expect("sh").success());
         let ffmpeg = Ffmpeg::new(path.clone(), None);
-        ffmpeg.run(FfmpegCommand::new_with_path(path), Deadline::after(Duration::from_mins(1))).await
+        ffmpeg.run(FfmpegCommand::new_with_path(path), 0, Deadline::after(Duration::from_mins(1))).await
     }
 
     #[tokio::test]
@@ -269,6 +288,7 @@ mod tests {
                 "echo '[libx264 @ 0x5] invalid level_idc: 77' >&2; echo 'Error while opening encoder' >&2; exit 187",
                 true,
             ),
+            ("echo 'x264 [error]: malloc of size 1923840 failed' >&2; exit 187", false),
             ("printf '%4090sCannot allocate memory' '' >&2; exit 1", false),
             ("head -c 9000 /dev/zero >&2; echo 'Cannot allocate memory' >&2; exit 1", false),
         ] {
@@ -282,7 +302,7 @@ mod tests {
     async fn a_missing_program_is_not_blamed_on_the_footage() {
         let ffmpeg = Ffmpeg::new("/nowhere/ffmpeg".into(), None);
         let command = FfmpegCommand::new_with_path(ffmpeg.path());
-        let error = ffmpeg.run(command, Deadline::unknown()).await.expect_err("there is no such program");
+        let error = ffmpeg.run(command, 0, Deadline::unknown()).await.expect_err("there is no such program");
         assert!(matches!(error, FfmpegError::Start { .. }) && !error.is_footage());
         assert!(error.to_string().starts_with("cannot run /nowhere/ffmpeg: "), "{error}");
     }

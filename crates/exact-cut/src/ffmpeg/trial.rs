@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::deadline::Deadline;
 use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::memory::decoding;
 use crate::ffmpeg::run::{Ffmpeg, FfmpegError};
 
 /// One picture of 64 × 64 and three AAC frames of silence.
@@ -29,7 +30,7 @@ pub async fn try_out(ffmpeg: &Ffmpeg, folder: &Path, deadline: Deadline) -> Resu
     }
     command.args(["-map", "0:a:0", "-c:a", "aac", "-f", "null"]).output("-");
     command.args(["-map", "0:v:0", "-f", "framehash", "-hash", "murmur3"]).output(file_url(&hashes));
-    ffmpeg.run(command, deadline).await?;
+    ffmpeg.run(command, decoding(0), deadline).await?;
     let text = std::fs::read_to_string(&hashes).map_err(disk)?;
     match text.lines().filter(|line| !line.starts_with('#')).count() {
         1 => Ok(()),

@@ -15,6 +15,7 @@ use shiguredo_mp4::boxes::{SampleEntry, TkhdBox};
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::memory::AUDIO;
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::{AudioFormat, AudioFrame, AudioTrack, PCM_SAMPLES_PER_AAC_FRAME};
 use crate::mux::layout::{ClipLayout, PieceSource};
@@ -180,7 +181,7 @@ impl AudioRenderer<'_> {
             .args(["-c:a", "aac", "-b:a", &bit_rate, "-ar", &format.rate.to_string()])
             .args(["-fflags", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
             .output(file_url(output));
-        self.cx.run_ffmpeg(command, "clip.mp4").await?;
+        self.cx.run_ffmpeg(command, AUDIO, "clip.mp4").await?;
         let (finder, file) = find_boxes(output).map_err(|cause| Error::new("clip.mp4", cause))?;
         let track = finder.audio().map_err(|error| Error::footage("clip.mp4", error))?;
         Ok(MadeAudio { track, file: Arc::new(file) })

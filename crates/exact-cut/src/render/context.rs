@@ -23,11 +23,11 @@ pub struct RenderContext<'a> {
 }
 
 impl RenderContext<'_> {
-    /// Runs ffmpeg on work for `object`.
+    /// Runs ffmpeg on work for `object`, which `takes` so many bytes of memory.
     ///
     /// # Errors
     /// [`Cause::Ffmpeg`](crate::error::Cause::Ffmpeg) about `object`.
-    pub async fn run_ffmpeg(&self, command: FfmpegCommand, object: &str) -> Result<(), Error> {
-        self.ffmpeg.run(command, self.deadline).await.map_err(|error| Error::new(object, error))
+    pub async fn run_ffmpeg(&self, command: FfmpegCommand, takes: u64, object: &str) -> Result<(), Error> {
+        Box::pin(self.ffmpeg.run(command, takes, self.deadline)).await.map_err(|error| Error::new(object, error))
     }
 }

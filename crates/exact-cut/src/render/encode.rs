@@ -30,12 +30,14 @@ pub async fn encode(
 ) -> Result<LocalVideo, Error> {
     let (input, output) = (folder.join("excerpt.mp4"), folder.join("encoded.mp4"));
     let ranks = write_excerpt(recording, excerpt, files, options.rate, &input).await?;
+    let footage = |error| Error::footage(recording.name(), error);
+    let takes = options.memory(&recording.open.video).map_err(footage)?;
     let filters = format!(
         "trim=start_pts={}:end_pts={},settb=1/{},setpts=N{}",
         ranks.start,
         ranks.end,
         options.rate,
-        options.filters(&recording.open.video).map_err(|error| Error::footage(recording.name(), error))?
+        options.filters(&recording.open.video).map_err(footage)?
     );
     let mut command = reading(cx.ffmpeg, &[&input]);
     command
@@ -46,7 +48,7 @@ pub async fn encode(
         .args(options.arguments())
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(file_url(&output));
-    cx.run_ffmpeg(command, recording.name()).await?;
+    cx.run_ffmpeg(command, takes, recording.name()).await?;
     let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
     let table = &encoded.video.table;
     let in_order = (0..).zip(&table.frames).all(|(index, &frame)| frame == index);

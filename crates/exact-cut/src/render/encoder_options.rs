@@ -10,6 +10,7 @@
 use std::num::NonZeroU32;
 
 use crate::error::FootageError;
+use crate::ffmpeg::memory::encoding;
 use crate::h264::parameter_sets::ParameterSets;
 use crate::mp4::orientation::Orientation;
 use crate::mp4::sample_entry::{pixel_aspect, visual_fields};
@@ -49,6 +50,12 @@ impl PictureSize {
         Ok(Self { width: visual.width, height: visual.height, pixel_aspect: pixel_aspect(&video.entry) })
     }
 
+    /// Returns the number of pixels.
+    #[must_use]
+    pub fn pixels(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// Returns width and height as displayed, before rotation, in a unit that makes both whole. Neither is 0.
     fn displayed(self) -> (u64, u64) {
         let across = u64::from(self.width) * u64::from(self.pixel_aspect.0.get());
@@ -69,6 +76,14 @@ impl<'a> EncoderOptions<'a> {
     #[must_use]
     pub fn like(main: &'a VideoTrack, sets: Option<&'a ParameterSets>) -> Self {
         Self { rate: main.table.rate(), main, sets }
+    }
+
+    /// Returns the bytes of memory that encoding pictures of `video` takes.
+    ///
+    /// # Errors
+    /// [`FootageError::Codec`].
+    pub fn memory(&self, video: &VideoTrack) -> Result<u64, FootageError> {
+        Ok(encoding(PictureSize::of(video)?.pixels(), PictureSize::of(self.main)?.pixels()))
     }
 
     /// Returns the ffmpeg filters, each after a comma, that turn pictures of `video` into such pictures. Pictures of the

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::memory;
 use crate::mp4::orientation::Orientation;
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{PictureSize, SCALING_FLAGS};
@@ -77,6 +78,9 @@ pub async fn render_thumbnails(
     let orientation = orientation.ok_or_else(|| footage(FootageError::Orientation))?;
     let sizes: Vec<(u32, u32)> = widths.iter().map(|&width| (width, size.height_for(width, orientation))).collect();
 
+    let pixels = sizes.iter().map(|&(width, height)| u64::from(width) * u64::from(height)).sum();
+    let takes = memory::thumbnails(size.pixels(), pixels);
+
     let to_upright = [",", orientation.to_upright].concat();
     let to_upright = if orientation.to_upright.is_empty() { "" } else { &to_upright };
     let inputs: String = (0..sizes.len()).map(|n| ["[in", &n.to_string(), "]"].concat()).collect();
@@ -100,7 +104,7 @@ pub async fn render_thumbnails(
         command.args(["-update", "1", "-f", "image2"]).output(file_url(&path));
         thumbnails.push(Thumbnail { width, path });
     }
-    cx.run_ffmpeg(command, recording.name()).await?;
+    cx.run_ffmpeg(command, takes, recording.name()).await?;
     for (thumbnail, &(width, height)) in thumbnails.iter().zip(&sizes) {
         let unreadable = |error: imagesize::ImageError| FootageError::NoThumbnail { width, reason: error.to_string() };
         let is = imagesize::size(&thumbnail.path).map_err(|error| footage(unreadable(error)))?;

@@ -14,8 +14,10 @@ use futures::future::try_join;
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::memory::decoding;
 use crate::mp4::audio_track::PCM_SAMPLES_PER_AAC_FRAME;
 use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::sample_entry::visual_fields;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::TrackWithSources;
@@ -204,7 +206,8 @@ async fn picture_hashes(
     let mut command = reading(cx.ffmpeg, &[&excerpt]);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
     command.args(["-hash", "murmur3"]).output(file_url(&hashes)); // MD5 takes twice as long as the decoding
-    cx.run_ffmpeg(command, "clip.mp4").await?;
+    let pixels = visual_fields(&runs[0].video.entry).map_or(0, |it| u64::from(it.width) * u64::from(it.height));
+    cx.run_ffmpeg(command, decoding(pixels), "clip.mp4").await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let pictures: Vec<String> =
