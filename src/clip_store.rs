@@ -5,20 +5,24 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use exact_cut::deadline::Deadline;
 use exact_cut::render::thumbnails::{PictureFormat, Thumbnail};
 use exact_cut::time::{Span, Timestamp};
 use futures::future::try_join_all;
+use tracing::warn;
 
 use crate::contract::message_body::Request;
 use crate::contract::object_keys::Keys;
 use crate::error::Error;
-use crate::services::s3::{ObjectHead, ObjectId, S3, Upload};
+use crate::services::s3::{LookUp, ObjectHead, ObjectId, S3, Upload};
 use crate::settings::Settings;
 
 /// Changes whenever the same request would give other bytes.
 const RECIPE: &str = "2";
+const RECIPE_FIELD: &str = "recipe";
 const GAPS: &str = "gaps";
 const NO_GAPS: &str = "none";
 const TOO_MANY_GAPS: &str = "many";
@@ -32,6 +36,8 @@ pub struct ClipStore {
     bucket: String,
     widths: Vec<u32>,
     format: PictureFormat,
+    /// Whether a warning has said that the role may not look objects up.
+    has_warned: Arc<AtomicBool>,
 }
 
 /// A clip that is stored with all its thumbnails.
@@ -58,16 +64,28 @@ impl ClipStore {
             bucket: settings.bucket_destination.clone(),
             widths: settings.thumbnail_sizes.clone(),
             format: settings.thumbnail_format,
+            has_warned: Arc::default(),
         }
     }
 
-    /// Returns the clip of `request`, if it was made for this very request and its thumbnails are there.
+    /// Returns the clip of `request`, if it was made for this very request and its thumbnails are there. To a role that may
+    /// not look, no clip counts as stored.
     ///
     /// # Errors
     /// As S3 answers.
     pub async fn look_up(&self, request: &Request, deadline: Deadline) -> Result<Option<StoredClip>, Error> {
-        let heads = self.heads(request, deadline).await?;
-        let gaps = heads.as_ref().and_then(|heads| read_gaps(&heads.first()?.metadata));
+        let heads = match self.heads(request, deadline).await? {
+            Heads::Stored(heads) => heads,
+            Heads::Other => return Ok(None),
+            Heads::Forbidden(error) => {
+                if !self.has_warned.swap(true, Ordering::Relaxed) {
+                    let Error { object, reason, .. } = error;
+                    warn!(object, reason, "stored clips not recognized: the role needs s3:GetObject and s3:ListBucket");
+                }
+                return Ok(None);
+            }
+        };
+        let gaps = heads.first().and_then(|clip| read_gaps(&clip.metadata));
         Ok(gaps.map(|gaps| StoredClip { gaps }))
     }
 
@@ -98,27 +116,33 @@ impl ClipStore {
         Ok(lengths.map(|length| ObjectHead { length, metadata: metadata.clone() }).collect())
     }
 
-    /// Checks that the objects of `request` are those that were stored.
+    /// Checks that the objects of `request` are those that were stored. To a role that may not look, the CRC-32 of each
+    /// upload is the proof.
     ///
     /// # Errors
     /// Transient if they are not, else as S3 answers.
     pub async fn check(&self, request: &Request, stored: Vec<ObjectHead>, deadline: Deadline) -> Result<(), Error> {
-        if self.heads(request, deadline).await? == Some(stored) {
-            Ok(())
-        } else {
-            Err(Error::transient(&request.clip_id, "the objects in the bucket are not those that were stored"))
+        match self.heads(request, deadline).await? {
+            Heads::Stored(heads) if heads == stored => Ok(()),
+            Heads::Forbidden(_) => Ok(()),
+            _ => Err(Error::transient(&request.clip_id, "the objects in the bucket are not those that were stored")),
         }
     }
 
-    /// Returns the objects of `request`, the clip first, if all are there, not empty, and made for this very request.
-    async fn heads(&self, request: &Request, deadline: Deadline) -> Result<Option<Vec<ObjectHead>>, Error> {
+    async fn heads(&self, request: &Request, deadline: Deadline) -> Result<Heads, Error> {
         let keys = self.keys(request);
         let thumbnails = self.widths.iter().map(|width| keys.thumbnail(width));
         let objects = [keys.clip()].into_iter().chain(thumbnails).map(|key| self.object(key));
-        let heads = try_join_all(objects.map(|id| async move { self.s3.head(&id, deadline).await })).await?;
-        let tag = self.tag(request);
-        let ours = |heads: &Vec<ObjectHead>| heads.iter().all(|head| head.length > 0 && tag.matches(&head.metadata));
-        Ok(heads.into_iter().collect::<Option<Vec<_>>>().filter(ours))
+        let found = try_join_all(objects.map(|id| async move { self.s3.head(&id, deadline).await })).await?;
+        let (tag, mut heads, mut is_whole) = (self.tag(request), Vec::new(), true);
+        for one in found {
+            match one {
+                LookUp::Forbidden(error) => return Ok(Heads::Forbidden(error)),
+                LookUp::Found(head) if head.length > 0 && tag.matches(&head.metadata) => heads.push(head),
+                LookUp::Found(_) | LookUp::NotFound => is_whole = false,
+            }
+        }
+        Ok(if is_whole { Heads::Stored(heads) } else { Heads::Other })
     }
 
     fn tag(&self, request: &Request) -> StoredClipTag {
@@ -132,6 +156,16 @@ impl ClipStore {
     fn object(&self, key: String) -> ObjectId {
         ObjectId { bucket: self.bucket.clone(), key }
     }
+}
+
+/// The objects under the keys of a request.
+enum Heads {
+    /// All are there, not empty, and made for this very request. The clip is the first.
+    Stored(Vec<ObjectHead>),
+    /// Some are missing, empty, or made for another request.
+    Other,
+    /// The role may not look at one of them.
+    Forbidden(Error),
 }
 
 /// The metadata of every object that is stored for one request, except for the gaps, which only the footage tells.
@@ -148,7 +182,7 @@ impl StoredClipTag {
             ("end-ms", request.span.end().as_ms().to_string()),
             ("sizes", widths.join(" ")),
             ("format", format.extension().to_owned()),
-            ("recipe", RECIPE.to_owned()),
+            (RECIPE_FIELD, RECIPE.to_owned()),
         ];
         Self(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
@@ -167,9 +201,10 @@ impl StoredClipTag {
         metadata
     }
 
-    /// Returns whether `metadata` belongs to the same request.
+    /// Returns whether `metadata` belongs to the same request. The recipe is noted, not compared: a clip that was announced
+    /// stays as it is.
     fn matches(&self, metadata: &HashMap<String, String>) -> bool {
-        self.0.iter().all(|(name, value)| metadata.get(name) == Some(value))
+        self.0.iter().all(|(name, value)| name == RECIPE_FIELD || metadata.get(name) == Some(value))
     }
 }
 
@@ -211,6 +246,14 @@ mod tests {
             .with_gaps(&gaps);
         assert!(stored.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() < 2048);
         assert_eq!(read_gaps(&stored), None);
+    }
+
+    #[test]
+    fn a_clip_of_an_earlier_recipe_is_of_the_same_request() {
+        let tag = StoredClipTag::new(&request(1_537_119_363_005, 1_537_119_363_007), &[300], PictureFormat::Png);
+        let mut stored = tag.with_gaps(&[]);
+        stored.insert(RECIPE_FIELD.to_owned(), "1".to_owned());
+        assert!(tag.matches(&stored));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,12 +73,18 @@ def deploy(environment: Environment, options: Options) -> None:
     if not bucket:
         hint = f"`make stack ENV={environment.label}` creates one, CODE_BUCKET=name selects one"
         raise RuntimeError(f"cannot find a bucket for packages: {hint}")
-    for trigger in function.triggers():
+    triggers = function.triggers()
+    for trigger in triggers:
         _warn_about(trigger)
+    variables |= _from_triggers(environment, triggers)
     environment.confirm("deploy", options.yes)
     if options.build:
         package.make(options.arch)
     _check_start(options.function_zip, variables)
+    try:
+        function.allow_loops()
+    except AWS_ERRORS as error:
+        console.say(f"warning: Lambda may cut requests that wait for footage for more than 16 rounds: {error}")
 
     try:
         code_key = upload(environment, bucket, options.function_zip)
@@ -111,11 +117,36 @@ def _variables(environment: Environment, env_file: Path | None, live: dict) -> d
     return variables
 
 
+def _from_triggers(environment: Environment, triggers: Sequence[Mapping]) -> dict[str, str]:
+    """Returns what the function must know of its triggers and of their queues."""
+    queues = [each for each in triggers if ":sqs:" in each.get("EventSourceArn", "")]
+    if not queues:
+        return {}
+    reports = all("ReportBatchItemFailures" in each.get("FunctionResponseTypes", []) for each in queues)
+    variables = {"REPORT_BATCH_ITEM_FAILURES": str(reports)}
+    try:
+        receives = [_max_receives(environment, each["EventSourceArn"]) for each in queues]
+    except AWS_ERRORS as error:
+        console.say(f"warning: cannot read the redrive policy of a queue, so SQS_MAX_RECEIVES stays as it is: {error}")
+        return variables
+    # With several queues, a message counts as lost as early as in the one that delivers it the fewest times.
+    return variables | {"SQS_MAX_RECEIVES": str(min((each for each in receives if each), default=0))}
+
+
+def _max_receives(environment: Environment, queue_arn: str) -> int:
+    """Returns how often a queue delivers a message, or 0 if it has no dead-letter queue."""
+    *_, account, name = queue_arn.split(":")
+    sqs = environment.client("sqs")
+    url = sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
+    return int(json.loads(attributes.get("RedrivePolicy", "{}")).get("maxReceiveCount", 0))
+
+
 def _warn_about(trigger: Mapping) -> None:
     if trigger["BatchSize"] > 1 and "ReportBatchItemFailures" not in trigger.get("FunctionResponseTypes", []):
         console.say(
             f"warning: the trigger {trigger['UUID']} has batches of {trigger['BatchSize']} without"
-            " ReportBatchItemFailures: Lambda deletes failed messages with the others. To correct this: aws lambda"
+            " ReportBatchItemFailures: one failure fails a whole invocation. To correct this: aws lambda"
             f" update-event-source-mapping --uuid {trigger['UUID']} --function-response-types ReportBatchItemFailures"
         )
 

@@ -65,6 +65,13 @@ class LambdaFunction:
                 found |= {each["UUID"]: each for page in pages for each in page["EventSourceMappings"]}
         return list(found.values())
 
+    def allow_loops(self) -> None:
+        """Lets waiting requests come back by the queue. Lambda would cut such a loop after about 16 rounds."""
+        name = {"FunctionName": self._name}
+        if self._client.get_function_recursion_config(**name)["RecursiveLoop"] != "Allow":
+            self._client.put_function_recursion_config(**name, RecursiveLoop="Allow")
+            console.say("Lambda no longer cuts loops of this function: a request that waits comes back by the queue")
+
     def ensure_alias(self, live: dict) -> str:
         """Returns the live version. A function without an alias gets one, and its triggers move to the alias."""
         try:

@@ -85,6 +85,11 @@ mod tests {
     }
 
     #[test]
+    fn eight_deliveries_outlast_an_outage_of_three_hours() {
+        assert!(waits(8).iter().sum::<i32>() > 3 * 3600);
+    }
+
+    #[test]
     fn stretches_the_waits_of_a_queue_with_few_deliveries_to_an_hour() {
         assert_eq!(waits(2), [3600]);
         assert_eq!(waits(3), [720, 2880]);

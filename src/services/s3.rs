@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +18,8 @@ use crate::services::errors::{sdk_error, within};
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 const PUT_TIMEOUT: Duration = Duration::from_mins(5);
+/// A file is read in pieces of this size.
+const READ_BYTES: usize = 256 << 10;
 
 /// A client of S3. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,6 +51,15 @@ pub struct ObjectHead {
     pub metadata: HashMap<String, String>,
 }
 
+/// What S3 answers to the look-up of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    Found(ObjectHead),
+    NotFound,
+    /// 403: the role may not look, or not tell that the object does not exist.
+    Forbidden(Error),
+}
+
 /// A file to store, and its properties.
 #[derive(Clone, Copy, Debug)]
 pub struct Upload<'a> {
@@ -68,31 +81,41 @@ impl S3 {
         Self { client: self.client.clone(), received }
     }
 
-    /// Returns the properties of an object, or `None` if it does not exist.
+    /// Looks an object up. A role that may not list the bucket gets 403 for a missing object.
     ///
     /// # Errors
-    /// As S3 answers. A role that may not list the bucket gets 403 for a missing object.
-    pub async fn head(&self, id: &ObjectId, deadline: Deadline) -> Result<Option<ObjectHead>, Error> {
+    /// As S3 answers, except for 403 and 404.
+    pub async fn head(&self, id: &ObjectId, deadline: Deadline) -> Result<LookUp, Error> {
         let object = id.to_string();
         let head = Box::pin(self.client.head_object().bucket(&id.bucket).key(&id.key).send());
-        let answer = async { head.await.map_err(|error| sdk_error(&object, &error)) };
-        match within(deadline, HEAD_TIMEOUT, &object, answer).await {
-            Ok(head) => {
-                let length = head.content_length.and_then(|length| length.try_into().ok()).unwrap_or_default();
-                Ok(Some(ObjectHead { length, metadata: head.metadata.unwrap_or_default() }))
+        let look_up = async {
+            match head.await {
+                Ok(head) => {
+                    let length = head.content_length.and_then(|length| length.try_into().ok()).unwrap_or_default();
+                    Ok(LookUp::Found(ObjectHead { length, metadata: head.metadata.unwrap_or_default() }))
+                }
+                Err(error) => {
+                    let is_forbidden = error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403);
+                    match sdk_error(&object, &error) {
+                        error if error.kind == ErrorKind::NotFound => Ok(LookUp::NotFound),
+                        error if is_forbidden => Ok(LookUp::Forbidden(error)),
+                        error => Err(error),
+                    }
+                }
             }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        };
+        within(deadline, HEAD_TIMEOUT, &object, look_up).await
     }
 
-    /// Stores a file. Returns its length in bytes.
+    /// Stores a file. Returns its length in bytes. S3 refuses a body without the CRC-32 that is sent with it (`BadDigest`;
+    /// Amazon S3 User Guide, "Checking object integrity"), so the object is the file.
     ///
     /// # Errors
-    /// Transient if the file cannot be read; else as S3 answers.
+    /// Transient if the file cannot be read or S3 names another CRC-32; else as S3 answers.
     pub async fn put(&self, id: &ObjectId, upload: Upload<'_>, deadline: Deadline) -> Result<u64, Error> {
         let object = id.to_string();
         let put = async {
+            let crc32 = crc32(upload.path).await.map_err(|error| Error::transient(&object, chain(&error)))?;
             let body =
                 ByteStream::from_path(upload.path).await.map_err(|error| Error::transient(&object, chain(&error)))?;
             let (length, _) = body.size_hint();
@@ -103,14 +126,50 @@ impl S3 {
                 .key(&id.key)
                 .content_type(upload.content_type)
                 .set_metadata(Some(upload.metadata.clone()))
+                .checksum_crc32(&crc32)
                 .body(body)
                 .customize()
-                // Over TLS the SDK relies on its checksum (CRC-32) for the body anyway. Without it, it would sign every
-                // 64 KiB of the body.
+                // the CRC-32 protects the body, so a signature over it would only cost time
                 .disable_payload_signing();
-            Box::pin(put.send()).await.map_err(|error| sdk_error(&object, &error))?;
-            Ok(length)
+            let stored = Box::pin(put.send()).await.map_err(|error| sdk_error(&object, &error))?;
+            match stored.checksum_crc32() {
+                Some(other) if other != crc32 => {
+                    Err(Error::transient(&object, format_args!("CRC-32 of the upload: expected {crc32}, got {other}")))
+                }
+                _ => Ok(length),
+            }
         };
         within(deadline, PUT_TIMEOUT, &object, put).await
+    }
+}
+
+/// Returns the CRC-32 of a file as S3 writes it: big-endian, in Base64.
+async fn crc32(path: &Path) -> std::io::Result<String> {
+    let path = path.to_owned();
+    let crc32 = tokio::task::spawn_blocking(move || {
+        let (mut file, mut crc32, mut buffer) = (File::open(path)?, crc32fast::Hasher::new(), vec![0; READ_BYTES]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(crc32.finalize()),
+                read => crc32.update(&buffer[..read]),
+            }
+        }
+    });
+    let crc32 = crc32.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))?;
+    Ok(base64_simd::STANDARD.encode_to_string(crc32.to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_crc_32_of_a_file_is_written_as_s3_writes_it() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "123456789").expect("written");
+        assert_eq!(crc32(file.path()).await.expect("readable"), "y/Q5Jg==", "0xCBF43926, the check value of CRC-32");
+        std::fs::write(file.path(), vec![7; READ_BYTES + 1]).expect("written");
+        let whole = crc32fast::hash(&vec![7; READ_BYTES + 1]).to_be_bytes();
+        assert_eq!(crc32(file.path()).await.expect("readable"), base64_simd::STANDARD.encode_to_string(whole));
     }
 }

@@ -1,12 +1,14 @@
-"""Runs `moto_server` with three rules of AWS that it lacks when it checks policies.
+"""Runs `moto_server` with four rules of AWS that it lacks when it checks policies.
 
-It gets the resources of calls to SNS and to CloudWatch Logs, since it knows only those of S3 and SQS. And S3 answers
-404 for a missing object only if the caller may list the bucket.
+It gets the resources of calls to SNS and to CloudWatch Logs, since it knows only those of S3 and SQS. S3 answers 404
+for a missing object only if the caller may list the bucket. And a batch call to SQS needs the right to the single call
+(Amazon SQS Developer Guide, "Amazon SQS API permissions").
 """
 
 from collections.abc import Callable
 from typing import Any
 
+from moto.iam.access_control import IAMRequestBase
 from moto.logs.responses import LogsResponse
 from moto.s3.exceptions import MissingKey
 from moto.s3.responses import S3Response
@@ -43,6 +45,16 @@ def check_listing(call: S3Response) -> None:
     call._authenticate_and_authorize_s3_action(bucket_name=call.bucket_name)
 
 
+def single_action(start: Callable) -> Callable:
+    def started(request: IAMRequestBase, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
+        start(request, *arguments, **named)
+        if request._service == "sqs":
+            request._action = request._action.removesuffix("Batch")
+
+    return started
+
+
+IAMRequestBase.__init__ = single_action(IAMRequestBase.__init__)
 SNSResponse._determine_resource = topic
 LogsResponse._determine_resource = log_stream
 S3Response._get_key = only_if_caller_may_list(S3Response._get_key)

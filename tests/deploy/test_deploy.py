@@ -21,6 +21,8 @@ def test_makes_a_clip_of_a_message_in_the_queue(system: System) -> None:
         "a layer with its content exists already"
     )
     assert (live["MemorySize"], live["Timeout"], live["Runtime"]) == (2048, 300, "provided.al2023")
+    known = live["Environment"]["Variables"]
+    assert (known["SQS_MAX_RECEIVES"], known["REPORT_BATCH_ITEM_FAILURES"]) == ("8", "True")
     system.ask("first")
     assert system.served("first")["bucket"] == "clips"
     s3 = system.cloud.client("s3")
@@ -137,11 +139,16 @@ def test_replaces_an_existing_function_and_rolls_back_to_it(system: System, tmp_
     assert f"warning: the trigger {trigger['UUID']} has batches of 10 without ReportBatchItemFailures" in output
     assert functions.get_function_configuration(FunctionName="old")["CodeSha256"] == made["CodeSha256"]
 
+    assert functions.get_function_recursion_config(FunctionName="old")["RecursiveLoop"] == "Terminate"
     output = system.deploy(*to_old, THUMBNAIL_SIZES="64")
+    assert "Lambda no longer cuts loops of this function" in output
     assert "the live version is now version 1, alias live" in output
     assert "the layer is published: " in output, "this function had none"
     assert "old: version 2 is live, in place of 1" in output
     assert "the layer exists already: " in system.deploy(*to_old), "and now it has"
+    known = functions.get_function_configuration(FunctionName="old", Qualifier="live")["Environment"]["Variables"]
+    assert (known["SQS_MAX_RECEIVES"], known["REPORT_BATCH_ITEM_FAILURES"]) == ("8", "False")
+    assert functions.get_function_recursion_config(FunctionName="old")["RecursiveLoop"] == "Allow"
     system.ask("two")
     system.served("two")
     assert "version 1 is live, in place of 2" in system.cloud.run("rollback", "--function-name", "old")

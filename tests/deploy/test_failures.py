@@ -64,5 +64,12 @@ def test_leaves_the_live_version_unchanged_if_any_call_is_refused(
 
     deploy.deploy(environment, options)
     assert system.live()["CodeSha256"] == other_function.sha256
-    reads = {"lambda.GetFunctionConfiguration", "cloudformation.DescribeStacks", "lambda.ListEventSourceMappings"}
+    reads = {
+        "lambda.GetFunctionConfiguration",
+        "cloudformation.DescribeStacks",
+        "lambda.ListEventSourceMappings",
+        "lambda.GetFunctionRecursionConfig",
+        "sqs.GetQueueUrl",
+        "sqs.GetQueueAttributes",
+    }
     assert set(calls) - reads == set(CALLS), "each was refused once"

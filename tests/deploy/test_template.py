@@ -48,7 +48,7 @@ def test_buckets_are_encrypted_private_tls_only_and_remove_aborted_uploads(name:
 def test_hides_a_message_while_the_function_works_on_it_and_keeps_dead_letters_longer() -> None:
     queue, dead = (RESOURCES[name]["Properties"] for name in ("Queue", "DeadLetters"))
     assert queue["VisibilityTimeout"] >= 6 * RESOURCES["Function"]["Properties"]["Timeout"]
-    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 8
     assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
     assert dead["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
     assert not any(name.get("FifoQueue") for name in (queue, dead))
@@ -64,6 +64,20 @@ def test_configures_the_function() -> None:
     assert function["Layers"] == [{"Ref": "Ffmpeg"}]
     assert function["Architectures"] == [{"Ref": "Architecture"}]
     assert RESOURCES["Log"]["Properties"]["RetentionInDays"] == 30
+
+
+def test_lambda_does_not_cut_the_loop_of_waiting_requests() -> None:
+    # ministack ignores this property. Lambda stops loops after about 16 rounds (AWS Lambda Developer Guide, "Use Lambda
+    # recursive loop detection to prevent infinite loops").
+    assert RESOURCES["Function"]["Properties"]["RecursiveLoop"] == "Allow"
+
+
+def test_the_function_knows_its_queue_and_its_trigger() -> None:
+    variables = RESOURCES["Function"]["Properties"]["Environment"]["Variables"]
+    queue, trigger = RESOURCES["Queue"]["Properties"], RESOURCES["Trigger"]["Properties"]
+    assert variables["SQS_MAX_RECEIVES"] == str(queue["RedrivePolicy"]["maxReceiveCount"])
+    reports = trigger["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert variables["REPORT_BATCH_ITEM_FAILURES"] == str(reports)
 
 
 def test_the_trigger_invokes_the_live_version_and_accepts_partial_failures() -> None:
@@ -140,6 +154,7 @@ def test_the_role_allows_only_the_calls_of_the_code_on_single_resources() -> Non
         "s3:ListBucket",
         "s3:PutObject",
         "sns:Publish",
+        "sqs:ChangeMessageVisibility",
         "sqs:DeleteMessage",
         "sqs:GetQueueAttributes",
         "sqs:ReceiveMessage",

@@ -20,6 +20,10 @@ pub enum Statement {
         body: String,
         delay_s: i64,
     },
+    /// The CRC-32 that is sent with the body.
+    Uploads {
+        crc32: Option<String>,
+    },
     /// Receipt handles, and seconds until each message is visible again.
     Hides(Vec<(String, i64)>),
     /// Receipt handles.
@@ -102,7 +106,11 @@ impl Call {
             _ if request.path().contains(".mp4") => "clip",
             _ => "thumbnail",
         };
-        Self { name: format!("S3 {} {what}", request.method()), statement: Statement::Nothing }
+        let statement = match request.method() {
+            "PUT" => Statement::Uploads { crc32: request.header("x-amz-checksum-crc32").map(str::to_owned) },
+            _ => Statement::Nothing,
+        };
+        Self { name: format!("S3 {} {what}", request.method()), statement }
     }
 
     fn of_a_batch(action: &str, batch: &Value) -> Self {
@@ -122,7 +130,8 @@ impl Call {
 /// Records a violation if the statement of a call is untrue at the moment at which it is made.
 pub async fn judge(shared: &Shared, call: &Call) {
     let wrong = match &call.statement {
-        Statement::Nothing | Statement::Deletes(_) => None,
+        Statement::Nothing | Statement::Deletes(_) | Statement::Uploads { crc32: Some(_) } => None,
+        Statement::Uploads { crc32: None } => Some("an upload without its CRC-32".to_owned()),
         Statement::Hides(messages) => {
             let odd = messages.iter().find(|(_, seconds)| !(15..=43_200).contains(seconds));
             odd.map(|(_, seconds)| format!("a message is hidden for {seconds} s"))

@@ -27,6 +27,8 @@ pub enum Side {
 pub struct State {
     plan: Vec<Planned>,
     lasting: Option<(String, Fault)>,
+    /// The name of calls that are answered with 500, and how many of them are left.
+    pub failing: Option<(&'static str, usize)>,
     /// Id of the process of the function, which a fault may kill.
     pub victim: u32,
     /// The only recording that the camera API lists, if set.
@@ -137,7 +139,12 @@ impl Shared {
             state.lasting = Some((name.to_owned(), planned.fault));
         }
         let lasting = state.lasting.as_ref().filter(|(lasting, _)| lasting == name).map(|(_, fault)| *fault);
-        let fault = planned.map(|planned| planned.fault).or(lasting);
+        let failing = state.failing.as_mut().filter(|(failing, left)| *failing == name && *left > 0);
+        let failing = failing.map(|(_, left)| {
+            *left -= 1;
+            Fault::Status(500)
+        });
+        let fault = planned.map(|planned| planned.fault).or(lasting).or(failing);
         if let Some(fault) = fault {
             state.injected.push(format!("{name}: {fault:?}"));
         }

@@ -23,18 +23,16 @@ async fn run(schedule: &Schedule, variables: &[(&str, &str)]) -> (Report, Worker
     (report, worker)
 }
 
-/// Returns the first call of this name, failing for a whole delivery.
-fn failing(report: &Report, name: &str) -> Planned {
-    let call = report.calls.iter().position(|call| call == name).expect(name);
-    Planned { call, fault: Fault::Status(500), lasting: true }
-}
+/// Attempts of a call before it fails.
+const ATTEMPTS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_failed_comes_back_within_seconds() {
-    let of = |plan| Schedule::of(scenario("long"), unique_name("back"), plan);
-    let (report, _) = run(&of(Vec::new()), &[]).await;
+    let schedule = Schedule::of(scenario("long"), unique_name("back"), Vec::new());
+    let (report, _) = run(&schedule, &[]).await;
     assert!(report.hidden.len() <= 1, "only at the start: {:?}", report.hidden);
-    let (report, _) = run(&of(vec![failing(&report, "SNS Publish")]), &[]).await;
+    let schedule = Schedule { failing: Some(("SNS Publish", ATTEMPTS)), ..schedule };
+    let (report, _) = run(&schedule, &[]).await;
     let [start, failed, ..] = &report.hidden[..] else { panic!("two calls: {report:?}") };
     assert!((91..=92).contains(&start[0]), "what is left of 62 s and 30 s more: {start:?}");
     assert!((15..=18).contains(&failed[0]), "{failed:?}");
@@ -45,6 +43,7 @@ async fn a_message_that_failed_comes_back_within_seconds() {
 async fn a_process_that_is_killed_delays_its_message_by_half_a_minute() {
     let plain = Schedule::of(scenario("copied"), unique_name("kill"), Vec::new());
     let (report, _) = run(&plain, &[]).await;
+    // the calls before it are as many in any order
     let call = report.calls.iter().position(|call| call == "SNS Publish").expect("a call");
     let killed = vec![Planned { call, fault: Fault::KillBefore, lasting: false }];
     let (report, _) = run(&Schedule::of(scenario("copied"), unique_name("kill"), killed), &[]).await;
@@ -65,39 +64,36 @@ async fn the_waits_of_8_deliveries_come_to_more_than_three_hours() {
     assert_eq!(report.put, ["FATAL_ERROR"; 8], "once a delivery, the last one included");
 }
 
-/// Runs the last delivery of a request with these faults.
-async fn run_last(plan: Vec<Planned>) -> Report {
+/// Runs the last delivery of a request, with so many calls of a name that fail.
+async fn run_last(failing: Option<(&'static str, usize)>) -> Report {
     let schedule = Schedule {
         max_receives: Some(1),
         may_end_unannounced: true,
-        ..Schedule::of(scenario("joint"), unique_name("last"), plan)
+        failing,
+        ..Schedule::of(scenario("joint"), unique_name("last"), Vec::new())
     };
     run(&schedule, &[("SQS_MAX_RECEIVES", "1")]).await.0
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_failure_of_the_last_delivery_is_told() {
-    let plain = run_last(Vec::new()).await;
-    assert_eq!((&plain.put[..], plain.dead.len()), (&["CLIP_AVAILABLE".to_owned()][..], 0));
-    let report = run_last(vec![failing(&plain, "S3 PUT thumbnail")]).await;
+    let report = run_last(None).await;
+    assert_eq!((&report.put[..], report.dead.len()), (&["CLIP_AVAILABLE".to_owned()][..], 0));
+    let report = run_last(Some(("S3 PUT thumbnail", ATTEMPTS))).await;
     assert_eq!(report.put, ["FATAL_ERROR"], "nothing is stored: {report:?}");
     assert_eq!((report.announced.len(), report.dead.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_that_the_last_delivery_has_put_stands() {
-    let plain = run_last(Vec::new()).await;
-    let report = run_last(vec![failing(&plain, "SNS Publish")]).await;
+    let report = run_last(Some(("SNS Publish", ATTEMPTS))).await;
     assert_eq!(report.put, ["CLIP_AVAILABLE"], "{report:?}");
     assert_eq!((report.announced.len(), report.dead.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clip_that_is_stored_is_available_although_its_last_delivery_failed() {
-    let plain = run_last(Vec::new()).await;
-    let put = Planned { lasting: false, ..failing(&plain, "camera PUT clip") };
-    let all_tries = (0..3).map(|n| Planned { call: put.call + n, ..put }).collect();
-    let report = run_last(all_tries).await;
+    let report = run_last(Some(("camera PUT clip", ATTEMPTS))).await;
     // the API refused the first three
     assert_eq!(report.put, ["CLIP_AVAILABLE"; 4], "{report:?}");
     assert_eq!((report.announced.len(), report.dead.len()), (0, 1));
@@ -106,22 +102,16 @@ async fn a_clip_that_is_stored_is_available_although_its_last_delivery_failed() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_does_not_report_deletes_no_failed_message() {
     let requests = [("long", "a"), ("copied", "b"), ("nothing", "c")];
-    let requests = requests.map(|(camera, n)| (scenario(camera), unique_name(n)));
     for (ignores_failures, reports) in [(true, "False"), (false, "True")] {
-        let batch = |plan| Schedule { requests: requests.to_vec(), plan, ignores_failures, ..Schedule::default() };
-        let variables = [("REPORT_BATCH_ITEM_FAILURES", reports)];
-        let (plain, _) = run(&batch(Vec::new()), &variables).await;
-        assert_eq!(plain.announced.len(), 3);
-        let (report, _) = run(&batch(vec![failing(&plain, "SNS Publish")]), &variables).await;
-        let deletions = report.calls.iter().filter(|call| *call == "SQS DeleteMessageBatch").count();
-        assert_eq!(report.announced.len(), 3, "{report:?}");
-        assert_eq!(deletions, 0, "all failed: {report:?}");
-        let first = Planned { lasting: false, ..failing(&plain, "SNS Publish") };
-        let three = (0..3).map(|n| Planned { call: first.call + n, ..first }).collect();
-        let (report, worker) = run(&batch(three), &variables).await;
-        let deletions = report.calls.iter().filter(|call| *call == "SQS DeleteMessageBatch").count();
-        assert_eq!(deletions, usize::from(ignores_failures), "{report:?}");
-        assert_eq!(report.announced.len(), 3, "each once: {report:?}\n{}", worker.log());
+        for (failures, deletions) in [(ATTEMPTS, usize::from(ignores_failures)), (3 * ATTEMPTS, 0)] {
+            let failing = Some(("SNS Publish", failures));
+            let requests = requests.map(|(camera, n)| (scenario(camera), unique_name(n))).to_vec();
+            let schedule = Schedule { requests, failing, ignores_failures, ..Schedule::default() };
+            let (report, worker) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", reports)]).await;
+            let deleted = report.calls.iter().filter(|call| *call == "SQS DeleteMessageBatch").count();
+            assert_eq!(deleted, deletions, "{report:?}");
+            assert_eq!(report.announced.len(), 3, "each once: {report:?}\n{}", worker.log());
+        }
     }
 }
 

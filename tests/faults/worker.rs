@@ -106,6 +106,7 @@ impl Worker {
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
         self.servers.schedule(&schedule.plan);
         self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some() || schedule.max_receives.is_some();
+        self.servers.shared.state().failing = schedule.failing;
         self.servers.shared.state().listed.clone_from(&schedule.listed);
         let mut queue = Queue::new(SENT, schedule.max_receives.unwrap_or(MAX_RECEIVES));
         queue.reports = !schedule.ignores_failures;

@@ -26,7 +26,8 @@ async fn bad_records_fail_alone_in_a_batch_of_ten() {
     records.insert(1, record("no-object", &json!("['a']"), 0));
     records.insert(4, record("escapes", &json!({"clipId": "../x", "cameraId": CAMERA}), 0));
     records.push(record("rubbish", &json!("rubbish ".repeat(25_000)), 0));
-    let response = stack.function(&[]).invoke(json!({ "Records": records })).await.expect("not all failed");
+    let function = stack.function(&[("REPORT_BATCH_ITEM_FAILURES", "true")]);
+    let response = function.invoke(json!({ "Records": records })).await.expect("the failures are reported");
     let failed: Vec<_> = response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
     assert_eq!(failed, ["no-object", "escapes", "rubbish"]);
     assert_eq!(stack.camera.statuses(), ["CLIP_AVAILABLE"; 7]);

@@ -8,4 +8,5 @@ mod dry_run;
 mod local_stack;
 mod stack;
 mod statuses;
+mod storing;
 mod telemetry;
