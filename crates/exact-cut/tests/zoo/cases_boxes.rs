@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use testkit::footage::Footage;
 
 use crate::boxes::{Boxes, Node, patched, reboxed};
-use crate::cameras::{Audio, Camera, Copies, Recording, footage, numbered};
+use crate::cameras::{Audio, Camera, Copies, Recording, camera, footage, numbered};
 use crate::cases::{SPAN, edited, heard, one, one_edited, plain, pyramid, remuxed, with};
 use crate::film::Film;
 
@@ -22,6 +22,7 @@ pub fn all() -> Vec<Camera> {
     all.extend(ends_that_are_missing());
     all.extend(fragments());
     all.extend(several_movies());
+    all.extend(unreadable());
     all.push(no_sets_in_avcc());
     all.push(zero_matrix());
     all
@@ -349,6 +350,17 @@ fn fragments() -> Vec<Camera> {
         }
     };
     vec![
+        one_edited(
+            "trun-version-0-with-signed-offsets",
+            &with(&pyramid(), &format!("{FRAGMENTS}+negative_cts_offsets")),
+            |boxes| {
+                for moof in boxes.all(*b"moof") {
+                    let trun = &mut moof.at("traf/trun").own;
+                    assert_eq!(trun[0], 1, "a signed trun box");
+                    trun[0] = 0;
+                }
+            },
+        ),
         cut_in_second_fragment("last-fragment-cut-in-its-pictures", |fragment| fragment.len() * 2 / 3),
         cut_in_second_fragment("last-fragment-cut-in-its-table", |_| 50),
         cut_in_second_fragment("last-fragment-cut-in-a-header", |_| 5),
@@ -370,6 +382,28 @@ fn several_movies() -> Vec<Camera> {
         one(name, Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)]))
     };
     vec![twice("two-fragmented-movies", FRAGMENTS), twice("two-movies", "-movflags +faststart")]
+}
+
+/// Recordings that are no MP4 files at all: one that ended before the span harms nobody, one in the middle is a gap.
+fn unreadable() -> Vec<Camera> {
+    let plays = |n: u32| {
+        let footage = numbered(&plain(), n);
+        Recording::of(move || footage.file(), i64::from(n) * 5000)
+    };
+    let broken = |at: i64| {
+        // `moov` is the last box
+        let make = || {
+            patched(&plain().file(), "without-moov", |mut bytes| {
+                bytes.truncate(bytes.len() / 2);
+                bytes
+            })
+        };
+        Recording::of(make, at).showing(|_| Vec::new())
+    };
+    vec![
+        camera("broken-recording-before-the-span", vec![broken(-7000), plays(0)], &[SPAN]),
+        camera("broken-recording-in-the-middle", vec![plays(0), broken(5000), plays(2)], &[(3303, 11_703)]),
+    ]
 }
 
 /// `avcC` holds no parameter sets: they lie among the pictures.

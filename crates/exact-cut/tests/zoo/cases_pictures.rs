@@ -142,6 +142,7 @@ fn red() -> Vec<Camera> {
         plays("red-180-lines", painted(SD, RED_601, "")),
         plays("red-180-lines-tagged-as-bt-709", painted(SD, RED_709, hd_tags)),
         seen(one("red-180-lines-with-colr", in_container)),
-        Camera { copies: Copies::None, ..seen(one("red-720-lines-rgb", rgb)) },
+        // the way from RGB costs some decibels; the wrong matrix costs more
+        Camera { copies: Copies::None, least_psnr: Some(42.0), ..seen(one("red-720-lines-rgb", rgb)) },
     ]
 }

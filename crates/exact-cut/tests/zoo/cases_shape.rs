@@ -7,6 +7,7 @@ use crate::cameras::{Camera, Copies, PLAIN, Recording, camera, footage, numbered
 use crate::cases::{SPAN, edited, one, plain, remuxed};
 use crate::cases_boxes::halves;
 use crate::film::Film;
+use crate::mp4_edit;
 
 pub fn all() -> Vec<Camera> {
     let mut all = shapes();
@@ -189,9 +190,17 @@ fn changing() -> Vec<Camera> {
         let recordings = vec![plays(first, 0), plays(second, 1)];
         Camera { looks_at_thumbnails: true, ..camera(name, recordings, spans) }
     };
+    let turned = {
+        let (made, shown) = (numbered(&narrow, 1), numbered(&narrow, 1));
+        Recording::of(move || mp4_edit::turned(&made.file(), 1), 5000).showing(move |_| {
+            let upright = Film::filtered(&shown.file(), false, ("transpose=clock,", Some((192, 256))));
+            vec![upright.displayed((3, 4)).without_numbers()]
+        })
+    };
     vec![
         // the first shows more, the second, both alike, only the second
         two("shape-changed", &wide, &narrow, &[(1117, 6703), (4117, 9703), (3000, 7000), (5117, 8903)]),
+        camera("turned-in-the-second-recording", vec![plays(&narrow, 0), turned], &[(1117, 6703)]),
         two("pixel-aspect-changed", &narrow, &stretched, &[(1117, 6703), (4117, 9703)]),
         Camera {
             looks_at_thumbnails: true,

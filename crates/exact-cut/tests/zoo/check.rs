@@ -64,16 +64,22 @@ pub fn check(
 
 /// Checks the numbers of the frames. Returns them if they are all at the place where the browser test looks for them.
 fn check_numbers(name: &str, films: &[Film], expected: &Expected, clip: &Film) -> Option<Vec<u32>> {
-    let should: Vec<u32> =
-        expected.frames.iter().map(|&(n, k)| films[n].numbers[k].expect("footage with numbers")).collect();
-    let fits = clip.pictures.len() == should.len();
-    let read = |(picture, &(n, _)): (&Arc<[u8]>, &(usize, usize))| {
-        number_at(picture, clip.size.0, films[n].size, place(&films[n], clip))
+    let number_of = |&(n, k): &(usize, usize)| {
+        let film = &films[n];
+        (!film.numbers.is_empty()).then(|| film.numbers[k].expect("footage with numbers"))
     };
-    let placed: Vec<_> = clip.pictures.iter().zip(&expected.frames).map(read).collect();
-    let is = if fits { &placed } else { &clip.numbers };
-    let is: Vec<i64> = is.iter().map(|number| number.map_or(-1, i64::from)).collect();
-    assert_eq!(is, should.iter().copied().map(i64::from).collect::<Vec<_>>(), "{name}: the numbers of its frames");
+    let should: Vec<Option<u32>> = expected.frames.iter().map(number_of).collect();
+    let read = |(at, picture): (usize, &Arc<[u8]>)| match expected.frames.get(at) {
+        Some(&(n, _)) if films[n].numbers.is_empty() => None,
+        Some(&(n, _)) => number_at(picture, clip.size.0, films[n].size, place(&films[n], clip)),
+        None => clip.numbers[at],
+    };
+    let is: Vec<Option<u32>> = clip.pictures.iter().enumerate().map(read).collect();
+    let shown = |numbers: &[Option<u32>]| {
+        let numbers = numbers.iter().map(|number| number.map_or("?".to_owned(), |number| number.to_string()));
+        numbers.collect::<Vec<_>>().join(" ")
+    };
+    assert!(is == should, "{name}: the numbers of its frames are {}, not {}", shown(&is), shown(&should));
     clip.numbers.iter().copied().collect()
 }
 

@@ -32,7 +32,7 @@ pub struct Film {
     pub stated_end_us: f64,
     /// Luma and chroma of each frame, 4:2:0.
     pub pictures: Vec<Arc<[u8]>>,
-    /// The number in each frame, if it can be read.
+    /// The number in each frame, if it can be read; nothing if they are not to be read.
     pub numbers: Vec<Option<u32>>,
     /// When beeps begin, in microseconds after the start of the film; nothing if there is no audio track.
     pub beeps_us: Vec<f64>,
@@ -117,6 +117,11 @@ impl Film {
     /// Beeps at other times.
     pub fn beeping(self, beeps_us: Vec<f64>) -> Self {
         Self { beeps_us, ..self }
+    }
+
+    /// Has numbers that cannot be read, because the pictures are turned.
+    pub fn without_numbers(self) -> Self {
+        Self { numbers: Vec::new(), ..self }
     }
 
     /// Is displayed in another shape: width by height.

@@ -8,6 +8,7 @@ mod cases;
 mod cases_boxes;
 mod cases_pictures;
 mod cases_shape;
+mod cases_sound;
 mod cases_time;
 mod check;
 mod expected;
