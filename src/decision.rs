@@ -1,12 +1,16 @@
 //! The status table (docs/contract.md, section 5), row by row. It knows the timestamps of the message, never a clock.
 
-use exact_cut::open::Recordings;
+use exact_cut::open::{ListedRecording, Recordings, UnreadableRecording};
 use exact_cut::plan::coverage::Coverage;
+use exact_cut::time::Timestamp;
 
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
 use crate::contract::status::Status;
 use crate::error::Error;
+
+/// An object that was written less than so many milliseconds before the message was sent may still be being written.
+const FRESH_MS: i64 = 120_000;
 
 /// What is to be done for a request.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub struct Limits {
 }
 
 /// What is known about the footage of a span.
-#[allow(clippy::struct_excessive_bools)] // four independent facts, each a column of the table
+#[allow(clippy::struct_excessive_bools)] // five independent facts, each a column of the table
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Some of the span is shown.
@@ -51,24 +55,35 @@ pub struct Facts {
     pub has_gap: bool,
     /// The end of the span is a gap.
     pub has_tail_gap: bool,
-    /// S3 does not have the object of a listed recording that may show some of a gap.
+    /// S3 does not have the object of a listed recording that may show some of a gap, or has it and it is still being
+    /// written.
     pub has_missing_object: bool,
+    /// S3 has an object that cannot be read and may show some of a gap.
+    pub has_unreadable_object: bool,
 }
 
 impl Facts {
     /// Returns the facts about `footage` of the requested span.
     #[must_use]
     pub fn of(request: &Request, Footage { recordings, coverage }: &Footage) -> Self {
+        let may_show_gap = |listed: &ListedRecording| coverage.gaps.iter().any(|&gap| listed.may_show(gap));
+        let unreadable = recordings.unreadable.iter().filter(|unreadable| may_show_gap(&unreadable.listed));
         Self {
             has_footage: !coverage.parts.is_empty(),
             has_gap: !coverage.gaps.is_empty(),
             has_tail_gap: coverage.has_tail_gap(request.span),
-            has_missing_object: recordings
-                .missing
-                .iter()
-                .any(|recording| coverage.gaps.iter().any(|&gap| recording.may_show(gap))),
+            has_missing_object: recordings.missing.iter().any(may_show_gap)
+                || unreadable.clone().any(|unreadable| is_being_written(request, unreadable)),
+            has_unreadable_object: unreadable.count() > 0,
         }
     }
+}
+
+/// Returns whether the object of a recording may still become readable: it was written shortly before the message was sent,
+/// or after it. Whole objects change only by being put again.
+fn is_being_written(request: &Request, UnreadableRecording { error, modified, .. }: &UnreadableRecording) -> bool {
+    let is_fresh = |modified: Timestamp| modified.as_ms() > request.sent_ms.saturating_sub(FRESH_MS);
+    !error.cause.is_foreign() && modified.is_some_and(is_fresh)
 }
 
 /// Row 1, which is decided before any look-up: returns whether the span is longer than allowed.
@@ -77,7 +92,7 @@ pub fn is_too_long(request: &Request, limits: &Limits) -> bool {
     request.span.length_us() > i64::from(limits.video_max_len_s) * 1_000_000
 }
 
-/// Rows 2 to 7: returns the status of the first row that fits.
+/// Rows 2 to 7, and `FATAL_ERROR`: returns the status of the first row that fits.
 #[must_use]
 pub fn status(request: &Request, limits: &Limits, facts: Facts) -> Status {
     let whole = facts.has_footage && !facts.has_gap;
@@ -88,6 +103,8 @@ pub fn status(request: &Request, limits: &Limits, facts: Facts) -> Status {
         Status::Pending
     } else if facts.has_footage {
         Status::Available
+    } else if facts.has_unreadable_object {
+        Status::FatalError
     } else if !request.retry_timestamps_ms.is_empty() {
         Status::RetryTimeout
     } else if age_ms(request) > ms(limits.out_of_range_limit_s) {
@@ -137,11 +154,19 @@ mod tests {
     const RETRY: i64 = 900_000;
     const RANGE: i64 = 259_200_000;
 
-    const WHOLE: Facts = Facts { has_footage: true, has_gap: false, has_tail_gap: false, has_missing_object: false };
+    const WHOLE: Facts = Facts { has_footage: true, ..NOT_EVEN_A_GAP };
+    const NOT_EVEN_A_GAP: Facts = Facts {
+        has_footage: false,
+        has_gap: false,
+        has_tail_gap: false,
+        has_missing_object: false,
+        has_unreadable_object: false,
+    };
     const HEAD_OR_MIDDLE: Facts = Facts { has_gap: true, ..WHOLE };
     const TAIL: Facts = Facts { has_gap: true, has_tail_gap: true, ..WHOLE };
     const MISSING: Facts = Facts { has_gap: true, has_missing_object: true, ..WHOLE };
-    const NOTHING: Facts = Facts { has_footage: false, has_gap: true, has_tail_gap: true, has_missing_object: false };
+    const NOTHING: Facts = Facts { has_gap: true, has_tail_gap: true, ..NOT_EVEN_A_GAP };
+    const UNREADABLE: Facts = Facts { has_unreadable_object: true, ..NOTHING };
 
     fn asked(sent_ms: i64, retries: &[i64]) -> Request {
         let mut request = request(START, END);
@@ -181,6 +206,10 @@ mod tests {
             ("row 5: a retry comes before out of range",         NOTHING,        far,               vec![far],            Status::RetryTimeout),
             ("row 7: age just within the range",                 NOTHING,        START + RANGE,     vec![],               Status::NotAvailable),
             ("row 6: age just over the range",                   NOTHING,        START + RANGE + 1, vec![],               Status::OutOfRange),
+            ("–: nothing, and an object cannot be read",         UNREADABLE,     START + RETRY + 1, vec![],               Status::FatalError),
+            ("–: the same after a retry",                        UNREADABLE,     END + RETRY + 1,   vec![START],          Status::FatalError),
+            ("row 3: before that it is waited for",              UNREADABLE,     END,               vec![],               Status::Pending),
+            ("row 4: some footage, and one cannot be read",      Facts { has_footage: true, ..UNREADABLE }, far, vec![], Status::Available),
             ("row 6: in the other direction",                    NOTHING,        START - RANGE - 1, vec![],               Status::OutOfRange),
         ];
         for (case, facts, sent_ms, retries, expected) in table {
@@ -220,9 +249,10 @@ mod tests {
         fn footage_that_is_there_is_served_at_any_age(
             sent in 0..=LAST_MS,
             retries in prop::collection::vec(0..=LAST_MS, 0..3),
-            gap: bool, has_tail_gap: bool, has_missing_object: bool,
+            gap: bool, has_tail_gap: bool, has_missing_object: bool, has_unreadable_object: bool,
         ) {
-            let facts = Facts { has_footage: true, has_gap: gap || has_tail_gap, has_tail_gap, has_missing_object };
+            let (has_footage, has_gap) = (true, gap || has_tail_gap);
+            let facts = Facts { has_footage, has_gap, has_tail_gap, has_missing_object, has_unreadable_object };
             let status = status(&asked(sent, &retries), &LIMITS, facts);
             prop_assert!(matches!(status, Status::Available | Status::Pending));
         }

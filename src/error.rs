@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Modified,
     /// Footage exists, but no clip can be made of it: `FATAL_ERROR`.
     UnusableFootage,
+    /// The object is in an archive and cannot be read until somebody restores it.
+    Archived,
     /// The camera API refuses for good to say what there is: `FATAL_ERROR`.
     CameraRefused,
 }
@@ -85,7 +87,7 @@ impl From<SourceErrorKind> for ErrorKind {
         match kind {
             SourceErrorKind::NotFound => Self::NotFound,
             SourceErrorKind::Modified => Self::Modified,
-            SourceErrorKind::Empty => Self::UnusableFootage,
+            SourceErrorKind::Empty | SourceErrorKind::Archived => Self::UnusableFootage,
             SourceErrorKind::Transient => Self::Transient,
             SourceErrorKind::Permanent => Self::Permanent,
         }

@@ -23,7 +23,7 @@ use crate::contract::retry_schedule::delay_range_s;
 use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, chain};
 use crate::recording_list::{parse_listing, select};
 use crate::services::camera_api::{CameraApi, PutOutcome};
 use crate::services::s3::S3;
@@ -153,12 +153,27 @@ impl Pipeline {
         }
     }
 
+    /// Serves a request. A recording of which no clip can be made counts as one that cannot be read from then on.
     async fn try_to_serve(&self, cx: RequestContext<'_>) -> Result<Status, Error> {
-        match self.decide(cx).await? {
-            Decision::Announce(metadata) => self.announce(cx, &metadata).await,
-            Decision::WaitForFootage => self.requeue(cx).await,
-            Decision::Fatal(error) => self.report_fatal(cx, error).await,
-            Decision::Render(footage) => self.render_and_announce(cx, footage).await,
+        let mut given_up: Vec<Error> = Vec::new();
+        loop {
+            let footage = match self.decide(cx, &given_up).await? {
+                Decision::Announce(metadata) => return self.announce(cx, &metadata).await,
+                Decision::WaitForFootage => return self.requeue(cx).await,
+                Decision::Fatal(error) => return self.report_fatal(cx, error).await,
+                Decision::Render(footage) => footage,
+            };
+            let metadata = ClipMetadata::available(cx.request, &self.settings.clip_location(), &footage.coverage.gaps);
+            let names: Vec<String> =
+                footage.recordings.opened.values().map(|recording| recording.object.name().to_owned()).collect();
+            match self.render_and_store(cx, footage).await {
+                Ok(()) => return self.announce(cx, &metadata).await,
+                Err(error) if error.kind == ErrorKind::UnusableFootage && names.contains(&error.object) => {
+                    given_up.push(error);
+                }
+                Err(error) if error.kind.is_fatal() => return self.report_fatal(cx, error).await,
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -167,7 +182,7 @@ impl Pipeline {
     /// # Errors
     /// The error with which the record would fail.
     pub async fn plan(&self, cx: RequestContext<'_>) -> Result<Status, Error> {
-        match self.decide(cx).await? {
+        match self.decide(cx, &[]).await? {
             Decision::Announce(metadata) => Ok(metadata.status),
             Decision::WaitForFootage => Ok(Status::Pending),
             Decision::Fatal(error) => Err(error),
@@ -180,8 +195,8 @@ impl Pipeline {
         }
     }
 
-    /// Decides what is to be done for a request. It changes nothing.
-    async fn decide(&self, cx: RequestContext<'_>) -> Result<Decision, Error> {
+    /// Decides what is to be done for a request, without the recordings that were `given_up`. It changes nothing.
+    async fn decide(&self, cx: RequestContext<'_>, given_up: &[Error]) -> Result<Decision, Error> {
         let RequestContext { request, deadline, trace } = cx;
         if decision::is_too_long(request, &self.settings.limits) {
             return Ok(Decision::Announce(ClipMetadata::without_clip(request, Status::TooLong)));
@@ -191,19 +206,24 @@ impl Pipeline {
             let location = self.settings.clip_location();
             return Ok(Decision::Announce(ClipMetadata::available(request, &location, &gaps)));
         }
-        let footage = match self.find_footage(cx).await {
+        let mut footage = match self.find_footage(cx, given_up).await {
             Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
         Ok(match decision::status(request, &self.settings.limits, Facts::of(request, &footage)) {
             Status::Available => Decision::Render(footage),
             Status::Pending => Decision::WaitForFootage,
+            Status::FatalError => {
+                let first = footage.recordings.unreadable.swap_remove(0);
+                Decision::Fatal(Error { kind: ErrorKind::UnusableFootage, ..first.error.into() })
+            }
             status => Decision::Announce(ClipMetadata::without_clip(request, status)),
         })
     }
 
-    /// Finds the recordings of the span, and what they show of it.
-    async fn find_footage(&self, cx: RequestContext<'_>) -> Result<Footage, Error> {
+    /// Finds the recordings of the span, and what they show of it. A recording that cannot be read harms only what it alone
+    /// shows; if that may be some of the span and S3 is the reason, the request fails.
+    async fn find_footage(&self, cx: RequestContext<'_>, given_up: &[Error]) -> Result<Footage, Error> {
         let RequestContext { request, deadline, trace } = cx;
         let camera = self.camera.traced(trace.xray());
         let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
@@ -219,23 +239,25 @@ impl Pipeline {
             dir: self.settings.bucket_origin_dir.clone(),
         };
         let open = async { Ok(open_recordings(&store, listed, deadline).await?) };
-        let recordings = trace.stage(Stage::Tables, open).await?;
+        let mut recordings = trace.stage(Stage::Tables, open).await?;
+        for Error { object, reason, .. } in given_up {
+            recordings.give_up(object, reason);
+        }
         let coverage = Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
         trace.record_recordings(request.span, &recordings, &coverage);
         if let Some(absent) = recordings.missing.first() {
             trace.record_absent(&store.object(&absent.name));
         }
-        Ok(Footage { recordings, coverage })
-    }
-
-    async fn render_and_announce(&self, cx: RequestContext<'_>, footage: Footage) -> Result<Status, Error> {
-        let location = self.settings.clip_location();
-        let metadata = ClipMetadata::available(cx.request, &location, &footage.coverage.gaps);
-        match self.render_and_store(cx, footage).await {
-            Ok(()) => self.announce(cx, &metadata).await,
-            Err(error) if error.kind == ErrorKind::UnusableFootage => self.report_fatal(cx, error).await,
-            Err(error) => Err(error),
+        if let Some(needed) = recordings.unreadable.iter().position(|unreadable| {
+            !unreadable.error.cause.is_footage() && coverage.gaps.iter().any(|&gap| unreadable.listed.may_show(gap))
+        }) {
+            return Err(recordings.unreadable.swap_remove(needed).error.into());
         }
+        for unreadable in &recordings.unreadable {
+            let (reason, object) = (chain(&unreadable.error.cause), &unreadable.error.object);
+            error!(error = reason, stage = "tables", object, "recording not readable");
+        }
+        Ok(Footage { recordings, coverage })
     }
 
     /// Renders the clip, stores it, and checks that all of it is stored.

@@ -43,6 +43,8 @@ where
         None if matches!(error, SdkError::DispatchFailure(failure) if failure.is_io()) => ErrorKind::Unreachable,
         Some(408 | 429 | 500..) | None => ErrorKind::Transient,
         Some(_) if matches!(error.code(), Some("RequestTimeout" | "SlowDown" | "Throttling")) => ErrorKind::Transient,
+        // Amazon S3 API Reference, `GetObject`: the object is in S3 Glacier or in an archive tier
+        Some(403) if error.code() == Some("InvalidObjectState") => ErrorKind::Archived,
         Some(_) => ErrorKind::Permanent,
     };
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());

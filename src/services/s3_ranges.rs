@@ -14,6 +14,7 @@ use std::time::Duration;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use exact_cut::deadline::Deadline;
+use exact_cut::time::Timestamp;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, chain};
@@ -38,6 +39,8 @@ pub struct ObjectVersion {
     pub etag: String,
     /// Length in bytes.
     pub length: u64,
+    /// `Last-Modified`.
+    pub modified: Option<Timestamp>,
 }
 
 impl S3 {
@@ -57,9 +60,11 @@ impl S3 {
             let mut answer = Box::pin(get.send()).await.map_err(|error| sdk_error(object, &error))?;
             let total = total_length(&answer).ok_or_else(|| Error::transient(object, "answer without a length"))?;
             let etag = answer.e_tag.take().ok_or_else(|| Error::transient(object, "answer without an ETag"))?;
+            let modified = answer.last_modified().and_then(|modified| modified.to_millis().ok());
+            let modified = modified.and_then(Timestamp::from_ms);
             let body = Body { object, deadline, received: &self.received };
             let bytes = body.bytes(answer, &(0..length.min(total))).await;
-            Ok(bytes.map(|bytes| (bytes, ObjectVersion { id: id.clone(), etag, length: total })))
+            Ok(bytes.map(|bytes| (bytes, ObjectVersion { id: id.clone(), etag, length: total, modified })))
         };
         retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
     }

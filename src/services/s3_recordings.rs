@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use exact_cut::deadline::Deadline;
 use exact_cut::source::{OpenedObject, PinnedObject, RecordingStore, SourceError, SourceErrorKind};
+use exact_cut::time::Timestamp;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, ErrorKind};
@@ -63,6 +64,10 @@ impl PinnedObject for S3Object {
         self.version.length
     }
 
+    fn modified(&self) -> Option<Timestamp> {
+        self.version.modified
+    }
+
     fn read(&self, range: Range<u64>, deadline: Deadline) -> BoxFuture<'_, Result<Vec<u8>, SourceError>> {
         Box::pin(async move { self.s3.read(&self.version, range, deadline).await.map_err(source_error) })
     }
@@ -82,6 +87,7 @@ fn source_error(Error { kind, object, reason, .. }: Error) -> SourceError {
         ErrorKind::NotFound => SourceErrorKind::NotFound,
         ErrorKind::Modified => SourceErrorKind::Modified,
         ErrorKind::UnusableFootage => SourceErrorKind::Empty,
+        ErrorKind::Archived => SourceErrorKind::Archived,
         ErrorKind::Transient | ErrorKind::Unreachable => SourceErrorKind::Transient,
         ErrorKind::Permanent | ErrorKind::Malformed | ErrorKind::CameraRefused => SourceErrorKind::Permanent,
     };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::contract::message_body::Request;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, chain};
 use crate::telemetry::stages::{Mode, Recipient, Stage};
 
 /// Changes when a reader of the previous format could misunderstand a document.
@@ -93,10 +93,13 @@ pub struct Failure {
 pub struct Recording {
     /// Name of the object, without its folder.
     pub name: String,
-    /// Unknown if the object is missing.
+    /// Unknown if the object is missing or cannot be read.
     pub shows: Option<TimeRange>,
-    /// Size of the object; 0 if it is missing.
+    /// Size of the object; 0 if it is missing or cannot be read.
     pub bytes: u64,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -258,10 +261,17 @@ impl Document {
             name: recording.listed.name.clone(),
             shows: Some(recording.span.into()),
             bytes: recording.object.length(),
+            error: None,
         });
         let missing = recordings.missing.iter();
-        let missing = missing.map(|listed| Recording { name: listed.name.clone(), shows: None, bytes: 0 });
-        self.recordings = opened.chain(missing).collect();
+        let missing = missing.map(|listed| Recording { name: listed.name.clone(), shows: None, bytes: 0, error: None });
+        let unreadable = recordings.unreadable.iter().map(|unreadable| Recording {
+            name: unreadable.listed.name.clone(),
+            shows: None,
+            bytes: 0,
+            error: Some(chain(&unreadable.error.cause)),
+        });
+        self.recordings = opened.chain(missing).chain(unreadable).collect();
         self.bytes.recordings = self.recordings.iter().map(|recording| recording.bytes).sum();
         self.parts = coverage.parts.iter().map(Part::from).collect();
         self.gaps = coverage.gaps.iter().copied().map(TimeRange::from).collect();
@@ -288,15 +298,14 @@ impl Document {
     /// Returns the number of recordings that S3 does not have, if recordings were looked for.
     #[must_use]
     pub fn absent(&self) -> Option<usize> {
-        self.listed.map(|_| self.recordings.iter().filter(|recording| recording.shows.is_none()).count())
+        let is_absent = |recording: &&Recording| recording.shows.is_none() && recording.error.is_none();
+        self.listed.map(|_| self.recordings.iter().filter(is_absent).count())
     }
 
-    /// Returns the number of recordings that cannot be read, if recordings were looked for. The first one ends the request.
+    /// Returns the number of recordings that cannot be read, if recordings were looked for.
     #[must_use]
     pub fn unreadable(&self) -> Option<usize> {
-        let is_unreadable =
-            |failure: &Failure| failure.stage == Stage::Tables.as_str() && failure.kind == ErrorKind::UnusableFootage;
-        self.listed.map(|_| self.failure.iter().filter(|failure| is_unreadable(failure)).count())
+        self.listed.map(|_| self.recordings.iter().filter(|recording| recording.error.is_some()).count())
     }
 
     /// Returns the duration of all runs of `stage`, or `None` if it did not run.

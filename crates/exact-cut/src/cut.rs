@@ -69,7 +69,11 @@ pub async fn cut(
         let source = "there is no such recording".into();
         return Err(Error::new(&missing.name, Cause::Source { kind: SourceErrorKind::NotFound, source }));
     }
-    let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+    if let Some(unreadable) = recordings.unreadable.into_iter().next() {
+        return Err(unreadable.error);
+    }
+    let spans = recordings.opened.map(|recording| recording.span);
+    let coverage = Coverage::of(span, &spans, GAP_TOLERANCE_US);
     let names = recordings.opened.map(|recording| recording.listed.name.clone());
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch = Scratch::new(folder, ".exact-cut-")?;

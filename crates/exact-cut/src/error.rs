@@ -49,6 +49,9 @@ pub enum Cause {
 /// Why no clip can be made of the footage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FootageError {
+    /// The recording was given up before.
+    #[error("{0}")]
+    GivenUp(String),
     /// The file, or what ffmpeg made of it, cannot be read.
     #[error(transparent)]
     Mp4(#[from] Mp4Error),
@@ -138,8 +141,23 @@ impl Cause {
         match self {
             Self::Footage(_) => true,
             Self::Ffmpeg(error) => error.is_footage(),
-            Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Empty),
+            Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Empty | SourceErrorKind::Archived),
             Self::Disk(_) | Self::NoSpace(_) => false,
+        }
+    }
+}
+
+impl Cause {
+    /// Returns whether the recording will never be readable as it is, whatever is still being written: it is encrypted, of a
+    /// codec that is not decoded, or in an archive.
+    #[must_use]
+    pub const fn is_foreign(&self) -> bool {
+        match self {
+            Self::Footage(FootageError::Mp4(error)) => {
+                matches!(error, Mp4Error::Codec { .. } | Mp4Error::Encrypted { .. })
+            }
+            Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Archived),
+            _ => false,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::deadline::Deadline;
-use crate::error::{Error, FootageError};
+use crate::error::{Cause, Error, FootageError};
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::box_finder::BoxFinder;
@@ -61,15 +61,40 @@ pub struct OpenRecording {
 }
 
 /// The recordings of a request.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Recordings {
     /// Recordings that were opened, in the order of their starts.
     pub opened: PerRecording<OpenRecording>,
     /// Recordings that the store does not have.
     pub missing: Vec<ListedRecording>,
+    /// Recordings that the store has, but that cannot be read.
+    pub unreadable: Vec<UnreadableRecording>,
+}
+
+/// A recording that cannot be read, at least not now.
+#[derive(Debug)]
+pub struct UnreadableRecording {
+    /// Name and instant.
+    pub listed: ListedRecording,
+    /// Why it cannot be read.
+    pub error: Error,
+    /// When the object was last written, if that is known.
+    pub modified: Option<Timestamp>,
 }
 
 impl Recordings {
+    /// Counts the opened recording with that full name as one that cannot be read.
+    pub fn give_up(&mut self, object: &str, reason: &str) {
+        let all = std::mem::take(&mut self.opened).into_entries().map(|(_, recording)| recording);
+        let (given_up, opened): (Vec<_>, Vec<_>) = all.partition(|recording| recording.object.name() == object);
+        self.opened = opened.into_iter().collect();
+        self.unreadable.extend(given_up.into_iter().map(|recording| UnreadableRecording {
+            modified: recording.object.modified(),
+            error: Error::footage(object, FootageError::GivenUp(reason.to_owned())),
+            listed: recording.listed,
+        }));
+    }
+
     /// Returns the span that each recording shows.
     #[must_use]
     pub fn spans(&self) -> PerRecording<Span> {
@@ -77,10 +102,11 @@ impl Recordings {
     }
 }
 
-/// Opens `listed` recordings, which are in the order of their starts, several at once.
+/// Opens `listed` recordings, which are in the order of their starts, several at once. One that fails does not affect the
+/// others: whether it matters depends on what the others show.
 ///
 /// # Errors
-/// [`Error`] of the first recording that is neither missing nor readable.
+/// [`Error`] if a recording was replaced while it was read.
 pub async fn open_recordings(
     store: &dyn RecordingStore,
     listed: Vec<ListedRecording>,
@@ -89,28 +115,38 @@ pub async fn open_recordings(
     enum Opened {
         Open(Box<OpenRecording>),
         Missing(ListedRecording),
+        Unreadable(Box<UnreadableRecording>),
     }
+    let unreadable = |listed: ListedRecording, error: Error, modified: Option<Timestamp>| match error.cause {
+        Cause::Source { kind: SourceErrorKind::Modified, .. } => Err(error),
+        _ => Ok(Opened::Unreadable(Box::new(UnreadableRecording { listed, error, modified }))),
+    };
     let opened: Vec<Opened> = stream::iter(listed)
         .map(|recording| async move {
             match store.open(&recording.name, READ_AHEAD, deadline).await {
                 Ok(object) => {
-                    open_recording(recording, object, deadline).await.map(|open| Opened::Open(Box::new(open)))
+                    let modified = object.object.modified();
+                    match open_recording(recording.clone(), object, deadline).await {
+                        Ok(open) => Ok(Opened::Open(Box::new(open))),
+                        Err(error) => unreadable(recording, error, modified),
+                    }
                 }
                 Err(error) if error.kind == SourceErrorKind::NotFound => Ok(Opened::Missing(recording)),
-                Err(error) => Err(Error::from(error)),
+                Err(error) => unreadable(recording, Error::from(error), None),
             }
         })
         .buffered(PARALLEL)
         .try_collect()
         .await?;
-    let (mut open, mut missing) = (Vec::new(), Vec::new());
+    let (mut open, mut missing, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for one in opened {
         match one {
             Opened::Open(recording) => open.push(*recording),
             Opened::Missing(recording) => missing.push(recording),
+            Opened::Unreadable(recording) => unreadable.push(*recording),
         }
     }
-    Ok(Recordings { opened: open.into_iter().collect(), missing })
+    Ok(Recordings { opened: open.into_iter().collect(), missing, unreadable })
 }
 
 async fn open_recording(

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use futures::future::BoxFuture;
 
 use crate::deadline::Deadline;
+use crate::time::Timestamp;
 
 /// A place that holds recordings by name.
 pub trait RecordingStore: Send + Sync {
@@ -42,6 +43,9 @@ pub trait PinnedObject: std::fmt::Debug + Send + Sync {
     /// Returns the length in bytes.
     fn length(&self) -> u64;
 
+    /// Returns when this version was written, if that is known.
+    fn modified(&self) -> Option<Timestamp>;
+
     /// Reads exactly the bytes of `range`.
     fn read(&self, range: Range<u64>, deadline: Deadline) -> BoxFuture<'_, Result<Vec<u8>, SourceError>>;
 
@@ -63,6 +67,8 @@ pub enum SourceErrorKind {
     Modified,
     /// The recording has no bytes.
     Empty,
+    /// The recording is in an archive, and stays there until somebody restores it.
+    Archived,
     /// Another try may succeed.
     Transient,
     /// The source refused the read for good.
@@ -166,6 +172,11 @@ impl PinnedObject for LocalFile {
 
     fn length(&self) -> u64 {
         self.length
+    }
+
+    fn modified(&self) -> Option<Timestamp> {
+        let since_epoch = self.modified?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        i64::try_from(since_epoch.as_micros()).ok().map(Timestamp::from_us)
     }
 
     fn read(&self, range: Range<u64>, _deadline: Deadline) -> BoxFuture<'_, Result<Vec<u8>, SourceError>> {
