@@ -11,6 +11,7 @@ use exact_cut::plan::coverage::Coverage;
 use exact_cut::time::Span;
 use serde::Serialize;
 use serde_json::Value;
+use tracing::warn;
 
 use crate::contract::message_body::Request;
 use crate::contract::status::Status;
@@ -148,6 +149,10 @@ impl Observer for Trace {
 
     fn planned(&self, report: &PlanReport) {
         self.record().document.set_plan(report);
+    }
+
+    fn stepped_down(&self, error: &exact_cut::Error) {
+        warn!(object = error.object, reason = %error.cause, "clip made in another way");
     }
 }
 

@@ -108,4 +108,6 @@ impl Observer for KeepsReport {
             *kept = Some(report.clone());
         }
     }
+
+    fn stepped_down(&self, _error: &Error) {}
 }

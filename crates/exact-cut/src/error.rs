@@ -84,6 +84,9 @@ pub enum FootageError {
         /// Frames that were asked for.
         expected: usize,
     },
+    /// The decoder shows nothing of some samples: they hold no picture, or a damaged one.
+    #[error("the decoder shows no picture of {} samples, the first of them number {}", .0.len(), .0.first().unwrap_or(&0))]
+    Undecodable(Vec<u32>),
     /// ffmpeg wrote too few AAC frames, or frames of another format.
     #[error("ffmpeg wrote {written} AAC frames, expected at least {expected} of the clip's format")]
     EncodedAudio {

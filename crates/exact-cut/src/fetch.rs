@@ -30,7 +30,7 @@ pub struct FetchedRecording {
     /// Number of the recording.
     pub id: RecordingId,
     /// The recording.
-    pub open: OpenRecording,
+    pub open: Arc<OpenRecording>,
     /// The sparse copy. Bytes that were not fetched read as zeros.
     pub file: Arc<File>,
     present: Vec<Range<u64>>,
@@ -41,7 +41,7 @@ impl FetchedRecording {
     ///
     /// # Errors
     /// [`Cause::Disk`](crate::error::Cause::Disk).
-    pub fn new(id: RecordingId, open: OpenRecording, path: &Path) -> Result<Self, Error> {
+    pub fn new(id: RecordingId, open: Arc<OpenRecording>, path: &Path) -> Result<Self, Error> {
         let create = || {
             let file = File::options().read(true).write(true).create_new(true).open(path)?;
             file.set_len(open.object.length())?; // holes take no space

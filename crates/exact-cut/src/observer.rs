@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use crate::error::Error;
 use crate::recording_id::RecordingId;
 
 /// A step of rendering that takes time.
@@ -29,6 +30,9 @@ pub trait Observer: Send + Sync {
 
     /// The clip is planned.
     fn planned(&self, report: &PlanReport);
+
+    /// The clip could not be made as planned, because of the footage. It is made in another way.
+    fn stepped_down(&self, error: &Error);
 }
 
 /// Ignores every report.
@@ -39,6 +43,8 @@ impl Observer for NoObserver {
     fn stage_ended(&self, _stage: RenderStage, _began: Instant, _completed: bool) {}
 
     fn planned(&self, _report: &PlanReport) {}
+
+    fn stepped_down(&self, _error: &Error) {}
 }
 
 /// A range of time, in microseconds.

@@ -64,7 +64,7 @@ pub struct OpenRecording {
 #[derive(Debug, Default)]
 pub struct Recordings {
     /// Recordings that were opened, in the order of their starts.
-    pub opened: PerRecording<OpenRecording>,
+    pub opened: PerRecording<Arc<OpenRecording>>,
     /// Recordings that the store does not have.
     pub missing: Vec<ListedRecording>,
     /// Recordings that the store has, but that cannot be read.
@@ -91,7 +91,7 @@ impl Recordings {
         self.unreadable.extend(given_up.into_iter().map(|recording| UnreadableRecording {
             modified: recording.object.modified(),
             error: Error::footage(object, FootageError::GivenUp(reason.to_owned())),
-            listed: recording.listed,
+            listed: recording.listed.clone(),
         }));
     }
 
@@ -113,7 +113,7 @@ pub async fn open_recordings(
     deadline: Deadline,
 ) -> Result<Recordings, Error> {
     enum Opened {
-        Open(Box<OpenRecording>),
+        Open(Arc<OpenRecording>),
         Missing(ListedRecording),
         Unreadable(Box<UnreadableRecording>),
     }
@@ -127,7 +127,7 @@ pub async fn open_recordings(
                 Ok(object) => {
                     let modified = object.object.modified();
                     match open_recording(recording.clone(), object, deadline).await {
-                        Ok(open) => Ok(Opened::Open(Box::new(open))),
+                        Ok(open) => Ok(Opened::Open(Arc::new(open))),
                         Err(error) => unreadable(recording, error, modified),
                     }
                 }
@@ -141,7 +141,7 @@ pub async fn open_recordings(
     let (mut open, mut missing, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for one in opened {
         match one {
-            Opened::Open(recording) => open.push(*recording),
+            Opened::Open(recording) => open.push(recording),
             Opened::Missing(recording) => missing.push(recording),
             Opened::Unreadable(recording) => unreadable.push(*recording),
         }

@@ -101,6 +101,15 @@ impl SampleTable {
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
     }
 
+    /// Takes the frames of these samples out, and returns whether any frame is left.
+    pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
+        let before = |from: usize| self.frames[..from].iter().filter(|sample| samples.contains(sample)).count();
+        let shifts = self.shifts.iter().map(|&(from, shift)| (from - before(from), shift)).collect();
+        self.shifts = shifts;
+        self.frames.retain(|sample| !samples.contains(sample));
+        !self.frames.is_empty()
+    }
+
     /// Returns the number of the sample entry of a sample.
     #[must_use]
     pub fn entry_of(&self, sample: usize) -> usize {

@@ -2,7 +2,8 @@
 //!
 //! Recordings have clocks of their own (timescales such as 90,000, 15,360 or 1,000,000). The timescale of the clip is the
 //! least common multiple of theirs, up to 1,000,000, so the times of frames carry over without rounding. If the multiple is
-//! larger, it is the timescale of the first recording. Then an instant is rounded once, from an exact fraction, and
+//! larger, it is the timescale of the first recording. Where a joint or the end of a held frame must be placed, it is at
+//! least 90,000: a multiple of the former. Then an instant is rounded once, from an exact fraction, and
 //! durations are differences of rounded instants, so nothing drifts. Gaps are taken out of the clock: the frame after a
 //! gap follows the frame before it.
 
@@ -12,6 +13,9 @@ use crate::time::{Span, Timestamp};
 /// The finest timescale of a clip, in ticks a second.
 const MAX_TIMESCALE: u32 = 1_000_000;
 
+/// The coarsest timescale that places a joint or the end of a held frame.
+const MIN_FINE_TIMESCALE: u32 = 90_000;
+
 /// Returns the timescale of a clip: the least common multiple of the recordings' timescales, so that every frame's time is
 /// exact; the first one's timescale where the multiple exceeds 1,000,000 ticks a second.
 #[must_use]
@@ -20,6 +24,12 @@ pub fn clip_timescale(mut timescales: impl Iterator<Item = u32>) -> u32 {
     timescales
         .try_fold(first, |lcm, next| (lcm / gcd(lcm, next)).checked_mul(next).filter(|&lcm| lcm <= MAX_TIMESCALE))
         .unwrap_or(first)
+}
+
+/// Returns the smallest multiple of a timescale that places instants of other clocks to 11 µs: at least 90,000 ticks a second.
+#[must_use]
+pub fn fine_timescale(timescale: u32) -> u32 {
+    timescale.saturating_mul(MIN_FINE_TIMESCALE.div_ceil(timescale.max(1)))
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -91,6 +101,7 @@ mod tests {
         assert_eq!(of(&[25, 30, 12]), 300);
         assert_eq!(of(&[8, 1_000_000]), 1_000_000);
         assert_eq!(of(&[90_000, 1_000_000]), 90_000, "9 million ticks a second");
+        assert_eq!([1, 30, 15_360, 90_000, 1_000_000].map(fine_timescale), [90_000, 90_000, 92_160, 90_000, 1_000_000]);
     }
 
     #[test]

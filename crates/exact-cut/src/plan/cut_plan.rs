@@ -12,7 +12,7 @@ use std::ops::Range;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::sample_table::SampleTable;
 use crate::plan::audio_plan::{AudioMethod, AudioOfRecording, AudioPlan, PictureTimes};
-use crate::plan::clip_clock::{ClipClock, WallInstant, clip_timescale};
+use crate::plan::clip_clock::{ClipClock, WallInstant, clip_timescale, fine_timescale};
 use crate::plan::coverage::{Coverage, Part};
 use crate::plan::random_access::RandomAccessPoints;
 use crate::plan::segments::{EncodeReason, Method, Segment, split};
@@ -68,6 +68,8 @@ impl CutPlan {
     pub fn of(span: Span, coverage: &Coverage, recordings: &PerRecording<RecordingView<'_>>) -> Option<Self> {
         let segments = segments(coverage, recordings)?;
         let timescale = clip_timescale(segments.iter().map(|segment| recordings[segment.recording].table.timescale));
+        let is_one = segments.iter().all(|segment| segment.recording == segments[0].recording);
+        let timescale = if is_one && coverage.held(span).is_empty() { timescale } else { fine_timescale(timescale) };
         let clock = ClipClock { span, gaps: &coverage.gaps, timescale };
         let instant = |segment: &Segment, pts: i64| {
             let RecordingView { start, table, .. } = recordings[segment.recording];

@@ -49,6 +49,9 @@ pub enum EncodeReason {
     /// The recording has other parameters than the main recording.
     #[error("parameter sets, shape, rotation or colours differ from the main recording")]
     DiffersFromMain,
+    /// A clip with copied frames failed its verification.
+    #[error("a clip with copied frames could not be made")]
+    SpliceFailed,
     /// Every id of a parameter set is taken.
     #[error("no parameter set id is free")]
     NoFreeId,

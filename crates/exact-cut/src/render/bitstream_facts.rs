@@ -67,7 +67,8 @@ impl BitstreamFacts {
         Self { random_access: RandomAccessPoints::default(), copyable, sets: sets.ok() }
     }
 
-    /// Inspects the fetched bytes of `samples`: the sync samples, and every sample if they are to be copied.
+    /// Inspects the fetched bytes of `samples`: whether decoding may begin there, and the parameter sets of those that are to
+    /// be copied.
     ///
     /// # Errors
     /// [`Cause::Disk`](crate::error::Cause::Disk).
@@ -80,7 +81,9 @@ impl BitstreamFacts {
         let Some(sets) = self.sets.clone() else { return Ok(()) };
         let samples = samples.map(|number| {
             let sample = recording.open.video.table.samples[number];
-            SampleToInspect { number, sample, is_new: sample.sync && !self.random_access.is_inspected(number) }
+            // `stss` may lack IDR pictures; what is decoded is fetched anyway
+            let may_begin = sample.sync || !copied;
+            SampleToInspect { number, sample, is_new: may_begin && !self.random_access.is_inspected(number) }
         });
         let samples: Vec<SampleToInspect> = samples.filter(|one| copied || one.is_new).collect();
         let (file, mut facts) = (Arc::clone(&recording.file), self.clone());

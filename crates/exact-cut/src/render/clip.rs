@@ -8,6 +8,8 @@
 //! 3. **Lay out** the clip: header bytes, and pieces of recordings and of encoded bytes.
 //! 4. **Verify** the layout and **execute** it, at the same time. A clip counts only if both succeed.
 //!
+//! If the footage makes this fail, [`Ladder`] has the next way.
+//!
 //! The thumbnails are rendered beside steps 2 to 4, because they need only the fetched bytes.
 
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use crate::observer::{RenderStage, observed};
 use crate::open::OpenRecording;
 use crate::plan::coverage::Coverage;
 use crate::plan::cut_plan::{CutPlan, FrameOfRecording, RecordingView};
-use crate::plan::segments::{Method, Segment, TrimMode};
+use crate::plan::segments::{EncodeReason, Method, Segment, TrimMode};
 use crate::recording_id::{PerRecording, RecordingId};
 use crate::render::assemble::{SegmentSource, copy_source, sample_entry, video_track};
 use crate::render::audio::AudioRenderer;
@@ -32,6 +34,7 @@ use crate::render::context::RenderContext;
 use crate::render::encode::encode;
 use crate::render::encoder_options::EncoderOptions;
 use crate::render::excerpt::{Excerpt, Poster};
+use crate::render::ladder::Ladder;
 use crate::render::report::{frames_needed, plan_report, samples_needed};
 use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
 use crate::render::verify::{ClipToVerify, verify};
@@ -47,6 +50,9 @@ const SCRATCH_PER_COPIED_BYTE: u64 = 3;
 /// Scratch bytes for each byte that is encoded, as a rule of thumb: a visually lossless picture is larger than the
 /// camera's, and lies there twice. A disk that fills up all the same is a transient failure.
 const SCRATCH_PER_ENCODED_BYTE: u64 = 6;
+
+/// How often another frame is tried for the thumbnails.
+const OTHER_POSTERS: usize = 4;
 
 /// What is to be rendered.
 #[derive(Clone, Copy, Debug)]
@@ -85,22 +91,53 @@ pub struct PreparedRender {
     recordings: PerRecording<FetchedRecording>,
 }
 
-/// Renders the clip of `spec`, and has `executor` turn it into bytes.
+/// Renders the clip of `spec`, and has `executor` turn it into bytes. If the footage makes one way fail, the next one is tried:
+/// see [`Ladder`].
 ///
 /// # Errors
 /// [`FootageError`] if no verified clip can be made of the footage, or the error of the source, of ffmpeg or the disk.
 pub async fn render(
     cx: RenderContext<'_>,
     spec: ClipSpec<'_>,
-    recordings: PerRecording<OpenRecording>,
+    mut recordings: PerRecording<Arc<OpenRecording>>,
     executor: &dyn ClipExecutor,
 ) -> Result<RenderedClip, Error> {
-    let prepared = prepare(cx, spec, recordings).await?;
+    let mut ladder = Ladder::default();
+    loop {
+        let folder = ladder.folder(cx.folder)?;
+        let attempt = RenderContext { folder: &folder, ..cx };
+        match Box::pin(render_once(attempt, spec, &recordings, &mut ladder, executor)).await {
+            Err(error) if error.cause.is_footage() => {
+                if !ladder.step_down(&error, &mut recordings) {
+                    return Err(error);
+                }
+                cx.observer.stepped_down(&error);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Renders the clip as the ladder has it.
+async fn render_once(
+    cx: RenderContext<'_>,
+    spec: ClipSpec<'_>,
+    recordings: &PerRecording<Arc<OpenRecording>>,
+    ladder: &mut Ladder,
+    executor: &dyn ClipExecutor,
+) -> Result<RenderedClip, Error> {
+    let prepared = prepare_step(cx, spec, recordings.map(Arc::clone), ladder).await?;
+    ladder.has_copies = prepared.plan.segments.iter().any(Segment::is_copy);
     let files = PieceFiles::of(&prepared.recordings);
     let Poster { recording, excerpt } = &prepared.poster;
     let thumbnails = render_thumbnails(cx, &prepared.recordings[*recording], excerpt, &files, spec.thumbnails);
     let thumbnails = observed(cx.observer, RenderStage::Thumbnails, thumbnails);
-    let (layout, thumbnails) = try_join(render_clip(cx, &prepared, files.clone(), executor), thumbnails).await?;
+    let thumbnails = async { thumbnails.await.map_err(|error| (error, true)) };
+    let clip = async { render_clip(cx, &prepared, files.clone(), executor).await.map_err(|error| (error, false)) };
+    let (layout, thumbnails) = try_join(clip, thumbnails).await.map_err(|(error, of_thumbnails)| {
+        ladder.thumbnails_failed = of_thumbnails;
+        error
+    })?;
     Ok(RenderedClip { layout, thumbnails, plan: prepared.plan })
 }
 
@@ -111,15 +148,27 @@ pub async fn render(
 pub async fn prepare(
     cx: RenderContext<'_>,
     spec: ClipSpec<'_>,
-    recordings: PerRecording<OpenRecording>,
+    recordings: PerRecording<Arc<OpenRecording>>,
+) -> Result<PreparedRender, Error> {
+    prepare_step(cx, spec, recordings, &Ladder::default()).await
+}
+
+async fn prepare_step(
+    cx: RenderContext<'_>,
+    spec: ClipSpec<'_>,
+    recordings: PerRecording<Arc<OpenRecording>>,
+    ladder: &Ladder,
 ) -> Result<PreparedRender, Error> {
     let no_frame = || Error::footage("clip.mp4", FootageError::NoFrame);
     let main = spec.coverage.main_recording().ok_or_else(no_frame)?;
-    let facts = recordings.map(|recording| BitstreamFacts::of_tables(recording, &recordings[main], spec.trim_mode));
+    let mut facts = recordings.map(|recording| BitstreamFacts::of_tables(recording, &recordings[main], spec.trim_mode));
+    for (_, facts) in facts.iter_mut().filter(|(id, _)| ladder.encodes(*id)) {
+        facts.copyable = facts.copyable.and(Err(EncodeReason::SpliceFailed));
+    }
     let path = |id: RecordingId| cx.folder.join(format!("recording-{}.mp4", id.index()));
     let recordings = recordings.into_entries().map(|(id, open)| FetchedRecording::new(id, open, &path(id)));
     let recordings = recordings.collect::<Result<PerRecording<_>, _>>()?;
-    let prepared = plan_until_stable(cx, spec, main, facts, recordings).await?;
+    let prepared = plan_until_stable(cx, spec, main, facts, recordings, ladder.posters_tried).await?;
     cx.observer.planned(&plan_report(&prepared.plan, &prepared.recordings, &prepared.poster));
     Ok(prepared)
 }
@@ -132,13 +181,14 @@ async fn plan_until_stable(
     main: RecordingId,
     mut facts: PerRecording<BitstreamFacts>,
     mut recordings: PerRecording<FetchedRecording>,
+    posters_tried: usize,
 ) -> Result<PreparedRender, Error> {
     let (mut previous, mut plans) = (None, 0);
     loop {
         let views = recordings.map(|recording| view(recording, &facts[recording.id]));
         let plan = CutPlan::of(spec.span, spec.coverage, &views);
         let plan = plan.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
-        let poster = poster(&plan, &views);
+        let poster = poster(&plan, &views, posters_tried);
         if previous.as_ref() == Some(&plan) {
             return Ok(PreparedRender { plan, poster, main, facts, recordings });
         }
@@ -183,9 +233,11 @@ fn scratch_needed(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>) -> u6
     plan.segments.iter().map(needed).sum()
 }
 
-fn poster(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>) -> Poster {
-    let FrameOfRecording { recording, frame } =
-        plan.locate(plan.poster()).expect("the poster is one of the plan's frames");
+/// Returns the frame that the thumbnails show: at a quarter of the clip, or another one after some could not be decoded.
+fn poster(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>, tried: usize) -> Poster {
+    let last = plan.times.len() - 1;
+    let frame = [plan.poster(), last / 2, last * 3 / 4, last, 0][tried.min(OTHER_POSTERS)];
+    let FrameOfRecording { recording, frame } = plan.locate(frame).expect("the poster is one of the plan's frames");
     let RecordingView { table, random_access, .. } = views[recording];
     let frames = frame..frame + 1;
     Poster { recording, excerpt: Excerpt { decode: random_access.decode_window(table, frames.clone()), frames } }

@@ -6,14 +6,17 @@
 //! x264 runs with a constant quantizer of 14: at least 46 dB PSNR against the source in the camera zoo. Edges are encoded
 //! with preset `ultrafast`: 51 ms in place of 144 ms for the 15 frames of the demo's clip, for 45 % more bytes (two cores).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::memory::decoding;
+use crate::mp4::shape::PictureShape;
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::EncoderOptions;
-use crate::render::excerpt::{Excerpt, LocalVideo, write_excerpt};
+use crate::render::excerpt::{Excerpt, LocalVideo, rank, write_excerpt};
 use crate::render::write_file::PieceFiles;
 
 /// Encodes the frames of `excerpt`, with work files in `folder`.
@@ -50,16 +53,49 @@ pub async fn encode(
         .args(options.arguments())
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(file_url(&output));
-    cx.run_ffmpeg(command, takes, recording.name()).await?;
+    let undecodable = async || undecodable(cx, recording, excerpt, &input).await;
+    match cx.run_ffmpeg(command, takes, recording.name()).await {
+        Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
+        result => result?,
+    }
     let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
     let table = &encoded.video.table;
     let in_order = (0..).zip(&table.frames).all(|(index, &frame)| frame == index);
     let evenly =
         (0..).zip(0..table.frames.len()).all(|(tick, frame)| table.frame(frame).pts == table.first_pts() + tick);
-    if table.frames.len() != ranks.len() || table.samples.len() != ranks.len() || !in_order || !evenly {
-        let (written, expected) = (table.frames.len(), ranks.len());
-        return Err(Error::footage(recording.name(), FootageError::EncodedFrames { written, expected }));
+    let expected = excerpt.frames.len();
+    if table.frames.len() != expected || table.samples.len() != expected || !in_order || !evenly {
+        let written = table.frames.len();
+        let error = Error::footage(recording.name(), FootageError::EncodedFrames { written, expected });
+        return Err(undecodable().await?.unwrap_or(error));
     }
     std::fs::remove_file(&input).map_err(|error| Error::new(input.display().to_string(), error))?;
     Ok(encoded)
+}
+
+/// Returns an error that names the wanted frames of which the decoder shows nothing, or `None` if it shows all of them.
+async fn undecodable(
+    cx: RenderContext<'_>,
+    recording: &FetchedRecording,
+    excerpt: &Excerpt,
+    input: &Path,
+) -> Result<Option<Error>, Error> {
+    let list = input.with_extension("framehash");
+    let mut command = reading(cx.ffmpeg, &[input]);
+    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
+    command.args(["-hash", "murmur3"]).output(file_url(&list));
+    let takes =
+        decoding(PictureShape::of(&recording.open.video, &recording.open.video.entry).map_or(0, PictureShape::pixels));
+    match cx.run_ffmpeg(command, takes, recording.name()).await {
+        Err(error) if !error.cause.is_footage() => return Err(error),
+        _ => {} // what was decoded before the failure is in the list
+    }
+    let text = std::fs::read_to_string(&list).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let shown: BTreeSet<usize> = lines.filter_map(|line| line.split(',').nth(2)?.trim().parse().ok()).collect();
+    let table = &recording.open.video.table;
+    let is_shown = |&frame: &usize| shown.contains(&rank(table, excerpt, frame));
+    let missing: Vec<u32> =
+        excerpt.frames.clone().filter(|frame| !is_shown(frame)).map(|frame| table.frames[frame]).collect();
+    Ok((!missing.is_empty()).then(|| Error::footage(recording.name(), FootageError::Undecodable(missing))))
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::error::{Cause, Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::sample_table::SampleTable;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::{Display, SampleLocation, Track, TrackSample, TrackWithSources};
@@ -66,7 +67,8 @@ impl<'a> SampleRun<'a> {
     }
 }
 
-/// Writes the samples of `excerpt` into a file at `path`, and returns the ranks of the wanted frames.
+/// Writes the samples of `excerpt` into a file at `path`, and returns the ranks from the first wanted frame to
+/// the last one. Samples between them that are no frames have ranks, too, and give no picture.
 ///
 /// # Errors
 /// As [`write_runs`].
@@ -78,10 +80,17 @@ pub async fn write_excerpt(
     path: &Path,
 ) -> Result<Range<usize>, Error> {
     let table = &recording.open.video.table;
-    let first_pts = table.frame(excerpt.frames.start).pts;
-    let first = table.samples[excerpt.decode.clone()].iter().filter(|sample| sample.pts < first_pts).count();
+    let first_rank = rank(table, excerpt, excerpt.frames.start);
+    let last_rank = rank(table, excerpt, excerpt.frames.end - 1);
     write_runs(&[SampleRun::of_recording(recording, excerpt.decode.clone())], files, rate, path).await?;
-    Ok(first..first + excerpt.frames.len())
+    Ok(first_rank..last_rank + 1)
+}
+
+/// Returns the rank of a frame among the samples of an excerpt.
+#[must_use]
+pub fn rank(table: &SampleTable, excerpt: &Excerpt, frame: usize) -> usize {
+    let pts = table.frame(frame).pts;
+    table.samples[excerpt.decode.clone()].iter().filter(|sample| sample.pts < pts).count()
 }
 
 /// Writes `runs`, which share one sample entry, one after the other into a file at `path`. Rank r is shown at tick r of

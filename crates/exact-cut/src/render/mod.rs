@@ -11,6 +11,7 @@ pub mod context;
 pub mod encode;
 pub mod encoder_options;
 pub mod excerpt;
+pub mod ladder;
 pub mod report;
 pub mod thumbnails;
 pub mod verify;
