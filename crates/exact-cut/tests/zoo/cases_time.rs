@@ -9,7 +9,7 @@ use testkit::footage::Footage;
 use crate::boxes::Boxes;
 use crate::cameras::{Audio, BEEPS, Camera, PLAIN, Recording, camera, footage, numbered};
 use crate::cases::{SPAN, edited, heard, lengthen, one, one_edited, plain, with};
-use crate::cases_boxes::FRAGMENTS;
+use crate::cases_boxes::{FRAGMENTS, samples};
 use crate::film::Film;
 use crate::mp4_edit;
 
@@ -82,7 +82,8 @@ fn clock_that_steps_back() -> Camera {
     one("clock-steps-back", recording).spans(&[SPAN, (2301, 2703), (3117, 5000)])
 }
 
-/// Fragments that say to begin before the end of the one before: they go on behind it.
+/// Fragments that say to begin before the end of the one before: by the contract they go on behind it. ffmpeg drops what it
+/// takes for pictures that it has had.
 fn fragments() -> Vec<Camera> {
     let fragmented = with(&heard(), FRAGMENTS);
     // sets the time of the fragments from a time on, of all tracks
@@ -186,9 +187,17 @@ fn equal_times() -> Vec<Camera> {
 fn delimiters() -> Camera {
     let base = footage("-bf 0 -g 60 -x264-params aud=1");
     one_edited("delimiters-are-samples", &base, |boxes| {
-        // four bytes that tell the length, two of the delimiter
-        let sizes = boxes.table(0, "stsz").words().split_off(2);
-        let sizes = sizes.iter().flat_map(|size| [6, size - 6]);
+        let sizes: Vec<(usize, usize)> = samples(boxes, 0);
+        // the media begin behind `ftyp`, `free` and the header of `mdat`
+        let before = boxes.at("ftyp").bytes().len() + 16;
+        let media = &boxes.at("mdat").own;
+        let sizes = sizes.into_iter().flat_map(|(at, size)| {
+            let sample = &media[at - before..at - before + size];
+            // in front of the first one lies a message of the encoder
+            let split = sample.windows(5).position(|unit| unit == [0, 0, 0, 2, 9]).expect("a delimiter") + 6;
+            [split, size - split].map(|size| u32::try_from(size).expect("small"))
+        });
+        let sizes: Vec<u32> = sizes.collect();
         boxes.table(0, "stsz").set_words(&[0, 300].into_iter().chain(sizes).collect::<Vec<_>>());
         boxes.table(0, "stts").set_pairs(&[(1, 1), (1, FRAME - 1)].repeat(150));
         let mut runs = boxes.table(0, "stsc").words();
