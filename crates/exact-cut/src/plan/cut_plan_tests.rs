@@ -387,10 +387,10 @@ fn plain(start_us: i64, shown_at_ms: &[u32]) -> Recording {
 #[test]
 fn no_two_frames_share_a_tick_and_every_frame_lasts() {
     let span = |to| Span::new(Timestamp::from_us(0), Timestamp::from_us(to)).expect("in order");
-    // the second recording begins 1000.3 ms after the first one, and a tick is 1 ms
-    let recordings = [plain(0, &[0, 500, 1000, 2000]), plain(1_000_300, &[0, 1, 2, 900])];
+    // the second recording begins 1000.003 ms after the first one, and a tick is 0.011 ms
+    let recordings = [plain(0, &[0, 500, 1000, 2000]), plain(1_000_003, &[0, 1, 2, 900])];
     let (_, plan) = planned(&recordings, span(1_003_000)).expect("a plan");
-    assert_eq!((plan.times, plan.end), (vec![0, 500, 1000, 1001, 1002, 1003], 1004));
+    assert_eq!((plan.times, plan.end), (vec![0, 45_000, 90_000, 90_001, 90_090, 90_180], 90_270));
     let (_, plan) = planned(&recordings[..1], span(1_000_200)).expect("a plan");
     assert_eq!((plan.times, plan.end), (vec![0, 500, 1000], 1001));
 }

@@ -54,7 +54,7 @@ impl<'a> EncoderOptions<'a> {
         }
         let (rate, orientation) = (main.table.rate(), main.orientation);
         // what is encoded beside copied pictures says of them what their parameter sets say
-        let colour = sets.map_or_else(|| colour_of(entry), ParameterSets::colour);
+        let colour = sets.map_or_else(|| colour_of(entry).with_matrix(shape.height), ParameterSets::colour);
         Ok(Self { rate, shape, orientation, colour, entry, sets })
     }
 
@@ -92,15 +92,14 @@ impl<'a> EncoderOptions<'a> {
         if stored != (width, height) && (stored.0 & !1, stored.1 & !1) == (width, height) {
             filters.push(format!("crop={width}:{height}:0:0")); // not scaled for the sake of one column or row
         }
-        let shown = colour_of(entry);
-        let (in_matrix, out_matrix) = (shown.matrix(from.height), self.colour.matrix(height));
-        let (in_range, out_range) = (shown.range(), self.colour.range());
+        let (out_matrix, out_range) = (self.colour.matrix(height), self.colour.range());
         let format = if self.colour.full_range { "yuvj420p" } else { "yuv420p" };
         // one step for size, colours, range and pixel format, so that every CPU computes the same values
         filters.push(format!(
-            "scale={}:{}:flags={SCALING_FLAGS}:in_color_matrix={in_matrix}:out_color_matrix={out_matrix}:\
-             in_range={in_range}:out_range={out_range},format={format}",
-            fitted.0, fitted.1
+            "scale={}:{}:flags={SCALING_FLAGS}{}:out_color_matrix={out_matrix}:out_range={out_range},format={format}",
+            fitted.0,
+            fitted.1,
+            from_colours(colour_of(entry), from.height)
         ));
         if fitted != (width, height) {
             filters.push(format!(
@@ -113,7 +112,7 @@ impl<'a> EncoderOptions<'a> {
             Some(sets) => sets.pixel_aspect().unwrap_or((0, 1)),
             None => to.pixel_aspect,
         };
-        let [primaries, transfer, matrix] = self.colour.codes;
+        let [primaries, transfer, matrix] = self.colour.known().codes;
         filters.push(format!(
             "setsar=sar={across}/{down}:max=65535,\
              setparams=color_primaries={primaries}:color_trc={transfer}:colorspace={matrix}"
@@ -144,6 +143,15 @@ impl<'a> EncoderOptions<'a> {
         options.extend(["-x264-params", &x264]);
         options.into_iter().map(str::to_owned).collect()
     }
+}
+
+/// Returns options of ffmpeg's `scale`, each after a colon, that tell the colours of its input.
+#[must_use]
+pub fn from_colours(colour: Colour, height: u16) -> String {
+    if colour.is_rgb() {
+        return String::new();
+    }
+    format!(":in_color_matrix={}:in_range={}", colour.matrix(height), colour.range())
 }
 
 /// Returns width and height in stored pixels of the largest picture of an upright shape that fits into `to`.

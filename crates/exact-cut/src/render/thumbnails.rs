@@ -9,7 +9,7 @@ use crate::ffmpeg::command::{file_url, reading};
 use crate::ffmpeg::memory;
 use crate::mp4::shape::{PictureShape, colour_of};
 use crate::render::context::RenderContext;
-use crate::render::encoder_options::SCALING_FLAGS;
+use crate::render::encoder_options::{SCALING_FLAGS, from_colours};
 use crate::render::excerpt::{ANY_RATE, Excerpt, write_excerpt};
 use crate::render::write_file::PieceFiles;
 
@@ -87,7 +87,7 @@ pub async fn render_thumbnails(
     let inputs: String = (0..sizes.len()).map(|n| ["[in", &n.to_string(), "]"].concat()).collect();
     let mut graph =
         vec![format!("[0:v:0]trim=start_pts={rank}:end_pts={}{to_upright},split={}{inputs}", rank + 1, sizes.len())];
-    let colours = format!(":in_color_matrix={}:in_range={}", colour.matrix(size.height), colour.range());
+    let colours = from_colours(colour, size.height);
     let colours = match format {
         PictureFormat::Png => colours,
         // JFIF, section "Color space": BT.601, full range
