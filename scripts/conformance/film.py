@@ -94,7 +94,7 @@ def decode(file: Path, seconds: float) -> Film:
         file=file,
         first=first,
         frames=frames,
-        length=frames[-1].time + _last_duration(packets, frames),
+        length=_end(packets, frames, first),
         codec=pictures[0].get("codec_name", "?"),
         pixels=pictures[0].get("pix_fmt", "?"),
         shape=_shape(pictures[0]),
@@ -149,12 +149,15 @@ def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
     return [(packet["pts"] * unit, packet.get("duration", 0) * unit) for packet in shown]
 
 
-def _last_duration(packets: Sequence[tuple[Fraction, Fraction]], frames: Sequence[Frame]) -> Fraction:
-    """Returns how long the last frame is shown. A duration that is no duration counts as the median of all."""
+def _end(packets: Sequence[tuple[Fraction, Fraction]], frames: Sequence[Frame], first: Fraction) -> Fraction:
+    """Returns when the last picture ends. A duration that is no duration counts as the median of all."""
     distances = [after.time - before.time for before, after in itertools.pairwise(frames)]
     median = Fraction(statistics.median_low(distances)) if distances else Fraction(0)
-    duration = max(packets)[1] if packets else Fraction(0)
-    return duration if duration > 0 and (not median or duration <= 2 * median) else median
+    last, duration = max(packets, default=(first + frames[-1].time, median))
+    if duration <= 0 or (median and duration > 2 * median):
+        duration = median
+    # The last picture is not the last frame where it is the second field of one, or can't be decoded.
+    return max(last - first + duration, frames[-1].time + min(duration, median))
 
 
 def _shape(stream: dict) -> Shape:
