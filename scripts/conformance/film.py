@@ -23,7 +23,7 @@ class Frame:
     """A frame that ffmpeg decodes."""
 
     number: int  # in the order in which ffmpeg puts them out
-    time: Fraction  # seconds since the frame shown first
+    time: Fraction  # seconds since the picture shown first
     digest: str
 
 
@@ -50,7 +50,7 @@ class Film:
     """A file that was decoded from its beginning to its end."""
 
     file: Path
-    first: Fraction  # time stamp of the frame shown first, in seconds
+    first: Fraction  # time stamp of the picture shown first, in seconds
     frames: Sequence[Frame]  # in the order of their times
     length: Fraction  # seconds from the first frame to the end of the last
     codec: str
@@ -84,14 +84,17 @@ def decode(file: Path, seconds: float) -> Film:
             ticks.append((int(fields[2]), fields[5]))
     if not ticks:
         raise RuntimeError(f"{CANNOT} ({pictures[0].get('codec_name')}): {ran.said}")
-    first = min(tick for tick, _ in ticks)
-    frames = [Frame(number, (tick - first) * unit, digest) for number, (tick, digest) in enumerate(ticks)]
+    packets = _packets(file, seconds)
+    # The picture shown first counts even if it can't be decoded, as one that refers to pictures before it. What lies
+    # before an edit has a negative time.
+    first = min([tick * unit for tick, _ in ticks] + [time for time, _ in packets if time >= 0])
+    frames = [Frame(number, tick * unit - first, digest) for number, (tick, digest) in enumerate(ticks)]
     frames.sort(key=lambda frame: frame.time)
     return Film(
         file=file,
-        first=first * unit,
+        first=first,
         frames=frames,
-        length=frames[-1].time + _last_duration(file, frames, seconds),
+        length=_end(packets, frames, first),
         codec=pictures[0].get("codec_name", "?"),
         pixels=pictures[0].get("pix_fmt", "?"),
         shape=_shape(pictures[0]),
@@ -137,18 +140,24 @@ def _probe(file: Path, seconds: float, *what: str) -> dict:
         return {}
 
 
-def _last_duration(file: Path, frames: Sequence[Frame], seconds: float) -> Fraction:
-    """Returns how long the last frame is shown. A duration that is no duration counts as the median of all."""
-    distances = [after.time - before.time for before, after in itertools.pairwise(frames)]
-    median = Fraction(statistics.median_low(distances)) if distances else Fraction(0)
+def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
+    """Returns time stamp and duration of each picture that the container shows, in seconds."""
     entries = "packet=pts,duration,flags:stream=time_base"
     told = _probe(file, seconds, "-select_streams", "V:0", "-show_entries", entries)
+    unit = Fraction(told["streams"][0]["time_base"]) if told.get("streams") else Fraction(0)
     shown = [packet for packet in told.get("packets", []) if "pts" in packet and "D" not in packet.get("flags", "")]
-    if not shown:
-        return median
-    last = max(shown, key=lambda packet: packet["pts"])
-    duration = last.get("duration", 0) * Fraction(told["streams"][0]["time_base"])
-    return duration if duration > 0 and (not median or duration <= 2 * median) else median
+    return [(packet["pts"] * unit, packet.get("duration", 0) * unit) for packet in shown]
+
+
+def _end(packets: Sequence[tuple[Fraction, Fraction]], frames: Sequence[Frame], first: Fraction) -> Fraction:
+    """Returns when the last picture ends. A duration that is no duration counts as the median of all."""
+    distances = [after.time - before.time for before, after in itertools.pairwise(frames)]
+    median = Fraction(statistics.median_low(distances)) if distances else Fraction(0)
+    last, duration = max(packets, default=(first + frames[-1].time, median))
+    if duration <= 0 or (median and duration > 2 * median):
+        duration = median
+    # The last picture is not the last frame where it is the second field of one, or can't be decoded.
+    return max(last - first + duration, frames[-1].time + min(duration, median))
 
 
 def _shape(stream: dict) -> Shape:

@@ -74,9 +74,10 @@ def _likeness(planes: Planes, right: Planes, neighbours: dict[int, Planes | None
     error = _error(planes, right)
     nearer = None
     for distance, neighbour in neighbours.items():
-        # A neighbour that differs less from the right frame than the encoding's own error can't be told from it.
-        if neighbour is not None and _error(neighbour, right) > error and _error(planes, neighbour) < error:
-            nearer = distance
+        # The encoding's own error is the one to the frame that was encoded, whichever that is. Frames that differ by
+        # less can't be told apart.
+        if neighbour is not None and (own := _error(planes, neighbour)) < min(error, _error(neighbour, right)):
+            error, nearer = own, distance
     worst = max(_error([ours], [theirs]) for ours, theirs in zip(planes, right, strict=True))
     return Likeness(99.0 if not worst else 10 * float(np.log10(255**2 / worst)), nearer)
 
