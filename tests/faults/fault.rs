@@ -56,6 +56,11 @@ pub const OF_A_CALL: [Fault; 16] = [
 ];
 
 impl Fault {
+    /// Returns whether the camera API refuses for good by this answer: no other try is worth it.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self, Self::Status(403 | 404 | 409 | 412) | Self::Garbage | Self::WrongLength | Self::Elsewhere)
+    }
+
     /// Returns whether only the deadline ends the call.
     pub const fn takes_time(self) -> bool {
         matches!(self, Self::Hang | Self::Drip)

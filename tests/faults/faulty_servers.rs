@@ -147,6 +147,8 @@ impl Shared {
         let fault = planned.map(|planned| planned.fault).or(lasting).or(failing);
         if let Some(fault) = fault {
             state.injected.push(format!("{name}: {fault:?}"));
+            // after a refusal for good by the camera API, the function must say FATAL_ERROR
+            state.fatal_is_true |= name.starts_with("camera GET") && fault.is_refusal();
         }
         fault
     }

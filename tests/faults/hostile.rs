@@ -25,6 +25,8 @@ pub const SPAN: (i64, i64) = (1100, 4300);
 pub struct Case {
     pub what: String,
     pub bytes: Vec<u8>,
+    /// What the recording shows, if another reader refuses it.
+    pub shows: Option<Vec<u8>>,
 }
 
 /// Requests a clip of each case and verifies the result. Prints the number of cases, and how many became a clip.
@@ -85,7 +87,7 @@ pub async fn one(worker: &mut Worker, case: &Case) -> Result<bool, String> {
     let folder = tempfile::TempDir::new().expect("a folder");
     let (shown, damaged) = (folder.path().join("clip.mp4"), folder.path().join("damaged.mp4"));
     std::fs::write(&shown, &stored[0]).expect("written");
-    std::fs::write(&damaged, &case.bytes).expect("written");
+    std::fs::write(&damaged, case.shows.as_ref().unwrap_or(&case.bytes)).expect("written");
     let gaps = last.get("gaps").and_then(Value::as_array).map_or(0, Vec::len);
     compare(&shown, &damaged, gaps > 0).map(|()| true)
 }
@@ -115,6 +117,7 @@ async fn cut_at_any_hundredth() {
     let of = |original: Vec<u8>, percent: usize| Case {
         what: format!("cut at {percent} %"),
         bytes: original[..original.len() * percent / 100].to_vec(),
+        shows: None,
     };
     let cases = (0..100).step_by(every).flat_map(|percent| originals().map(|original| of(original, percent)));
     serve("cut recordings", cases.collect()).await;
@@ -137,7 +140,7 @@ async fn bytes_flipped() {
         let what = format!(
             "{burst} bytes from {at} on; to repeat: FAULTS_SEED={seed} cargo test --locked --test faults flipped"
         );
-        Case { what, bytes }
+        Case { what, bytes, shows: None }
     };
     let what = format!("recordings with flipped bytes, seeds {first} to {}", first + count - 1);
     serve(&what, (first..first + count).map(case).collect()).await;
@@ -173,7 +176,9 @@ async fn something_else_named_like_a_recording() {
         ("8192 by 8192", huge),
         ("a Matroska file", std::fs::read(matroska()).expect("drawn")),
     ];
-    let case = |(what, bytes): (&str, Vec<u8>)| Case { what: what.to_owned(), bytes };
+    // a table that claims more than it holds is read as far as it goes
+    let shows = |what: &str| what.contains("entries").then(|| front.clone());
+    let case = |(what, bytes): (&str, Vec<u8>)| Case { what: what.to_owned(), bytes, shows: shows(what) };
     serve("other things", cases.into_iter().map(case).collect()).await;
 }
 
@@ -188,7 +193,8 @@ async fn the_largest_pictures_fit_into_memory() {
         let options = format!("-c:v libx264 -preset ultrafast -qp 30 -g 8{options}");
         let filters = ",scale=8192:4320:flags=neighbor";
         let drawn = Footage { frames: 25, rate: "5", filters, options, ..Footage::default() }.file();
-        serve(what, vec![Case { what: what.to_owned(), bytes: std::fs::read(drawn).expect("drawn") }]).await;
+        serve(what, vec![Case { what: what.to_owned(), bytes: std::fs::read(drawn).expect("drawn"), shows: None }])
+            .await;
     }
 }
 
@@ -215,7 +221,7 @@ async fn ffmpeg_opens_nothing_but_its_work_files() {
     let mut damaged = front.clone();
     damaged[mdat + size / 3..mdat + size / 3 + 512].fill(0xFF);
     for bytes in [front.clone(), damaged] {
-        let case = Case { what: String::new(), bytes };
+        let case = Case { what: String::new(), bytes, shows: None };
         one(&mut worker, &case).await.expect("a clip, or a clear failure");
     }
     let own = worker.folder.path().join("scratch").display().to_string();

@@ -86,7 +86,7 @@ async fn is_made(size: (usize, usize), mib: u64) -> Option<bool> {
     worker.variables.retain(|(name, _)| name != "THUMBNAIL_SIZES");
     worker.variables.push(("THUMBNAIL_SIZES".to_owned(), WIDTHS.to_owned()));
     let what = format!("{} × {} in {mib} MiB", size.0, size.1);
-    let made = one(&mut worker, &Case { what: what.clone(), bytes: recording(size) }).await;
+    let made = one(&mut worker, &Case { what: what.clone(), bytes: recording(size), shows: None }).await;
     let made = made.unwrap_or_else(|violation| panic!("{what}: {violation}; {}", worker.log()));
     assert_eq!(group.killed(), 0, "{what}: killed for want of memory; {}", worker.log());
     if !made {

@@ -1,8 +1,10 @@
 //! Footage that people had trouble with, from public bug reports and from files of real cameras, made anew. Each is a
 //! camera of the zoo. Where a file cannot be trusted, what it shows is said by the footage that it was made of.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use testkit::footage::Footage;
 use testkit::paths::footage_folder;
@@ -41,6 +43,17 @@ pub fn with(base: &Footage, options: &str) -> Footage {
     Footage { options: format!("{} {options}", base.options), ..base.clone() }
 }
 
+/// Returns what `footage` shows. What most cameras are made of is decoded once.
+pub fn film_of(footage: &Footage) -> Film {
+    static FILMS: Mutex<BTreeMap<PathBuf, Film>> = Mutex::new(BTreeMap::new());
+    let file = footage.file();
+    if ![plain(), heard()].iter().any(|common| common.options == footage.options && common.size == footage.size) {
+        return Film::of(&file, false);
+    }
+    let mut films = FILMS.lock().expect("no panic in between");
+    films.entry(file).or_insert_with_key(|file| Film::of(file, false)).clone()
+}
+
 /// Returns a camera with one recording.
 pub fn one(name: &str, recording: Recording) -> Camera {
     camera(name, vec![recording], &[SPAN])
@@ -50,7 +63,7 @@ pub fn one(name: &str, recording: Recording) -> Camera {
 pub fn edited(footage: &Footage, name: &str, edit: impl Fn(&mut Boxes) + Send + Sync + 'static) -> Recording {
     let (made, shown, name) = (footage.clone(), footage.clone(), name.to_owned());
     let make = move || reboxed(&made.file(), &name, &edit);
-    Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)])
+    Recording::of(make, 0).showing(move |_| vec![film_of(&shown)])
 }
 
 /// Returns a camera with one recording that is `footage` after an edit of its boxes, and shows what `footage` shows.

@@ -6,7 +6,7 @@ use testkit::footage::Footage;
 
 use crate::boxes::{Boxes, Node, patched, reboxed};
 use crate::cameras::{Audio, Camera, Copies, Recording, camera, footage, numbered};
-use crate::cases::{SPAN, edited, heard, one, one_edited, plain, pyramid, remuxed, with};
+use crate::cases::{SPAN, edited, film_of, heard, one, one_edited, plain, pyramid, remuxed, with};
 use crate::film::Film;
 
 /// Options that make a fragment of each group of pictures: 60, 60 and 30 frames.
@@ -45,7 +45,7 @@ fn sound_entries() -> Vec<Camera> {
             })
         };
         let shown = quicktime.clone();
-        Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)])
+        Recording::of(make, 0).showing(move |_| vec![film_of(&shown)])
     };
     let shown = quicktime.clone();
     vec![
@@ -147,7 +147,7 @@ pub fn halves(first: &Footage, second: &Footage) -> Recording {
     let halves = [halves[0].clone(), Footage { first: 75, ..halves[1].clone() }];
     let shown = halves.clone();
     Recording::of(move || joined(&halves[0], &halves[1]), 0).showing(move |_| {
-        let films = shown.each_ref().map(|half| Film::of(&half.file(), false));
+        let films = shown.each_ref().map(film_of);
         let [first, second] = films;
         vec![first, second.later(2_500_000.0)]
     })
@@ -238,9 +238,8 @@ fn other_tracks() -> Vec<Camera> {
             boxes.at("moov/trak.1/tkhd").own[3] |= 1;
         })
     };
-    let shows_second = |make: Box<dyn Fn() -> PathBuf + Send + Sync>| {
-        Recording::of(make, 0).showing(|_| vec![Film::of(&plain().file(), false)])
-    };
+    let shows_second =
+        |make: Box<dyn Fn() -> PathBuf + Send + Sync>| Recording::of(make, 0).showing(|_| vec![film_of(&plain())]);
     vec![
         one("first-video-track-motion-jpeg", shows_second(Box::new(make_jpeg))),
         one("first-video-track-disabled", shows_second(Box::new(make_disabled))),
@@ -332,7 +331,7 @@ fn cut_in_second_fragment(name: &'static str, after: fn(&[u8]) -> usize) -> Came
             end += size as usize;
             end <= cut(&bytes)
         });
-        vec![Film::of(&shown.file(), false).only(0..60 + whole.count())]
+        vec![film_of(&shown).only(0..60 + whole.count())]
     });
     one(name, recording).spans(&[(1117, 1900), (1117, 3900)]).perhaps()
 }
@@ -381,7 +380,7 @@ fn several_movies() -> Vec<Camera> {
                 [bytes, std::fs::read(second.file()).expect("readable")].concat()
             })
         };
-        one(name, Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)]))
+        one(name, Recording::of(make, 0).showing(move |_| vec![film_of(&shown)]))
     };
     vec![twice("two-fragmented-movies", FRAGMENTS), twice("two-movies", "-movflags +faststart")]
 }

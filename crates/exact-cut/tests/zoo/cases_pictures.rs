@@ -4,7 +4,7 @@ use testkit::footage::{Footage, X264};
 
 use crate::boxes::Boxes;
 use crate::cameras::{Camera, Copies, Recording, camera, footage, numbered};
-use crate::cases::{one, one_edited, plain, remuxed, with};
+use crate::cases::{film_of, one, one_edited, plain, remuxed, with};
 use crate::film::Film;
 use crate::mp4_edit;
 
@@ -65,7 +65,7 @@ fn levels() -> Vec<Camera> {
 fn told_in_one_place() -> Vec<Camera> {
     let remade = |name: &'static str, options: &'static str| {
         let make = move || remuxed(&[&plain().file()], name, &format!("-c copy {options}"));
-        one(name, Recording::of(make, 0).showing(|_| vec![Film::of(&plain().file(), false)]))
+        one(name, Recording::of(make, 0).showing(|_| vec![film_of(&plain())]))
     };
     vec![
         remade("colours-in-colr-only", "-color_primaries bt709 -color_trc bt709 -colorspace bt709"),
@@ -130,7 +130,7 @@ fn red() -> Vec<Camera> {
         let base = painted(SD, RED_709, "");
         let shown = base.clone();
         let make = move || remuxed(&[&base.file()], "colr", &format!("-c copy{hd_tags}"));
-        Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)])
+        Recording::of(make, 0).showing(move |_| vec![film_of(&shown)])
     };
     let lossless = "-c:v libx264rgb -preset ultrafast -threads 1 -qp 0 -g 10".to_owned();
     let rgb = Footage { options: lossless, ..painted(HD, RED_RGB, "") };

@@ -4,7 +4,7 @@ use testkit::footage::Footage;
 
 use crate::boxes::{Boxes, reboxed};
 use crate::cameras::{Camera, Copies, PLAIN, Recording, camera, footage, numbered};
-use crate::cases::{SPAN, edited, one, plain, remuxed};
+use crate::cases::{SPAN, edited, film_of, one, plain, remuxed};
 use crate::cases_boxes::halves;
 use crate::film::Film;
 use crate::mp4_edit;
@@ -49,7 +49,7 @@ fn shapes() -> Vec<Camera> {
     let in_container = |name: &'static str, base: Footage, aspect: &'static str, shape: (u32, u32)| {
         let shown = base.clone();
         let make = move || remuxed(&[&base.file()], name, &format!("-c copy -aspect {aspect}"));
-        displayed(name, Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)]), shape)
+        displayed(name, Recording::of(make, 0).showing(move |_| vec![film_of(&shown)]), shape)
     };
     vec![
         // 5:4 as stored, and so says tkhd
@@ -115,7 +115,7 @@ fn unreduced_aspects() -> Vec<Camera> {
                 replace_bits(&mut boxes.table(0, "stsd/avc1/avcC").own, [811, 607], aspect);
             })
         };
-        displayed(name, Recording::of(make, 0).showing(move |_| vec![Film::of(&shown.file(), false)]), shape)
+        displayed(name, Recording::of(make, 0).showing(move |_| vec![film_of(&shown)]), shape)
     };
     vec![
         written("pixel-aspect-64-64", [64, 64], (4, 3)),

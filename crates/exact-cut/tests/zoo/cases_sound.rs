@@ -4,8 +4,7 @@ use testkit::footage::Footage;
 
 use crate::boxes::{Boxes, reboxed};
 use crate::cameras::{Audio, Camera, Recording, camera, numbered};
-use crate::cases::{SPAN, edited, heard, one, one_edited, remuxed, with};
-use crate::film::Film;
+use crate::cases::{SPAN, edited, film_of, heard, one, one_edited, remuxed, with};
 
 const SILENCE: &str = "anullsrc=r=48000:cl=mono:d=60";
 /// PCM samples of an AAC frame, which are the ticks of the sound.
@@ -59,7 +58,7 @@ fn second_tracks() -> Vec<Camera> {
         let both = move || remuxed(&[&first.file(), &heard().file()], "two-sounds", "-map 0 -map 1:a -c copy");
         let name_of_edit = name.to_owned();
         let make = move || reboxed(&both(), &name_of_edit, edit);
-        one(name, Recording::of(make, 0).showing(|_| vec![Film::of(&heard().file(), false)])).heard(Audio::Copied)
+        one(name, Recording::of(make, 0).showing(|_| vec![film_of(&heard())])).heard(Audio::Copied)
     };
     let silent = Footage { audio: Some(SILENCE), ..heard() };
     vec![

@@ -8,9 +8,8 @@ use testkit::footage::Footage;
 
 use crate::boxes::Boxes;
 use crate::cameras::{Audio, BEEPS, Camera, PLAIN, Recording, camera, footage, numbered};
-use crate::cases::{SPAN, edited, heard, lengthen, one, one_edited, plain, with};
+use crate::cases::{SPAN, edited, film_of, heard, lengthen, one, one_edited, plain, with};
 use crate::cases_boxes::{FRAGMENTS, samples};
-use crate::film::Film;
 use crate::mp4_edit;
 
 /// Microseconds of a tick of the footage.
@@ -76,7 +75,7 @@ fn clock_that_steps_back() -> Camera {
     });
     let recording = recording.showing(|_| {
         let shift = f64::from(FRAME - 1) * TICK_US;
-        let film = Film::of(&plain().file(), false);
+        let film = film_of(&plain());
         vec![film.retimed(|frame, time| if frame > 80 { time - shift } else { time })]
     });
     one("clock-steps-back", recording).spans(&[SPAN, (2301, 2703), (3117, 5000)]).perhaps()
@@ -126,7 +125,7 @@ fn holes() -> Vec<Camera> {
             }
         });
         let recording = recording.showing(move |_| {
-            let film = Film::of(&shown.file(), false);
+            let film = film_of(&shown);
             vec![film.only(0..67), film.only(67..150).later(2e7)]
         });
         one(name, recording).spans(&[(1117, 23_903), (3001, 23_303), (1117, 9007), (22_301, 24_703)])
@@ -173,7 +172,7 @@ fn equal_times() -> Vec<Camera> {
                 std::cmp::Ordering::Equal => time - frame_us + TICK_US,
                 std::cmp::Ordering::Greater => time - frame_us,
             };
-            vec![Film::of(&base.file(), false).retimed(retime)]
+            vec![film_of(&base).retimed(retime)]
         });
         one(name, recording)
     };
@@ -234,7 +233,7 @@ fn start_without_a_key_frame() -> Camera {
     let whole = Footage { frames: 300, ..plain() };
     let shown = whole.clone();
     let recording = Recording::of(move || second_segment(&whole), 0).showing(move |_| {
-        let film = Film::of(&shown.file(), false);
+        let film = film_of(&shown);
         vec![film.only(120..300).later(-2_700_000.0)]
     });
     one("start-without-a-key-frame", recording).spans(&[(301, 4103), (2117, 3907)])
