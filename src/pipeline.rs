@@ -215,6 +215,7 @@ impl Pipeline {
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {
                 let first = footage.recordings.unreadable.swap_remove(0);
+                trace.record_failed_stage(Stage::Tables);
                 Decision::Fatal(Error { kind: ErrorKind::UnusableFootage, ..first.error.into() })
             }
             status => Decision::Announce(ClipMetadata::without_clip(request, status)),

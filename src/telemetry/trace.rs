@@ -56,6 +56,11 @@ impl Trace {
         timed(work, move |began, completed| self.record_stage(stage, began, completed))
     }
 
+    /// Records that what a stage found ends the request, although the stage completed.
+    pub fn record_failed_stage(&self, stage: Stage) {
+        self.record().failed_stage = Some(stage);
+    }
+
     /// Returns the X-Ray trace header.
     #[must_use]
     pub fn xray(&self) -> Option<&str> {

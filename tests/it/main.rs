@@ -3,6 +3,7 @@
 //! misbehave; `local_stack` uses the camera API of the local stack.
 
 mod bad_input;
+mod bad_recordings;
 mod clips;
 mod dry_run;
 mod local_stack;

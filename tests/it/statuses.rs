@@ -170,7 +170,8 @@ async fn names_the_reason_if_there_is_no_footage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_a_fatal_error_each_time_until_a_later_success_replaces_it() {
-    let (stack, record) = asked(1000, 2000, 2000, &[]).await;
+    // so late that nothing is waited for
+    let (stack, record) = asked(1000, 2000, 1_000_000, &[]).await;
     let page = stack.bucket("page");
     let page = std::env::temp_dir().join(page);
     std::fs::write(&page, "<html>not found</html>").expect("written");

@@ -213,10 +213,7 @@ fn fill_in_chroma_fields(avcc: &mut AvccBox) {
     if !matches!(avcc.avc_profile_indication, 100 | 110 | 122 | 144) || avcc.chroma_format.is_some() {
         return;
     }
-    let sps = avcc
-        .sps_list
-        .first()
-        .and_then(|unit| SeqParameterSet::from_bits(RefNal::new(unit, &[], true).rbsp_bits()).ok());
+    let sps = first_sps(avcc);
     let chroma = sps.map(|sps| sps.chroma_info);
     let depths =
         chroma.as_ref().map_or((0, 0), |chroma| (chroma.bit_depth_luma_minus8, chroma.bit_depth_chroma_minus8));
@@ -245,11 +242,17 @@ pub struct Picture {
 /// Returns what the first sequence parameter set says of its pictures.
 #[must_use]
 pub fn picture_of(avcc: &AvccBox) -> Option<Picture> {
-    let sps = SeqParameterSet::from_bits(RefNal::new(avcc.sps_list.first()?, &[], true).rbsp_bits()).ok()?;
+    let sps = first_sps(avcc)?;
     let (width, height) = sps.pixel_dimensions().ok()?;
     let Signal { colour, pixel_aspect } = signal(&sps);
     let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
     Some(Picture { size, pixel_aspect, colour })
+}
+
+/// Reads the first sequence parameter set.
+fn first_sps(avcc: &AvccBox) -> Option<SeqParameterSet> {
+    let unit = avcc.sps_list.first().filter(|unit| !unit.is_empty())?;
+    SeqParameterSet::from_bits(RefNal::new(unit, &[], true).rbsp_bits()).ok()
 }
 
 /// What pictures must have in common to look alike.
