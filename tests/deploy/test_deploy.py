@@ -40,7 +40,8 @@ def test_accepts_a_test_event_of_the_user(system: System, tmp_path: Path) -> Non
         event.write_text(json.dumps({"Records": [record]}))
         output = system.deploy("--event", str(event), succeeds=succeeds, THUMBNAIL_SIZES="64")
     assert "version 2 is live, in place of 1" in output
-    assert [put["clipId"] for put in system.camera_api.puts] == ["tested"]
+    told = [(put["clipId"], put["status"]) for put in system.camera_api.puts]
+    assert told == [("nowhere", "FATAL_ERROR"), ("tested", "CLIP_AVAILABLE")]
 
 
 def test_lets_requests_in_progress_end_and_rolls_back(system: System, other_function: SimpleNamespace) -> None:

@@ -320,6 +320,8 @@ fn describe((camera, clip): (&Camera, &Film), numbers: &[u32], file: &Path, rend
     let quarters = ["turned-by-90", "turned-by-180", "turned-by-270"].iter().position(|name| *name == camera.name);
     let rotation = match camera.turned {
         Some([0, 1, -1, 0]) => 90,
+        Some([0, -1, 1, 0]) => 270,
+        Some([-1, 0, 0, 1]) => return, // the numbers cannot be read in a mirror
         _ => quarters.map_or(0, |quarters| (quarters + 1) * 90),
     };
     let times_ms: Vec<f64> = clip.times_us.iter().map(|time| time / 1e3).collect();
