@@ -44,6 +44,7 @@ NOT_RUN = {
     **dict.fromkeys(("make stack", "make deploy", "make rollback", "make redrive"), AWS),
     "make test-faults": "takes ten minutes; make test runs the same tests",
     "make mutants": "takes half an hour",
+    "make conformance": "needs a folder of footage, and minutes for it",
     "saw": "reads logs in AWS",
 } | ({} if shutil.which("npm") else {"make doctoc": "needs npm"})
 
