@@ -66,7 +66,7 @@ impl Facts {
     /// Returns the facts about `footage` of the requested span.
     #[must_use]
     pub fn of(request: &Request, Footage { recordings, coverage }: &Footage) -> Self {
-        let may_show_gap = |listed: &ListedRecording| coverage.gaps.iter().any(|&gap| listed.may_show(gap));
+        let may_show_gap = |listed: &ListedRecording| listed.may_show_any(&coverage.gaps);
         let unreadable = recordings.unreadable.iter().filter(|unreadable| may_show_gap(&unreadable.listed));
         Self {
             has_footage: !coverage.parts.is_empty(),

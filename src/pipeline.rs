@@ -214,9 +214,12 @@ impl Pipeline {
             Status::Available => Decision::Render(footage),
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {
-                let first = footage.recordings.unreadable.swap_remove(0);
+                // one that may show some of the span: another one may be unreadable, too
+                let Footage { recordings, coverage } = &mut footage;
+                let reason = recordings.unreadable.iter().position(|one| one.listed.may_show_any(&coverage.gaps));
+                let reason = recordings.unreadable.swap_remove(reason.unwrap_or_default());
                 trace.record_failed_stage(Stage::Tables);
-                Decision::Fatal(Error { kind: ErrorKind::UnusableFootage, ..first.error.into() })
+                Decision::Fatal(Error { kind: ErrorKind::UnusableFootage, ..reason.error.into() })
             }
             status => Decision::Announce(ClipMetadata::without_clip(request, status)),
         })
@@ -250,7 +253,7 @@ impl Pipeline {
             trace.record_absent(&store.object(&absent.name));
         }
         if let Some(needed) = recordings.unreadable.iter().position(|unreadable| {
-            !unreadable.error.cause.is_footage() && coverage.gaps.iter().any(|&gap| unreadable.listed.may_show(gap))
+            !unreadable.error.cause.is_footage() && unreadable.listed.may_show_any(&coverage.gaps)
         }) {
             return Err(recordings.unreadable.swap_remove(needed).error.into());
         }

@@ -43,6 +43,12 @@ impl ListedRecording {
     pub fn may_show(&self, span: Span) -> bool {
         self.start < span.end() && self.end.is_none_or(|end| end > span.start())
     }
+
+    /// Returns whether the recording may show some of one of `spans`.
+    #[must_use]
+    pub fn may_show_any(&self, spans: &[Span]) -> bool {
+        spans.iter().any(|&span| self.may_show(span))
+    }
 }
 
 /// A recording whose sample tables were read.

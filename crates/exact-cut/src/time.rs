@@ -94,6 +94,12 @@ impl fmt::Display for Span {
     }
 }
 
+/// Returns the greatest common divisor. That of 0 and a number is the number.
+#[must_use]
+pub const fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// Converts `ticks` of timescale `from` to timescale `to`, rounded to the nearest tick. Results beyond `i64` saturate.
 #[must_use]
 pub fn rescaled(ticks: i64, from: u32, to: u32) -> i64 {

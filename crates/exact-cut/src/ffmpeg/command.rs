@@ -18,6 +18,16 @@ pub fn file_url(path: &Path) -> String {
     format!("file:{}", path.display())
 }
 
+/// Returns a command that writes a line for each picture of `input` into `list`: among other things its time and a hash of
+/// its pixels. MD5 takes twice as long as the decoding.
+#[must_use]
+pub fn hashing(ffmpeg: &Ffmpeg, input: &Path, list: &Path) -> FfmpegCommand {
+    let mut command = reading(ffmpeg, &[input]);
+    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
+    command.args(["-hash", "murmur3"]).output(file_url(list));
+    command
+}
+
 /// Returns a command that reads each of `inputs` as MP4 and nothing else. Without that limit, a text file named like a
 /// recording makes ffmpeg read other files.
 #[must_use]

@@ -16,6 +16,7 @@ use shiguredo_mp4::boxes::AvccBox;
 
 use crate::h264::colour::Colour;
 use crate::h264::nal_units::unit_type;
+use crate::time::gcd;
 
 /// The largest id of a sequence parameter set (section 7.4.2.1.1). Picture parameter sets may have larger ones.
 const MAX_SPS_ID: u8 = 31;
@@ -282,11 +283,8 @@ fn signal(sps: &SeqParameterSet) -> Signal {
     let aspect = aspect.filter(|(across, down)| *across > 0 && *down > 0);
     let pixel_aspect = aspect.map(|(across, down)| {
         let divisor = gcd(across.into(), down.into());
-        (u32::from(across) / divisor, u32::from(down) / divisor)
+        let part = |size: u16| u32::try_from(u64::from(size) / divisor).unwrap_or(u32::MAX);
+        (part(across), part(down))
     });
     Signal { colour: Colour { codes, full_range }, pixel_aspect }
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -39,6 +39,18 @@ pub fn descendant<'a>(content: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> 
     path.iter().try_fold(content, |content, name| child(content, name))
 }
 
+/// Returns the entries of the table `name`, of `N` bytes each, or `None` if there is no such box.
+#[must_use]
+pub fn table<'a, const N: usize>(
+    content: &'a [u8],
+    name: &[u8; 4],
+) -> Option<impl Iterator<Item = Fields<'a>> + Clone + use<'a, N>> {
+    let mut fields = Fields(child(content, name)?);
+    fields.version_and_flags()?;
+    let count = fields.u32()?;
+    Some(fields.table::<N>(count))
+}
+
 /// Returns a box of type `name` around `content`.
 #[must_use]
 pub fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {

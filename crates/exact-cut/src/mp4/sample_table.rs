@@ -7,7 +7,7 @@
 use std::ops::{ControlFlow, Range};
 
 use crate::mp4::Mp4Error;
-use crate::mp4::boxes::{Fields, child};
+use crate::mp4::boxes::{Fields, child, table};
 use crate::time::{Timestamp, rescaled};
 
 /// The most samples of one track that are read.
@@ -242,25 +242,16 @@ fn sizes(stbl: &[u8]) -> Result<Option<Box<dyn Iterator<Item = u32> + '_>>, Mp4E
 
 /// Returns the offsets of the chunks (`stco`, `co64`).
 fn chunk_offsets(stbl: &[u8]) -> Option<Box<dyn Iterator<Item = u64> + '_>> {
-    let narrow = child(stbl, b"stco");
-    let mut fields = Fields(narrow.or_else(|| child(stbl, b"co64"))?);
-    fields.u32()?;
-    let count = fields.u32()?;
-    Some(match narrow {
-        Some(_) => Box::new(fields.table::<4>(count).filter_map(|mut entry| entry.u32().map(u64::from))),
-        None => Box::new(fields.table::<8>(count).filter_map(|mut entry| entry.u64())),
-    })
+    if let Some(narrow) = table::<4>(stbl, b"stco") {
+        return Some(Box::new(narrow.filter_map(|mut entry| entry.u32().map(u64::from))));
+    }
+    Some(Box::new(table::<8>(stbl, b"co64")?.filter_map(|mut entry| entry.u64())))
 }
 
 /// Returns for each chunk the number of its samples, and that of their sample entry, counted from 0 (`stsc`). The last entry
 /// goes on.
 fn samples_per_chunk(stbl: &[u8]) -> impl Iterator<Item = (u32, usize)> {
-    let table = child(stbl, b"stsc").map(Fields).and_then(|mut fields| {
-        fields.u32()?;
-        let count = fields.u32()?;
-        Some(fields.table::<12>(count))
-    });
-    let mut entries = table
+    let mut entries = table::<12>(stbl, b"stsc")
         .into_iter()
         .flatten()
         .filter_map(|mut entry| Some((entry.u32()?, entry.u32()?, (entry.u32()? as usize).saturating_sub(1))));
@@ -277,12 +268,7 @@ fn samples_per_chunk(stbl: &[u8]) -> impl Iterator<Item = (u32, usize)> {
 /// Returns the entries of a table of counts and signed values (`stts`, `ctts`). Offsets of version 0 are unsigned by the
 /// standard; files with negative ones state that version, and no offset is as large as such would be otherwise.
 fn runs<'a>(stbl: &'a [u8], name: &[u8; 4]) -> impl Iterator<Item = (u32, i32)> + 'a {
-    let table = child(stbl, name).map(Fields).and_then(|mut fields| {
-        fields.u32()?;
-        let count = fields.u32()?;
-        Some(fields.table::<8>(count))
-    });
-    let runs = table.into_iter().flatten().filter_map(|mut entry| Some((entry.u32()?, entry.i32()?)));
+    let runs = table::<8>(stbl, name).into_iter().flatten().filter_map(|mut entry| Some((entry.u32()?, entry.i32()?)));
     runs.filter(|(count, _)| *count > 0)
 }
 
@@ -298,10 +284,7 @@ impl<I: Iterator<Item = u32>> SyncSamples<I> {
 
 /// Returns the sync samples (`stss`), or `None` if all are.
 fn sync_samples(stbl: &[u8]) -> Option<SyncSamples<impl Iterator<Item = u32>>> {
-    let mut fields = Fields(child(stbl, b"stss")?);
-    fields.u32()?;
-    let count = fields.u32()?;
-    Some(SyncSamples(fields.table::<4>(count).filter_map(|mut entry| entry.u32()).peekable()))
+    Some(SyncSamples(table::<4>(stbl, b"stss")?.filter_map(|mut entry| entry.u32()).peekable()))
 }
 
 impl ListedSample {

@@ -6,6 +6,7 @@ use crate::h264::parameter_sets::picture_of;
 use crate::mp4::orientation::Orientation;
 use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::tracks::VideoTrack;
+use crate::time::gcd;
 
 /// Pictures as they are stored, and the shape of their pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +91,12 @@ fn alike(a: (u32, u32), b: (u32, u32)) -> bool {
 
 /// Returns a ratio in its lowest terms, each at most 65,535: what `pasp` and a sequence parameter set hold.
 fn reduced(a: u64, b: u64) -> (u32, u32) {
-    let (mut a, mut b) = (a / gcd(a, b), b / gcd(a, b));
+    let divisor = gcd(a, b).max(1);
+    let (mut a, mut b) = (a / divisor, b / divisor);
     while a.max(b) > u64::from(u16::MAX) {
         (a, b) = (a / 2, b / 2);
     }
     (u32::try_from(a.max(1)).unwrap_or(1), u32::try_from(b.max(1)).unwrap_or(1))
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
 /// Returns the colours that players show of pictures with that sample entry: by `colr`, else by the sequence parameter set.

@@ -31,8 +31,6 @@ pub struct VideoTrack {
     pub orientation: Orientation,
     /// Width and height of the display that `tkhd` states, in 65,536ths of a pixel, if it states any.
     pub display_size: Option<(u32, u32)>,
-    /// Whether the file ends before the table does.
-    pub truncated: bool,
 }
 
 impl VideoTrack {
@@ -169,13 +167,13 @@ impl<'a> FileBoxes<'a> {
     }
 
     /// Passes the samples of a track to `take`, up to the first one that the file does not have. Decode times count from
-    /// `base`. Returns whether all are there.
+    /// `base`.
     fn for_each_sample(
         &self,
         track: &TrackBoxes<'_>,
         base: i64,
         mut take: impl FnMut(ListedSample),
-    ) -> Result<bool, Mp4Error> {
+    ) -> Result<(), Mp4Error> {
         let complete = Cell::new(true);
         let mut present = |mut sample: ListedSample| {
             sample.dts -= base;
@@ -190,7 +188,7 @@ impl<'a> FileBoxes<'a> {
         if complete.get() && child(self.moov, b"mvex").is_some() {
             fragments::for_each_sample(self.moov, self.moofs, track.id, present)?;
         }
-        Ok(complete.get())
+        Ok(())
     }
 
     /// Reads a video track. Returns its edit list, and what its decode times count from, in its ticks: fragments of a live
@@ -199,13 +197,12 @@ impl<'a> FileBoxes<'a> {
         let timescale = track.timescale;
         let first_entry = track.entries.first().ok_or(Mp4Error::NoSampleEntry)?;
         if let Some(foreign) = track.entries.iter().find(|entry| !entry.is_decodable_video()) {
-            let kind = String::from_utf8_lossy(&foreign.kind).into_owned();
-            return Err(if foreign.is_encrypted() { Mp4Error::Encrypted { kind } } else { Mp4Error::Codec { kind } });
+            return Err(not_decoded(foreign));
         }
         let longest = i64::try_from(MAX_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);
         let base = fragments::first_decode_time(self.moofs, track.id).filter(|&first| first > longest).unwrap_or(0);
         let mut table = SampleTableBuilder::default();
-        let complete = self.for_each_sample(track, base, |sample| table.push(sample))?;
+        self.for_each_sample(track, base, |sample| table.push(sample))?;
         let elst = descendant(track.trak, &[b"edts", b"elst"]);
         let stated_end = child(track.stbl, b"cslg").filter(|_| self.moofs.is_empty()).and_then(composition_end);
         let edits = EditList::read(elst, timescale, self.movie_timescale);
@@ -217,9 +214,9 @@ impl<'a> FileBoxes<'a> {
             (table.finish(timescale, stated_end, &everything.shown)?, everything)
         };
         let entry = track.entries.get(table.entry_of(table.frames[0] as usize)).unwrap_or(first_entry).clone();
-        let (entries, truncated) = (track.entries.clone(), !complete);
+        let entries = track.entries.clone();
         let TrackBoxes { orientation, display_size, .. } = *track;
-        Ok((VideoTrack { table, entry, entries, orientation, display_size, truncated }, edits, base))
+        Ok((VideoTrack { table, entry, entries, orientation, display_size }, edits, base))
     }
 
     /// Reads the audio: the first track that can be used, or why none can.
@@ -238,10 +235,7 @@ impl<'a> FileBoxes<'a> {
     fn audio_of(&self, track: &TrackBoxes<'_>, clock: PictureClock) -> Result<AudioTrack, Mp4Error> {
         let timescale = track.timescale;
         let entry = track.entries.first().ok_or(Mp4Error::NoSampleEntry)?.clone();
-        let config = entry.aac_config().ok_or_else(|| {
-            let kind = String::from_utf8_lossy(&entry.kind).into_owned();
-            if entry.is_encrypted() { Mp4Error::Encrypted { kind } } else { Mp4Error::Codec { kind } }
-        })?;
+        let config = entry.aac_config().ok_or_else(|| not_decoded(&entry))?;
         let elst = descendant(track.trak, &[b"edts", b"elst"]);
         let edits = EditList::read(elst, timescale, self.movie_timescale);
         let start = rescaled(clock.start, clock.timescale, timescale);
@@ -271,6 +265,12 @@ impl<'a> FileBoxes<'a> {
         let (config, end) = (config.to_vec(), end.max(last + 1));
         Ok(AudioTrack { timescale, frames, end, entry, config })
     }
+}
+
+/// Says why a track with that sample entry is not decoded.
+fn not_decoded(entry: &SampleEntry) -> Mp4Error {
+    let kind = String::from_utf8_lossy(&entry.kind).into_owned();
+    if entry.is_encrypted() { Mp4Error::Encrypted { kind } } else { Mp4Error::Codec { kind } }
 }
 
 /// Returns `compositionEndTime` of `cslg` (section 8.6.1.4).

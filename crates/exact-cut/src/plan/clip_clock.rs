@@ -8,7 +8,7 @@
 //! gap follows the frame before it.
 
 use crate::mp4::sample_table::SampleTable;
-use crate::time::{Span, Timestamp};
+use crate::time::{Span, Timestamp, gcd};
 
 /// The finest timescale of a clip, in ticks a second.
 const MAX_TIMESCALE: u32 = 1_000_000;
@@ -21,19 +21,17 @@ const MIN_FINE_TIMESCALE: u32 = 90_000;
 #[must_use]
 pub fn clip_timescale(mut timescales: impl Iterator<Item = u32>) -> u32 {
     let first = timescales.next().unwrap_or(1);
-    timescales
-        .try_fold(first, |lcm, next| (lcm / gcd(lcm, next)).checked_mul(next).filter(|&lcm| lcm <= MAX_TIMESCALE))
-        .unwrap_or(first)
+    let multiple = |lcm: u32, next: u32| {
+        let (lcm, next) = (u64::from(lcm), u64::from(next));
+        u32::try_from(lcm / gcd(lcm, next) * next).ok().filter(|&lcm| lcm <= MAX_TIMESCALE)
+    };
+    timescales.try_fold(first, multiple).unwrap_or(first)
 }
 
 /// Returns the smallest multiple of a timescale that places instants of other clocks to 11 µs: at least 90,000 ticks a second.
 #[must_use]
 pub fn fine_timescale(timescale: u32) -> u32 {
     timescale.saturating_mul(MIN_FINE_TIMESCALE.div_ceil(timescale.max(1)))
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// An instant that no common unit divides evenly: `us` microseconds plus `ticks / timescale` seconds.

@@ -34,7 +34,7 @@ use crate::render::context::RenderContext;
 use crate::render::encode::encode;
 use crate::render::encoder_options::EncoderOptions;
 use crate::render::excerpt::{Excerpt, Poster};
-use crate::render::ladder::Ladder;
+use crate::render::ladder::{Ladder, OTHER_POSTERS};
 use crate::render::report::{frames_needed, plan_report, samples_needed};
 use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
 use crate::render::verify::{ClipToVerify, verify};
@@ -50,9 +50,6 @@ const SCRATCH_PER_COPIED_BYTE: u64 = 3;
 /// Scratch bytes for each byte that is encoded, as a rule of thumb: a visually lossless picture is larger than the
 /// camera's, and lies there twice. A disk that fills up all the same is a transient failure.
 const SCRATCH_PER_ENCODED_BYTE: u64 = 6;
-
-/// How often another frame is tried for the thumbnails.
-const OTHER_POSTERS: usize = 4;
 
 /// What is to be rendered.
 #[derive(Clone, Copy, Debug)]

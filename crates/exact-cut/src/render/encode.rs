@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::command::{file_url, hashing, reading};
 use crate::ffmpeg::memory::decoding;
 use crate::mp4::shape::PictureShape;
 use crate::render::context::RenderContext;
@@ -81,9 +81,7 @@ async fn undecodable(
     input: &Path,
 ) -> Result<Option<Error>, Error> {
     let list = input.with_extension("framehash");
-    let mut command = reading(cx.ffmpeg, &[input]);
-    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
-    command.args(["-hash", "murmur3"]).output(file_url(&list));
+    let command = hashing(cx.ffmpeg, input, &list);
     let takes =
         decoding(PictureShape::of(&recording.open.video, &recording.open.video.entry).map_or(0, PictureShape::pixels));
     match cx.run_ffmpeg(command, takes, recording.name()).await {

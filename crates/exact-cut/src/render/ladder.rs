@@ -20,7 +20,7 @@ use crate::recording_id::{PerRecording, RecordingId};
 /// How often samples without a picture are taken out.
 const MAX_REMOVALS: usize = 6;
 /// How often another frame is tried for the thumbnails.
-const MAX_POSTERS: usize = 4;
+pub const OTHER_POSTERS: usize = 4;
 
 /// Where on the ladder a clip stands.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ impl Ladder {
             self.removals += 1;
             return Arc::make_mut(&mut recordings[id]).video.table.remove_frames(samples);
         }
-        if std::mem::take(&mut self.thumbnails_failed) && self.posters_tried < MAX_POSTERS {
+        if std::mem::take(&mut self.thumbnails_failed) && self.posters_tried < OTHER_POSTERS {
             self.posters_tried += 1;
             return true;
         }

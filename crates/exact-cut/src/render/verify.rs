@@ -13,7 +13,7 @@ use futures::future::try_join;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::command::hashing;
 use crate::ffmpeg::memory::decoding;
 use crate::mp4::audio_track::PCM_SAMPLES_PER_AAC_FRAME;
 use crate::mp4::box_finder::BoxFinder;
@@ -202,9 +202,7 @@ async fn picture_hashes(
     }
     let (excerpt, hashes) = (path.with_extension("mp4"), path.with_extension("framehash"));
     write_runs(runs, files, ANY_RATE, &excerpt).await?;
-    let mut command = reading(cx.ffmpeg, &[&excerpt]);
-    command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
-    command.args(["-hash", "murmur3"]).output(file_url(&hashes)); // MD5 takes twice as long as the decoding
+    let command = hashing(cx.ffmpeg, &excerpt, &hashes);
     let size = runs[0].video.entry.stated_size().unwrap_or_default();
     let pixels = u64::from(size.0) * u64::from(size.1);
     cx.run_ffmpeg(command, decoding(pixels), "clip.mp4").await?;
