@@ -89,8 +89,8 @@ impl Trace {
     }
 
     /// Records which recordings exist, and how they cover the span.
-    pub fn record_recordings(&self, span: Span, recordings: &Recordings, coverage: &Coverage) {
-        self.record().document.set_recordings(span, recordings, coverage);
+    pub fn record_recordings(&self, recordings: &Recordings, coverage: &Coverage) {
+        self.record().document.set_recordings(recordings, coverage);
     }
 
     /// Records a message that was sent, and why the recipient refused it, if it did.
