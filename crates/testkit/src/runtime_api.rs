@@ -15,6 +15,8 @@ use crate::http::{self, Message};
 
 /// The X-Ray trace header that every event carries.
 pub const TRACE_HEADER: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
+/// The id of every invocation.
+pub const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 /// The name of the function.
 pub const FUNCTION_NAME: &str = "under-test";
 
@@ -139,7 +141,7 @@ async fn serve(connection: TcpStream, events: Arc<Events>) {
 
 fn next_event(body: String, deadline_ms: u128) -> Message {
     let mut next = Message::answer(200, body);
-    next.set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+    next.set("Lambda-Runtime-Aws-Request-Id", REQUEST_ID);
     next.set("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string());
     let arn = format!("arn:aws:lambda:us-west-1:000000000000:function:{FUNCTION_NAME}");
     next.set("Lambda-Runtime-Invoked-Function-Arn", &arn);
