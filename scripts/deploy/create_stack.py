@@ -90,7 +90,7 @@ def _create_or_update(environment: Environment, settings: Path, given: argparse.
 
 
 def _size(given: argparse.Namespace) -> dict[str, str]:
-    """Returns the parameters of the function's size. Those that follow from the timeout cannot be computed in a template."""
+    """Returns the parameters of the function's size, with those that follow from its timeout."""
     named = (("MemorySize", given.memory), ("TmpSize", given.tmp), ("MaximumConcurrency", given.concurrency))
     chosen = {name: value for name, value in named if value}
     if given.timeout:
@@ -224,7 +224,7 @@ def _print_outputs(environment: Environment) -> None:
   AWS_SQS_QUEUE={outputs["QueueArn"]}
   AWS_SQS_QUEUE_URL={outputs["QueueUrl"]}
 The live version of an existing function is unchanged: `make deploy ENV={environment.label}` applies new settings.""")
-    if not any(each["ParameterKey"] == "AlarmTopic" and each["ParameterValue"] for each in environment.stack()["Parameters"]):
+    if not outputs["Alarms"].startswith("arn:"):
         console.say(f"warning: the alarms notify nobody: make stack ENV={environment.label} ALARM_TOPIC=arn")
 
 

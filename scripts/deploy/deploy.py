@@ -119,8 +119,10 @@ def _variables(environment: Environment, env_file: Path | None, live: dict) -> d
 
 
 def _from_triggers(environment: Environment, triggers: Sequence[Mapping], timeout: int) -> dict[str, str]:
-    """Returns what the function must know of its triggers and of their queues. Refuses a queue that shows a message
-    again while an invocation may still work on it, as AWS refuses such a trigger."""
+    """Returns what the function must know of its triggers and of their queues.
+
+    Refuses a queue that shows a message again while an invocation may still work on it, as AWS refuses such a trigger.
+    """
     queues = [each for each in triggers if ":sqs:" in each.get("EventSourceArn", "")]
     if not queues:
         return {}
