@@ -261,7 +261,7 @@ def test_the_self_check_tells_each_missing_right_that_can_be_told(aws: Aws, tmp_
     # What each missing statement changes. A right that serving does not need is told apart from one that it needs.
     fails, unknown = "fails", "can't be told"
     changes = {
-        "ReadRecordings": {"recordings: read": fails},
+        "ReadRecordings": {"recordings: look-up": fails, "recordings: read": fails},
         "ListRecordings": {"recordings: look-up": fails, "recordings: read": unknown},
         "StoreClips": {"clips: store": fails, "clips: look-up": unknown},
         "ListClips": {"clips: look-up": unknown},
