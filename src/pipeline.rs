@@ -15,7 +15,7 @@ use exact_cut::render::thumbnails::ThumbnailSpec;
 use exact_cut::render::write_file::WriteFile;
 use exact_cut::scratch::{Scratch, remove_abandoned};
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
@@ -63,14 +63,14 @@ pub struct RequestContext<'a> {
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     settings: Settings,
-    camera: CameraApi,
-    s3: S3,
+    pub(crate) camera: CameraApi,
+    pub(crate) s3: S3,
     clips: ClipStore,
-    queue: Queue,
+    pub(crate) queue: Queue,
     visibility: Visibility,
-    topic: Topic,
+    pub(crate) topic: Topic,
     ffmpeg: Ffmpeg,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
 }
 
 impl Pipeline {
@@ -212,7 +212,10 @@ impl Pipeline {
             Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
-        Ok(match decision::status(request, &self.settings.limits, Facts::of(request, &footage)) {
+        let facts = Facts::of(request, &footage);
+        let status = decision::status(request, &self.settings.limits, facts);
+        debug!(?facts, status = status.as_str(), "decided");
+        Ok(match status {
             Status::Available => Decision::Render(footage),
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {

@@ -97,10 +97,28 @@ pub fn json_logs() -> bool {
     std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
 }
 
-/// Returns the name of the function on Lambda, or `none` elsewhere.
-#[must_use]
-pub fn function_name() -> String {
-    std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "none".to_owned())
+/// What Lambda tells a process about its function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Name of the function; `none` elsewhere than on Lambda.
+    pub function: String,
+    /// Version of the function: a number, or `$LATEST`.
+    pub version: String,
+    /// Lowest level of application logs that Lambda keeps.
+    pub level: String,
+}
+
+impl Process {
+    /// Reads the environment of the process.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let text = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        Self {
+            function: text("AWS_LAMBDA_FUNCTION_NAME", "none"),
+            version: text("AWS_LAMBDA_FUNCTION_VERSION", "none"),
+            level: text("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+        }
+    }
 }
 
 impl Settings {

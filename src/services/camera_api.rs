@@ -33,8 +33,8 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_milli
 #[derive(Clone, Debug)]
 pub struct CameraApi {
     http: Client,
-    cameras: Url,
-    recordings: Url,
+    pub(super) cameras: Url,
+    pub(super) recordings: Url,
     clips_endpoint: String,
     trace_header: Option<String>,
 }
@@ -151,7 +151,7 @@ impl CameraApi {
 
     /// Sends a request and follows redirects on the same host. After 301 and 302 a PUT would become a GET (RFC 9110, section
     /// 15.4), so a PUT follows only 307 and 308, which keep method and body.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         method: &Method,
         url: &Url,
@@ -244,7 +244,7 @@ impl From<Error> for Attempt {
 
 /// Returns the URL of the path `segments` on the host of `base`. The path of the base is ignored, and a segment stays one
 /// segment.
-fn url_of_path(base: &Url, segments: &[&str]) -> Url {
+pub(super) fn url_of_path(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
@@ -267,7 +267,7 @@ fn permanent(url: &Url, reason: impl Display) -> Error {
 
 /// Returns a URL without what may be secret: its user info, which may hold a password, and its query, which may hold a
 /// signature.
-fn loggable(url: &Url) -> String {
+pub(super) fn loggable(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 

@@ -4,6 +4,7 @@
 pub mod camera_api;
 mod errors;
 mod http_answer;
+pub mod probes;
 pub mod s3;
 pub mod s3_ranges;
 pub mod s3_recordings;

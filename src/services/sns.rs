@@ -18,8 +18,8 @@ const MAX_MESSAGE_BYTES: usize = 256 << 10;
 /// The topic that announces clips.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    client: Client,
-    arn: String,
+    pub(super) client: Client,
+    pub(super) arn: String,
 }
 
 impl Topic {

@@ -34,6 +34,8 @@ pub struct Document {
     pub started_ms: u64,
     /// Duration of the work.
     pub ms: f64,
+    /// Number of the message's delivery, counted from 1.
+    pub delivery: u32,
     /// The last status that was announced, else [`FAILED`].
     pub status: &'static str,
     /// Why the record failed, if it did.
@@ -255,6 +257,7 @@ impl Document {
             },
             started_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
             ms: 0.0,
+            delivery: 1,
             status: FAILED,
             failure: None,
             mode: None,
@@ -318,6 +321,32 @@ impl Document {
     #[must_use]
     pub fn joint_ms(&self) -> Option<f64> {
         self.joints.iter().map(|joint| joint.off_ms).max_by(|a, b| a.abs().total_cmp(&b.abs()))
+    }
+
+    /// Returns the number of messages that the request has had, this one included.
+    #[must_use]
+    pub fn tries(&self) -> usize {
+        self.request.retry_timestamps.len() + 1
+    }
+
+    /// Returns the time from the sending of the message to the start of the work, in milliseconds. Of a retry it includes
+    /// its delay. Unknown if the message was sent later than now: clocks differ, and test events have invented times.
+    #[must_use]
+    pub fn queued_ms(&self) -> Option<u64> {
+        self.started_ms.checked_sub(u64::try_from(self.request.sent_timestamp).ok()?)
+    }
+
+    /// Returns the time that the user waited, in milliseconds: from the request, or from the end of the span if that is
+    /// later, to the announcement. Unknown if nothing was announced, or if the announcement is not later.
+    #[must_use]
+    pub fn announced_after_ms(&self) -> Option<u64> {
+        let announced = self.messages.iter().find(|message| message.to == Recipient::Sns)?;
+        let request = &self.request;
+        let asked = request.retry_timestamps.iter().copied().min().unwrap_or(request.sent_timestamp);
+        let since = u64::try_from(asked.max(request.end_timestamp_in_ms)).ok()?;
+        let after = Duration::try_from_secs_f64(announced.ms / 1e3).ok()?;
+        let announced_ms = self.started_ms.checked_add(after.as_millis().try_into().ok()?)?;
+        announced_ms.checked_sub(since)
     }
 
     /// Returns the number of opened recordings, if recordings were looked for.
