@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cameras_service_generate_clip::dry_run;
 use cameras_service_generate_clip::invocation::answer;
 use cameras_service_generate_clip::pipeline::Pipeline;
+use cameras_service_generate_clip::services::aws_transport::{self, AttemptLimits};
 use cameras_service_generate_clip::settings::{Process, Settings, json_logs};
 use cameras_service_generate_clip::start_check::{check_environment, check_start};
 use cameras_service_generate_clip::telemetry::log;
@@ -49,7 +50,8 @@ async fn run() -> Result<(), Error> {
     let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
     let log_filter = log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     log::start(log_filter, json_logs(), Process::from_env());
-    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let http = aws_transport::http_client(AttemptLimits::default())?;
+    let aws = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
     let region = aws.region().map(AsRef::as_ref);
     if let [command, event] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
         && command == "plan"

@@ -11,9 +11,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::services::camera_api::{CameraApi, loggable, url_of_path};
+use crate::services::camera_api::{CameraApi, url_of_path};
 use crate::services::errors::{sdk_error, within};
 use crate::services::http_answer::refusal;
+use crate::services::http_call::loggable;
 use crate::services::s3::{ObjectId, S3};
 use crate::services::sns::Topic;
 use crate::services::sqs::Queue;
@@ -127,7 +128,7 @@ impl CameraApi {
     }
 
     async fn ask(&self, url: &url::Url, deadline: Deadline) -> Result<(StatusCode, Error), Error> {
-        let answer = self.follow(&Method::GET, url, None, deadline).await?;
+        let answer = self.http.call(&self.call(Method::GET, url), deadline).await?;
         Ok((answer.status, Error::permanent(loggable(url), refusal(&Method::GET, &answer))))
     }
 }
