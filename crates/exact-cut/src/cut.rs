@@ -112,4 +112,6 @@ impl Observer for KeepsReport {
     }
 
     fn stepped_down(&self, _error: &Error) {}
+
+    fn audio_lost(&self, _error: &Error) {}
 }
