@@ -264,9 +264,11 @@ struct Signal {
 }
 
 impl Signal {
-    /// Returns whether players show pictures of both alike. Pixels are square unless their shape is stated.
+    /// Returns whether players show pictures of both alike. Pixels are square unless their shape is stated, and a code that
+    /// is not known says nothing.
     fn looks_like(&self, other: &Self) -> bool {
-        self.colour == other.colour && self.pixel_aspect.unwrap_or((1, 1)) == other.pixel_aspect.unwrap_or((1, 1))
+        self.colour.known() == other.colour.known()
+            && self.pixel_aspect.unwrap_or((1, 1)) == other.pixel_aspect.unwrap_or((1, 1))
     }
 }
 

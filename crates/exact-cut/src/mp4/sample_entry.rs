@@ -9,6 +9,7 @@ use shiguredo_mp4::boxes::{AudioSampleEntryFields, AvccBox, EsdsBox, Mp4aBox, Un
 use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
 use shiguredo_mp4::{BoxSize, BoxType, Decode, Encode, FixedPointNumber, Uint};
 
+use crate::h264::nal_units::{Codec, NalFormat};
 use crate::mp4::boxes::{Fields, boxed, child, children};
 
 /// Bytes of a visual sample entry before its boxes (section 12.1.3).
@@ -133,6 +134,14 @@ impl SampleEntry {
         matches!(&self.kind, b"avc1" | b"avc3").then_some(())?;
         let avcc = boxed(b"avcC", self.visual_child(b"avcC")?);
         AvccBox::decode(&avcc).ok().map(|(avcc, _)| avcc)
+    }
+
+    /// Returns how the NAL units of the samples are written (ISO/IEC 14496-15, sections 5.3.3.1 and 8.3.3.1).
+    #[must_use]
+    pub fn nal_format(&self) -> Option<NalFormat> {
+        let (family, configuration) = self.decoder_configuration()?;
+        let (codec, at) = if family == b"avc1" { (Codec::H264, 4) } else { (Codec::Hevc, 21) };
+        Some(NalFormat { codec, length_size: usize::from(configuration.get(at)? & 3) + 1 })
     }
 
     /// Returns width and height of a pixel (`pasp`, section 12.1.4), if they are stated.

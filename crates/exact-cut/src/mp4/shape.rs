@@ -108,3 +108,11 @@ pub fn colour_of(entry: &SampleEntry) -> Colour {
         None => by_sets,
     }
 }
+
+/// Returns the bitstream filter of ffmpeg that pictures with that sample entry must pass before they are decoded: its own
+/// filters refuse pictures whose matrix is reserved, which players show as if nothing were said.
+#[must_use]
+pub fn filter_before_decoding(entry: &SampleEntry) -> Option<&'static str> {
+    let picture = entry.avcc().and_then(|avcc| picture_of(&avcc));
+    picture?.colour.has_reserved_matrix().then_some("h264_metadata=matrix_coefficients=2")
+}

@@ -37,6 +37,11 @@ impl RandomAccessPoints {
         self.inspected.insert(sample, access);
     }
 
+    /// Forgets what was recorded: the samples got other numbers.
+    pub fn forget(&mut self) {
+        self.inspected.clear();
+    }
+
     /// From now on ignores `stss`: decoding starts only at samples whose NAL units were inspected. This ends the search in
     /// streams whose sync samples keep turning out not to be IDR pictures.
     pub fn ignore_stss(&mut self) {

@@ -1,9 +1,9 @@
 //! Renders a clip: the story of the engine.
 //!
 //! 1. **Plan until the plan is stable.** Inspecting candidates before planning would cost a round trip to the source. So the
-//!    first plan trusts `stss`, and the bytes of its random access points are fetched together with the footage. Where they
-//!    contradict the plan, it is made again with this knowledge. Usually the first plan is right. Each further plan inspects
-//!    samples that were not inspected before, so the loop ends.
+//!    first plan trusts the tables: `stss`, and that every sample is a picture. The bytes of its random access points are
+//!    fetched together with the footage. Where they contradict the plan, it is made again with this knowledge. Usually the
+//!    first plan is right. Each further plan inspects samples that were not inspected before, so the loop ends.
 //! 2. **Encode** the frames in front of and behind each copied run: less than a GOP at each.
 //! 3. **Lay out** the clip: header bytes, and pieces of recordings and of encoded bytes.
 //! 4. **Verify** the layout and **execute** it, at the same time. A clip counts only if both succeed.
@@ -44,6 +44,9 @@ use crate::time::Span;
 
 /// After this many plans that turned out wrong, sync samples no longer count as IDR pictures.
 const PLANS_TRUSTING_STSS: usize = 3;
+
+/// How often samples that turn out to be no pictures make the plan be made again.
+const MAX_CORRECTIONS: usize = 8;
 
 /// Scratch bytes for each byte that is copied: the fetched byte, the byte in the clip, and what verifying it takes.
 const SCRATCH_PER_COPIED_BYTE: u64 = 3;
@@ -103,7 +106,7 @@ pub async fn render(
     loop {
         let folder = ladder.folder(cx.folder)?;
         let attempt = RenderContext { folder: &folder, ..cx };
-        match Box::pin(render_once(attempt, spec, &recordings, &mut ladder, executor)).await {
+        match Box::pin(render_once(attempt, spec, &mut recordings, &mut ladder, executor)).await {
             Err(error) if error.cause.is_footage() => {
                 if !ladder.step_down(&error, &mut recordings) {
                     return Err(error);
@@ -119,11 +122,13 @@ pub async fn render(
 async fn render_once(
     cx: RenderContext<'_>,
     spec: ClipSpec<'_>,
-    recordings: &PerRecording<Arc<OpenRecording>>,
+    recordings: &mut PerRecording<Arc<OpenRecording>>,
     ladder: &mut Ladder,
     executor: &dyn ClipExecutor,
 ) -> Result<RenderedClip, Error> {
     let prepared = prepare_step(cx, spec, recordings.map(Arc::clone), ladder).await?;
+    // their tables may have been corrected, and errors count samples as they do
+    *recordings = prepared.recordings.map(|recording| Arc::clone(&recording.open));
     ladder.has_copies = prepared.plan.segments.iter().any(Segment::is_copy);
     let files = PieceFiles::of(&prepared.recordings);
     let Poster { recording, excerpt } = &prepared.poster;
@@ -180,7 +185,7 @@ async fn plan_until_stable(
     mut recordings: PerRecording<FetchedRecording>,
     posters_tried: usize,
 ) -> Result<PreparedRender, Error> {
-    let (mut previous, mut plans) = (None, 0);
+    let (mut previous, mut plans, mut corrections) = (None, 0, 0);
     loop {
         let views = recordings.map(|recording| view(recording, &facts[recording.id]));
         let plan = CutPlan::of(spec.span, spec.coverage, &views);
@@ -201,6 +206,13 @@ async fn plan_until_stable(
         }
         let decoded = poster.excerpt.decode.clone();
         facts[poster.recording].inspect(&recordings[poster.recording], decoded, false).await?;
+        if corrections < MAX_CORRECTIONS {
+            let corrected = recordings.iter_mut().map(|(id, recording)| facts[id].correct_table(recording));
+            if corrected.collect::<Result<Vec<_>, _>>()?.contains(&true) {
+                (previous, corrections) = (None, corrections + 1);
+                continue;
+            }
+        }
         plans += 1;
         if plans == PLANS_TRUSTING_STSS {
             let inspected = plan.segments.iter().map(|segment| segment.recording).chain([poster.recording]);

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::command::{Pictures, file_url, reading_pictures};
 use crate::ffmpeg::memory;
-use crate::mp4::shape::{PictureShape, colour_of};
+use crate::mp4::shape::{PictureShape, colour_of, filter_before_decoding};
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{SCALING_FLAGS, from_colours};
 use crate::render::excerpt::{ANY_RATE, Excerpt, write_excerpt};
@@ -96,7 +96,7 @@ pub async fn render_thumbnails(
     for (n, (width, height)) in sizes.iter().enumerate() {
         graph.push(format!("[in{n}]scale={width}:{height}:flags={SCALING_FLAGS}{colours},setsar=1[out{n}]"));
     }
-    let mut command = reading(cx.ffmpeg, &[&input]);
+    let mut command = reading_pictures(cx.ffmpeg, Pictures { path: &input, filter: filter_before_decoding(entry) });
     command.filter_complex(graph.join(";"));
     let mut thumbnails = Vec::with_capacity(sizes.len());
     for (n, &(width, _)) in sizes.iter().enumerate() {
