@@ -13,6 +13,7 @@ use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::ThumbnailSpec;
 use exact_cut::render::write_file::WriteFile;
 use exact_cut::scratch::{Scratch, remove_abandoned};
+use exact_cut::time::Span;
 use serde_json::Value;
 use tracing::{error, info, warn};
 
@@ -163,11 +164,13 @@ impl Pipeline {
                 Decision::Fatal(error) => return self.report_fatal(cx, error).await,
                 Decision::Render(footage) => footage,
             };
-            let metadata = ClipMetadata::available(cx.request, &self.settings.clip_location(), &footage.coverage.gaps);
             let names: Vec<String> =
                 footage.recordings.opened.values().map(|recording| recording.object.name().to_owned()).collect();
             match self.render_and_store(cx, footage).await {
-                Ok(()) => return self.announce(cx, &metadata).await,
+                Ok(gaps) => {
+                    let metadata = ClipMetadata::available(cx.request, &self.settings.clip_location(), &gaps);
+                    return self.announce(cx, &metadata).await;
+                }
                 Err(error) if error.kind == ErrorKind::UnusableFootage && names.contains(&error.object) => {
                     given_up.push(error);
                 }
@@ -264,8 +267,8 @@ impl Pipeline {
         Ok(Footage { recordings, coverage })
     }
 
-    /// Renders the clip, stores it, and checks that all of it is stored.
-    async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<(), Error> {
+    /// Renders the clip, stores it, and checks that all of it is stored. Returns what the clip leaves out of the span.
+    async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<Vec<Span>, Error> {
         let RequestContext { request, deadline, trace } = cx;
         let Footage { recordings, coverage } = footage;
         let folder = self.scratch.request_folder()?;
@@ -278,10 +281,12 @@ impl Pipeline {
             }
             _ => error,
         })?;
+        trace.record_gaps(&rendered.gaps);
         let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails };
-        let put = self.clips.put(request, files, &coverage.gaps, deadline);
+        let put = self.clips.put(request, files, &rendered.gaps, deadline);
         let stored = trace.stage(Stage::Upload, put).await?;
-        trace.stage(Stage::Check, self.clips.check(request, stored, deadline)).await
+        trace.stage(Stage::Check, self.clips.check(request, stored, deadline)).await?;
+        Ok(rendered.gaps)
     }
 
     /// Tells the camera API, then everybody else.
@@ -369,9 +374,10 @@ impl Pipeline {
     }
 
     fn clip_spec<'a>(&'a self, request: &Request, coverage: &'a Coverage) -> ClipSpec<'a> {
-        let Settings { trim_mode, thumbnail_sizes, thumbnail_format, .. } = &self.settings;
+        let Settings { trim_mode, thumbnail_sizes, thumbnail_format, gap_tolerance_us, .. } = &self.settings;
         let thumbnails = ThumbnailSpec { widths: thumbnail_sizes, format: *thumbnail_format };
-        ClipSpec { span: request.span, coverage, trim_mode: *trim_mode, thumbnails }
+        let (span, gap_tolerance_us, trim_mode) = (request.span, *gap_tolerance_us, *trim_mode);
+        ClipSpec { span, coverage, gap_tolerance_us, trim_mode, thumbnails }
     }
 
     fn render_context<'a>(&'a self, cx: RequestContext<'a>, folder: &'a std::path::Path) -> RenderContext<'a> {

@@ -27,7 +27,7 @@ muxers=framehash,framemd5,image2,mp4,null,pcm_s16le,rawvideo
 decoders=aac,h264,hevc
 encoders=aac,libx264,mjpeg,pcm_s16le,png,rawvideo,wrapped_avframe
 parsers=aac,h264,hevc
-bsfs=aac_adtstoasc,extract_extradata,h264_metadata,h264_mp4toannexb,hevc_mp4toannexb,null
+bsfs=aac_adtstoasc,extract_extradata,h264_metadata,h264_mp4toannexb,hevc_metadata,hevc_mp4toannexb,null
 filters=aformat,anull,anullsrc,apad,aresample,asetpts,atrim,concat,copy,crop,format,hflip,null,pad,scale,select
 filters+=,setparams,setpts,setsar,settb,split,transpose,trim,vflip
 

@@ -15,6 +15,9 @@ use crate::error::{Cause, Error, FootageError};
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::in_band_sets::SETS_WITHIN;
+use crate::mp4::sample_entry::SampleEntry;
+use crate::mp4::sample_table::SampleTable;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::recording_id::PerRecording;
 use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
@@ -25,6 +28,8 @@ use crate::time::{Span, Timestamp};
 const READ_AHEAD: u64 = 64 << 10;
 /// Recordings that are opened at once.
 const PARALLEL: usize = 8;
+/// The most sample entries that are completed with parameter sets from among the pictures.
+const MAX_ENTRIES: usize = 4;
 
 /// A recording that is known by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +69,18 @@ pub struct OpenRecording {
     pub audio: Result<AudioTrack, Mp4Error>,
     /// The span that the recording shows: from the instant of its first frame on, as long as its own video lasts.
     pub span: Span,
+}
+
+impl OpenRecording {
+    /// Takes the frames of these samples out, and returns whether the recording shows anything without them.
+    pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
+        if !self.video.table.remove_frames(samples) {
+            return false;
+        }
+        let span = shown_span(self.listed.start, &self.video.table);
+        self.span = span.unwrap_or(self.span);
+        span.is_some()
+    }
 }
 
 /// The recordings of a request.
@@ -160,11 +177,39 @@ async fn open_recording(
     OpenedObject { first_bytes, object }: OpenedObject,
     deadline: Deadline,
 ) -> Result<OpenRecording, Error> {
-    let Tracks { video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
-    let at = |pts: i64| Timestamp::from_us(listed.start.as_us().saturating_add(video.table.us_after_start(pts)));
-    let span = Span::new(at(video.table.first_pts()), at(video.table.end_pts))
-        .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
+    let Tracks { mut video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
+    complete_entries(&mut video, &*object, deadline).await?;
+    let span = shown_span(listed.start, &video.table);
+    let span = span.ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
     Ok(OpenRecording { listed, object, video, audio, span })
+}
+
+/// Completes sample entries without parameter sets with those that lie among the pictures, at the cost of a read for each.
+async fn complete_entries(video: &mut VideoTrack, object: &dyn PinnedObject, deadline: Deadline) -> Result<(), Error> {
+    let lacks_sets =
+        |(_, number): &(usize, usize)| video.entries.get(*number).is_some_and(SampleEntry::lacks_parameter_sets);
+    let lacking: Vec<(usize, usize)> =
+        video.table.entries.iter().copied().filter(lacks_sets).take(MAX_ENTRIES).collect();
+    for (from, number) in lacking {
+        let own = video.table.samples[from..].iter().enumerate();
+        let own = own.take_while(|(index, _)| video.table.entry_of(from + index) == number).map(|(_, sample)| sample);
+        let Some(sample) = own.clone().find(|sample| sample.sync).or_else(|| own.clone().next()) else { continue };
+        let range = sample.offset..sample.offset + u64::from(sample.size).min(SETS_WITHIN);
+        let bytes = object.read(range, deadline).await?;
+        if let Some(complete) = video.entries[number].with_sets_of(&bytes) {
+            if video.entry == video.entries[number] {
+                video.entry = complete.clone();
+            }
+            video.entries[number] = complete;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the span that a recording shows whose name holds the instant `start`, unless its length is 0.
+fn shown_span(start: Timestamp, table: &SampleTable) -> Option<Span> {
+    let at = |pts: i64| Timestamp::from_us(start.as_us().saturating_add(table.us_after_start(pts)));
+    Span::new(at(table.first_pts()), at(table.end_pts))
 }
 
 /// Reads the tracks of an object. `window` holds its first bytes.

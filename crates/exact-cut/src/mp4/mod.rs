@@ -11,6 +11,7 @@ pub mod box_finder;
 pub mod boxes;
 mod edit_list;
 pub mod fragments;
+pub mod in_band_sets;
 pub mod orientation;
 pub mod sample_boxes;
 pub mod sample_entry;

@@ -172,13 +172,26 @@ impl SampleEntry {
         boxes.filter(|(name, _)| DISPLAY.contains(&name)).flat_map(|(name, content)| boxed(&name, content)).collect()
     }
 
-    /// Returns the entry without what says how pictures are displayed. A decoder then goes by the parameter sets alone.
+    /// Returns the entry without what says how pictures are displayed, with this size. A decoder then goes by the parameter
+    /// sets alone.
     #[must_use]
-    pub fn without_display(&self) -> Self {
+    pub fn for_decoding(&self, size: Option<(u16, u16)>) -> Self {
         let Some((fields, boxes)) = self.payload.split_at_checked(VISUAL_FIELDS) else { return self.clone() };
+        let mut fields = fields.to_vec();
+        if let Some((width, height)) = size {
+            fields[24..28].copy_from_slice(&[width.to_be_bytes(), height.to_be_bytes()].concat());
+        }
         let kept = children(boxes).filter(|(name, _)| !DISPLAY.contains(&name));
         let kept: Vec<u8> = kept.flat_map(|(name, content)| boxed(&name, content)).collect();
-        Self { kind: self.kind, payload: [fields, &kept].concat() }
+        Self { kind: self.kind, payload: [fields, kept].concat() }
+    }
+
+    /// Returns the entry of a video track with another content of one of its boxes.
+    #[must_use]
+    pub fn with_child(&self, name: [u8; 4], content: &[u8]) -> Self {
+        let Some((fields, boxes)) = self.payload.split_at_checked(VISUAL_FIELDS) else { return self.clone() };
+        let boxes = children(boxes).map(|(other, own)| boxed(&other, if other == name { content } else { own }));
+        Self { kind: self.kind, payload: [fields.to_vec(), boxes.flatten().collect()].concat() }
     }
 
     /// Returns what a decoder of pictures needs: type and configuration.
@@ -283,6 +296,8 @@ mod tests {
         assert_eq!(entry.pixel_aspect().map(|(a, b)| (a.get(), b.get())), Some((4, 3)));
         assert_eq!(entry.colour(), Some(([1, 13, 6], Some(true))));
         assert_eq!(entry.display_boxes(), [pasp, colr].concat());
-        assert_eq!(entry.without_display().payload, [fields, btrt].concat());
+        assert_eq!(entry.for_decoding(None).payload, [&fields[..], &btrt].concat());
+        let resized = [&fields[..24], &[5, 0, 2, 0xd8], &fields[28..], &btrt].concat();
+        assert_eq!(entry.for_decoding(Some((1280, 728))).payload, resized);
     }
 }

@@ -76,8 +76,12 @@ impl SampleTable {
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
     }
 
-    /// Takes the frames of these samples out, and returns whether any frame is left.
+    /// Takes the frames of these samples out, and returns whether any frame is left. The last frame that is left ends where it
+    /// ended before; the others last until the next one.
     pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
+        if let Some(last) = self.frames.iter().rposition(|sample| !samples.contains(sample)) {
+            self.end_pts = self.frame_end(last);
+        }
         let before = |from: usize| self.frames[..from].iter().filter(|sample| samples.contains(sample)).count();
         let shifts = self.shifts.iter().map(|&(from, shift)| (from - before(from), shift)).collect();
         self.shifts = shifts;

@@ -17,7 +17,7 @@ use crate::fetch::FetchedRecording;
 use crate::h264::nal_units::{NalFormat, WithoutSlice, nal_units, random_access, without_slice};
 use crate::h264::parameter_sets::ParameterSets;
 use crate::mp4::sample_table::Sample;
-use crate::mp4::shape::{PictureShape, colour_of};
+use crate::mp4::shape::{PictureShape, colour_of, may_be_fields};
 use crate::mp4::tracks::VideoTrack;
 use crate::open::OpenRecording;
 use crate::plan::random_access::RandomAccessPoints;
@@ -67,7 +67,7 @@ impl BitstreamFacts {
             Ok(sets) if sets.free_id().is_none() => Err(EncodeReason::NoFreeId),
             Ok(_) => Ok(()),
         };
-        let (random_access, without_slice) = (RandomAccessPoints::default(), BTreeMap::new());
+        let (random_access, without_slice) = (RandomAccessPoints::new(may_be_fields(&video.entry)), BTreeMap::new());
         Self { random_access, copyable, sets: sets.ok(), without_slice }
     }
 

@@ -12,6 +12,7 @@
 //!
 //! The thumbnails are rendered beside steps 2 to 4, because they need only the fetched bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{try_join, try_join_all};
@@ -61,6 +62,8 @@ pub struct ClipSpec<'a> {
     pub span: Span,
     /// Which recording shows which part of the span.
     pub coverage: &'a Coverage,
+    /// The longest hole over which a frame is held, in microseconds.
+    pub gap_tolerance_us: i64,
     /// How the clip is cut.
     pub trim_mode: TrimMode,
     /// The thumbnails.
@@ -76,6 +79,8 @@ pub struct RenderedClip {
     pub thumbnails: Vec<Thumbnail>,
     /// How the clip was cut.
     pub plan: CutPlan,
+    /// Parts of the span that the clip leaves out: those that no recording shows, and those of which nothing can be decoded.
+    pub gaps: Vec<Span>,
 }
 
 /// A cut plan with everything needed to execute it.
@@ -103,12 +108,19 @@ pub async fn render(
     executor: &dyn ClipExecutor,
 ) -> Result<RenderedClip, Error> {
     let mut ladder = Ladder::default();
+    let mut coverage = spec.coverage.clone();
     loop {
         let folder = ladder.folder(cx.folder)?;
         let attempt = RenderContext { folder: &folder, ..cx };
+        let spec = ClipSpec { coverage: &coverage, ..spec };
         match Box::pin(render_once(attempt, spec, &mut recordings, &mut ladder, executor)).await {
             Err(error) if error.cause.is_footage() => {
                 if !ladder.step_down(&error, &mut recordings) {
+                    return Err(error);
+                }
+                // without some of its frames, a recording may show less of the span
+                coverage = Coverage::of(spec.span, &recordings.map(|recording| recording.span), spec.gap_tolerance_us);
+                if coverage.parts.is_empty() {
                     return Err(error);
                 }
                 cx.observer.stepped_down(&error);
@@ -134,13 +146,17 @@ async fn render_once(
     let Poster { recording, excerpt } = &prepared.poster;
     let thumbnails = render_thumbnails(cx, &prepared.recordings[*recording], excerpt, &files, spec.thumbnails);
     let thumbnails = observed(cx.observer, RenderStage::Thumbnails, thumbnails);
-    let thumbnails = async { thumbnails.await.map_err(|error| (error, true)) };
-    let clip = async { render_clip(cx, &prepared, files.clone(), executor).await.map_err(|error| (error, false)) };
-    let (layout, thumbnails) = try_join(clip, thumbnails).await.map_err(|(error, of_thumbnails)| {
-        ladder.thumbnails_failed = of_thumbnails;
-        error
-    })?;
-    Ok(RenderedClip { layout, thumbnails, plan: prepared.plan })
+    // what the clip says of the footage tells more, so it is waited for if the thumbnails fail because of that
+    let thumbnails = async {
+        match thumbnails.await {
+            Err(error) if !error.cause.is_footage() => Err(error),
+            result => Ok(result),
+        }
+    };
+    let clip = render_clip(cx, &prepared, files.clone(), executor);
+    let (layout, thumbnails) = try_join(clip, thumbnails).await?;
+    let thumbnails = thumbnails.inspect_err(|_| ladder.thumbnails_failed = true)?;
+    Ok(RenderedClip { layout, thumbnails, plan: prepared.plan, gaps: spec.coverage.gaps.clone() })
 }
 
 /// Plans the clip of `spec`, and fetches the bytes that the plan needs.
@@ -281,11 +297,17 @@ async fn render_clip(
     Ok(layout)
 }
 
-/// Returns a sample of the longest segment of the main recording: the clip looks like that.
+/// Returns a sample of the main recording whose sample entry shows most of the clip; of equals, the first. The clip looks
+/// like that.
 fn main_sample(plan: &CutPlan, main: RecordingId, video: &VideoTrack) -> usize {
-    let segments = plan.segments.iter().filter(|segment| segment.recording == main);
-    let longest = segments.max_by_key(|segment| segment.frames.len());
-    longest.map_or(0, |segment| video.table.frames[segment.frames.start] as usize)
+    let segments = || plan.segments.iter().filter(|segment| segment.recording == main);
+    let sample_of = |segment: &Segment| video.table.frames[segment.frames.start] as usize;
+    let mut frames: BTreeMap<usize, usize> = BTreeMap::new();
+    for segment in segments() {
+        *frames.entry(video.table.entry_of(sample_of(segment))).or_default() += segment.frames.len();
+    }
+    let shown = |segment: &&Segment| frames[&video.table.entry_of(sample_of(segment))];
+    segments().rev().max_by_key(shown).map_or(0, sample_of)
 }
 
 /// Encodes the segments that must be encoded, one after the other, and prepares those that are copied.

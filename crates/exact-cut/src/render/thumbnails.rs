@@ -82,8 +82,9 @@ pub async fn render_thumbnails(
     let pixels = sizes.iter().map(|&(width, height)| u64::from(width) * u64::from(height)).sum();
     let takes = memory::thumbnails(size.pixels(), pixels);
 
-    let to_upright = [",", orientation.to_upright].concat();
-    let to_upright = if orientation.to_upright.is_empty() { "" } else { &to_upright };
+    let to_upright = Some(orientation.to_upright.to_owned()).filter(|turn| !turn.is_empty());
+    let to_upright: String =
+        size.cropping().into_iter().chain(to_upright).flat_map(|filter| [",".to_owned(), filter]).collect();
     let inputs: String = (0..sizes.len()).map(|n| ["[in", &n.to_string(), "]"].concat()).collect();
     let mut graph =
         vec![format!("[0:v:0]trim=start_pts={rank}:end_pts={}{to_upright},split={}{inputs}", rank + 1, sizes.len())];

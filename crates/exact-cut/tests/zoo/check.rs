@@ -27,7 +27,7 @@ pub fn check(
     films: &[Film],
     expected: &Expected,
     (name, file): (&str, &Path),
-    Cut { rendered, gaps, .. }: &Cut,
+    Cut { rendered, .. }: &Cut,
 ) -> Row {
     let clip = Film::of(file, camera.full_range);
     check_shape((camera, films), expected, (name, file), &clip);
@@ -42,7 +42,7 @@ pub fn check(
         clip.stated_end_us,
         expected.end_us
     );
-    check_gaps(name, expected, gaps);
+    check_gaps(name, expected, &rendered.gaps);
     check_thumbnails(camera, (films, &clip), expected, name, rendered);
     let worst_db = check_pictures(camera, (films, &clip), expected, name, rendered);
     check_boxes(name, file, camera.audio != Audio::None);

@@ -139,19 +139,17 @@ impl Zoo {
         };
         let CameraSpec { trim_mode, format } = self.spec;
         let thumbnails = ThumbnailSpec { widths: &[64, 301], format };
-        let spec = ClipSpec { span, coverage: &coverage, trim_mode, thumbnails };
+        let spec = ClipSpec { span, coverage: &coverage, gap_tolerance_us: GAP_TOLERANCE_US, trim_mode, thumbnails };
         let executor = WriteFile { path: scratch.path().join("clip.mp4") };
         let rendered = render(cx, spec, recordings.opened, &executor).await;
         let rendered = rendered.unwrap_or_else(|error| panic!("{clip}: {error}"));
-        Cut { rendered, gaps: coverage.gaps, scratch }
+        Cut { rendered, scratch }
     }
 }
 
 /// A clip that was cut.
 struct Cut {
     rendered: RenderedClip,
-    /// What the clip misses.
-    gaps: Vec<Span>,
     /// The folder that holds it as `clip.mp4`.
     scratch: TempDir,
 }
