@@ -6,7 +6,7 @@ use aws_config::SdkConfig;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
-use exact_cut::open::open_recordings;
+use exact_cut::open::{Recordings, open_recordings};
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::render::clip::{ClipSpec, prepare, render};
 use exact_cut::render::context::RenderContext;
@@ -247,10 +247,15 @@ impl Pipeline {
         };
         let open = async { Ok(open_recordings(&store, listed, deadline).await?) };
         let mut recordings = trace.stage(Stage::Tables, open).await?;
+        let cover =
+            |recordings: &Recordings| Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
+        let folder = self.scratch.request_folder()?;
+        let through_ffmpeg = self.render_context(cx, folder.path());
+        recordings.read_through_ffmpeg(&store, &cover(&recordings).gaps, through_ffmpeg).await?;
         for Error { object, reason, .. } in given_up {
             recordings.give_up(object, reason);
         }
-        let coverage = Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
+        let coverage = cover(&recordings);
         trace.record_recordings(request.span, &recordings, &coverage);
         if let Some(absent) = recordings.missing.first() {
             trace.record_absent(&store.object(&absent.name));

@@ -66,22 +66,22 @@ pub async fn cut(
     recordings.sort();
     recordings.retain(|recording| recording.may_show(span));
     let deadline = Deadline::unknown();
-    let recordings = open_recordings(store, recordings, deadline).await?;
+    let mut recordings = open_recordings(store, recordings, deadline).await?;
     if let Some(missing) = recordings.missing.first() {
         let source = "there is no such recording".into();
         return Err(Error::new(&missing.name, Cause::Source { kind: SourceErrorKind::NotFound, source }));
     }
-    if let Some(unreadable) = recordings.unreadable.into_iter().next() {
-        return Err(unreadable.error);
-    }
-    let spans = recordings.opened.map(|recording| recording.span);
-    let coverage = Coverage::of(span, &spans, GAP_TOLERANCE_US);
-    let names = recordings.opened.map(|recording| recording.listed.name.clone());
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch = Scratch::new(folder, ".exact-cut-")?;
     let folder = scratch.request_folder()?;
     let observer = Keeper::default();
     let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, observer: &observer };
+    recordings.read_through_ffmpeg(store, &[span], cx).await?;
+    if let Some(unreadable) = recordings.unreadable.pop() {
+        return Err(unreadable.error);
+    }
+    let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+    let names = recordings.opened.map(|recording| recording.listed.name.clone());
     let thumbnails = ThumbnailSpec { widths: &[THUMBNAIL_WIDTH], format: PictureFormat::Jpg };
     let (trim_mode, gap_tolerance_us) = (TrimMode::Smart, GAP_TOLERANCE_US);
     let spec = ClipSpec { span, coverage: &coverage, gap_tolerance_us, trim_mode, thumbnails };

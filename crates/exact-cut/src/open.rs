@@ -25,7 +25,7 @@ use crate::time::{Span, Timestamp};
 
 /// Bytes that are read at once where only the header of a box is required: the box itself and the next headers often
 /// come with it.
-const READ_AHEAD: u64 = 64 << 10;
+pub(crate) const READ_AHEAD: u64 = 64 << 10;
 /// Recordings that are opened at once.
 const PARALLEL: usize = 8;
 /// The most sample entries that are completed with parameter sets from among the pictures.
@@ -172,7 +172,11 @@ pub async fn open_recordings(
     Ok(Recordings { opened: open.into_iter().collect(), missing, unreadable })
 }
 
-async fn open_recording(
+/// Opens a recording whose object was opened.
+///
+/// # Errors
+/// [`Error`] if it cannot be read.
+pub(crate) async fn open_recording(
     listed: ListedRecording,
     OpenedObject { first_bytes, object }: OpenedObject,
     deadline: Deadline,

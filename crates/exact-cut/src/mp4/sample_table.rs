@@ -76,11 +76,13 @@ impl SampleTable {
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
     }
 
-    /// Takes the frames of these samples out, and returns whether any frame is left. The last frame that is left ends where it
-    /// ended before; the others last until the next one.
+    /// Takes the frames of these samples out, and returns whether any frame is left. The last frame that is left lasts as long
+    /// as before, or the median if frames behind it are gone; the others last until the next one.
     pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
         if let Some(last) = self.frames.iter().rposition(|sample| !samples.contains(sample)) {
-            self.end_pts = self.frame_end(last);
+            let (shown_at, end) = (self.shown_at(last), self.frame_end(last));
+            let median = self.median().filter(|median| end - shown_at > 2 * median);
+            self.end_pts = median.map_or(end, |median| shown_at + median);
         }
         let before = |from: usize| self.frames[..from].iter().filter(|sample| samples.contains(sample)).count();
         let shifts = self.shifts.iter().map(|&(from, shift)| (from - before(from), shift)).collect();

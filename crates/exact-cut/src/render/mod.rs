@@ -12,6 +12,7 @@ pub mod encode;
 pub mod encoder_options;
 pub mod excerpt;
 pub mod ladder;
+pub mod remux;
 pub mod report;
 pub mod thumbnails;
 pub mod verify;

@@ -27,7 +27,7 @@ pub fn check(
     films: &[Film],
     expected: &Expected,
     (name, file): (&str, &Path),
-    Cut { rendered, .. }: &Cut,
+    Cut { rendered, steps, .. }: &Cut,
 ) -> Row {
     let clip = Film::of(file, camera.full_range);
     check_shape((camera, films), expected, (name, file), &clip);
@@ -52,6 +52,10 @@ pub fn check(
         Copies::Some => assert!(copied > 0, "{name}: nothing was copied: {}", rendered.plan.reasons()),
         Copies::None => assert_eq!(copied, 0, "{name}: copied"),
         Copies::Perhaps => {}
+    }
+    if let Some(expected) = &camera.steps {
+        let alike = steps.len() == expected.len() && steps.iter().zip(expected).all(|(is, part)| is.contains(part));
+        assert!(alike, "{name}: ways that failed before: {steps:?}, expected {expected:?}");
     }
     let most = camera.most_encoded.unwrap_or(usize::MAX);
     assert!(encoded <= most, "{name}: {encoded} frames encoded, expected at most {most}");

@@ -6,6 +6,7 @@ mod boxes;
 mod cameras;
 mod cases;
 mod cases_boxes;
+mod cases_ladder;
 mod cases_pictures;
 mod cases_shape;
 mod cases_sound;
@@ -13,17 +14,20 @@ mod cases_time;
 mod check;
 mod expected;
 mod film;
+mod ladder;
 mod long_term;
 mod machines;
 mod mp4_edit;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
 
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
-use exact_cut::observer::NoObserver;
-use exact_cut::open::open_recordings;
+use exact_cut::observer::{Observer, PlanReport, RenderStage};
+use exact_cut::open::{Recordings, open_recordings};
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
@@ -127,23 +131,25 @@ impl Zoo {
         let at = |ms: i64| Timestamp::from_ms(T0 + ms).expect("in range");
         let span = Span::new(at(from), at(to)).expect("in order");
         let recordings = self.recordings.iter().filter(|recording| recording.start < span.end()).cloned().collect();
-        let recordings = open_recordings(&LocalFolder::new("/"), recordings, Deadline::unknown()).await.expect(clip);
-        let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+        let store = LocalFolder::new("/");
+        let mut recordings = open_recordings(&store, recordings, Deadline::unknown()).await.expect(clip);
         let scratch = TempDir::new().expect("a folder");
         let ffmpeg = Ffmpeg::new(ffmpeg.to_owned(), None);
-        let cx = RenderContext {
-            ffmpeg: &ffmpeg,
-            folder: scratch.path(),
-            deadline: Deadline::unknown(),
-            observer: &NoObserver,
-        };
+        let steps = Steps::default();
+        let cx =
+            RenderContext { ffmpeg: &ffmpeg, folder: scratch.path(), deadline: Deadline::unknown(), observer: &steps };
+        let cover = |recordings: &Recordings| Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+        let gaps = cover(&recordings).gaps;
+        recordings.read_through_ffmpeg(&store, &gaps, cx).await.expect(clip);
+        let coverage = cover(&recordings);
         let CameraSpec { trim_mode, format } = self.spec;
         let thumbnails = ThumbnailSpec { widths: &[64, 301], format };
         let spec = ClipSpec { span, coverage: &coverage, gap_tolerance_us: GAP_TOLERANCE_US, trim_mode, thumbnails };
         let executor = WriteFile { path: scratch.path().join("clip.mp4") };
         let rendered = render(cx, spec, recordings.opened, &executor).await;
         let rendered = rendered.unwrap_or_else(|error| panic!("{clip}: {error}"));
-        Cut { rendered, scratch }
+        let steps = steps.0.into_inner().expect("no panic in between");
+        Cut { rendered, scratch, steps }
     }
 }
 
@@ -152,6 +158,22 @@ struct Cut {
     rendered: RenderedClip,
     /// The folder that holds it as `clip.mp4`.
     scratch: TempDir,
+    /// Why ways to make it failed before.
+    steps: Vec<String>,
+}
+
+/// Keeps why ways to make a clip failed.
+#[derive(Default)]
+struct Steps(Mutex<Vec<String>>);
+
+impl Observer for Steps {
+    fn stage_ended(&self, _stage: RenderStage, _began: Instant, _completed: bool) {}
+
+    fn planned(&self, _report: &PlanReport) {}
+
+    fn stepped_down(&self, error: &exact_cut::Error) {
+        self.0.lock().expect("no panic in between").push(error.to_string());
+    }
 }
 
 async fn visit(camera: Camera, folder: PathBuf) -> Vec<Row> {
