@@ -232,7 +232,7 @@ mod tests {
     /// Returns `hvcC` with this sequence parameter set, and a video parameter set before it.
     fn hvcc(sps: &[u8]) -> Vec<u8> {
         let length = u16::try_from(sps.len()).expect("short").to_be_bytes();
-        [&[0; HVCC_FIELDS][..], &[2, 32, 0, 1, 0, 2, 64, 1, 0x80 | 33, 0, 1], &length, sps].concat()
+        [&[0; HVCC_FIELDS][..], &[2, 32, 0, 1, 0, 2, 64, 1, 0xa1, 0, 1], &length, sps].concat()
     }
 
     /// x265: 320 × 180 of 320 × 184 coded pixels, pixels of 4:3, BT.709, full range.

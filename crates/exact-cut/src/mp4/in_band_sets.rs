@@ -102,18 +102,18 @@ mod tests {
         units.iter().flat_map(prefixed).collect()
     }
 
-    fn entry(kind: [u8; 4], name: &[u8; 4], configuration: &[u8]) -> SampleEntry {
-        SampleEntry::new(kind, &[&[0; 78][..], &boxed(name, configuration), &boxed(b"btrt", &[0; 12])].concat())
+    fn entry(kind: [u8; 4], name: [u8; 4], configuration: &[u8]) -> SampleEntry {
+        SampleEntry::new(kind, &[&[0; 78][..], &boxed(&name, configuration), &boxed(b"btrt", &[0; 12])].concat())
     }
 
     #[test]
     fn sets_among_the_pictures_complete_the_entry() {
-        let empty = entry(*b"avc3", b"avcC", &[1, 100, 0, 40, 0xff, 0xe0, 0]);
+        let empty = entry(*b"avc3", *b"avcC", &[1, 100, 0, 40, 0xff, 0xe0, 0]);
         assert!(empty.lacks_parameter_sets());
         let bytes = sample(&[&[9, 0x10], SPS, PPS, &[0x68, 2, 0], &[0x65, 1, 2, 3]]);
         let complete = empty.with_sets_of(&bytes[..bytes.len() - 2]).expect("sets");
         let avcc = [&[1, 66, 0xc0, 30, 0xff, 0xe1, 0, 5][..], SPS, &[1, 0, 2], PPS].concat();
-        assert_eq!(complete, entry(*b"avc3", b"avcC", &avcc));
+        assert_eq!(complete, entry(*b"avc3", *b"avcC", &avcc));
         assert!(!complete.lacks_parameter_sets());
         assert!(empty.with_sets_of(&sample(&[SPS, &[0x65, 1]])).is_none(), "no picture parameter set");
         assert!(empty.with_sets_of(&[]).is_none());
@@ -122,12 +122,12 @@ mod tests {
     #[test]
     fn sets_of_hevc_complete_the_entry() {
         let fields = [&[1; 21][..], &[3]].concat();
-        let empty = entry(*b"hev1", b"hvcC", &[&fields[..], &[0]].concat());
+        let empty = entry(*b"hev1", *b"hvcC", &[&fields[..], &[0]].concat());
         assert!(empty.lacks_parameter_sets());
         let sets: [&[u8]; 3] = [&[32 << 1, 1, 7], &[33 << 1, 1, 8], &[34 << 1, 1, 9]];
         let complete = empty.with_sets_of(&sample(&sets)).expect("sets");
         assert!(!complete.lacks_parameter_sets());
         assert!(empty.with_sets_of(&sample(&sets[..2])).is_none());
-        assert!(!entry(*b"vp09", b"vpcC", &[]).lacks_parameter_sets(), "no sets to lack");
+        assert!(!entry(*b"vp09", *b"vpcC", &[]).lacks_parameter_sets(), "no sets to lack");
     }
 }

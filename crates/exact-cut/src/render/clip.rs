@@ -35,6 +35,7 @@ use crate::render::context::RenderContext;
 use crate::render::encode::encode;
 use crate::render::encoder_options::EncoderOptions;
 use crate::render::excerpt::{Excerpt, Poster};
+use crate::render::key_frame_search::KeyFrameSearch;
 use crate::render::ladder::{Ladder, OTHER_POSTERS};
 use crate::render::report::{frames_needed, plan_report, samples_needed};
 use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
@@ -202,15 +203,20 @@ async fn plan_until_stable(
     posters_tried: usize,
 ) -> Result<PreparedRender, Error> {
     let (mut previous, mut plans, mut corrections) = (None, 0, 0);
+    let mut search = KeyFrameSearch::default();
     loop {
         let views = recordings.map(|recording| view(recording, &facts[recording.id]));
         let plan = CutPlan::of(spec.span, spec.coverage, &views);
         let plan = plan.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
         let poster = poster(&plan, &views, posters_tried);
+        let scratch_needed = scratch_needed(&plan, &views);
         if previous.as_ref() == Some(&plan) {
             return Ok(PreparedRender { plan, poster, main, facts, recordings });
         }
-        ensure_free_space(cx.folder, scratch_needed(&plan, &views))?;
+        if Box::pin(search.run(cx, &plan, &poster, &mut recordings, &mut facts)).await? {
+            continue;
+        }
+        ensure_free_space(cx.folder, scratch_needed)?;
         let fetches = recordings.iter_mut().map(|(id, recording)| {
             let (samples, frames) = (samples_needed(&plan, &poster, id), frames_needed(&plan, id));
             async move { recording.fetch_missing(&samples, &frames, cx.deadline).await }

@@ -11,6 +11,7 @@ pub mod context;
 pub mod encode;
 pub mod encoder_options;
 pub mod excerpt;
+pub mod key_frame_search;
 pub mod ladder;
 pub mod remux;
 pub mod report;

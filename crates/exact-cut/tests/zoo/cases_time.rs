@@ -183,6 +183,7 @@ fn equal_times() -> Vec<Camera> {
 }
 
 /// What is split off the pictures as samples of their own, one tick before them.
+#[derive(Clone, Copy)]
 struct Split {
     /// The media track.
     track: usize,

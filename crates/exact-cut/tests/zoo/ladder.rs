@@ -170,10 +170,11 @@ async fn a_recording_without_any_picture_is_the_one_that_the_error_names() {
     assert!(error.cause.is_footage() && error.object == file.display().to_string(), "{error}");
 }
 
+type IsIt = fn(&Cause) -> bool;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_time_a_crash_the_tool_and_the_source_never_lead_down() {
     let file = plain().file();
-    type IsIt = fn(&Cause) -> bool;
     let faults: [(&str, &'static str, IsIt); 4] = [
         ("memory", "echo Cannot allocate memory >&2; exit 1", |cause| {
             matches!(cause, Cause::Ffmpeg(FfmpegError::Memory { .. }))
