@@ -209,7 +209,7 @@ impl Pipeline {
             let location = self.settings.clip_location();
             return Ok(Decision::Announce(ClipMetadata::available(request, &location, &gaps)));
         }
-        let mut footage = match self.find_footage(cx, given_up).await {
+        let footage = match self.find_footage(cx, given_up).await {
             Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
@@ -217,12 +217,12 @@ impl Pipeline {
             Status::Available => Decision::Render(footage),
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {
-                // one that may show some of the span: another one may be unreadable, too
-                let Footage { recordings, coverage } = &mut footage;
-                let reason = recordings.unreadable.iter().position(|one| one.listed.may_show_any(&coverage.gaps));
-                let reason = recordings.unreadable.swap_remove(reason.unwrap_or_default());
                 trace.record_failed_stage(Stage::Tables);
-                Decision::Fatal(Error { kind: ErrorKind::UnusableFootage, ..reason.error.into() })
+                let error = decision::reason_for_fatal(footage).map_or_else(
+                    || Error::new(ErrorKind::UnusableFootage, "clip.mp4", "the span holds no frame to show"),
+                    |unreadable| Error { kind: ErrorKind::UnusableFootage, ..unreadable.error.into() },
+                );
+                Decision::Fatal(error)
             }
             status => Decision::Announce(ClipMetadata::without_clip(request, status)),
         })

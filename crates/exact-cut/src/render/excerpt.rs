@@ -119,10 +119,10 @@ pub async fn write_runs(runs: &[SampleRun<'_>], files: &PieceFiles, rate: u32, p
         ranks_before += i64::try_from(source.len()).unwrap_or(i64::MAX);
     }
     let entry = video.entry_of(runs[0].samples.start);
-    let decoded = PictureShape::of(video, entry).map(|shape| shape.decoded);
+    let decoded = PictureShape::of(video, entry).map(|shape| shape.decoded).or_else(|| entry.stated_size());
     let track = Track {
         entry: entry.for_decoding(decoded),
-        display: Some(Display { size: entry.stated_size().unwrap_or_default(), orientation: video.orientation }),
+        display: Some(Display { size: decoded.unwrap_or_default(), orientation: video.orientation }),
         timescale: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         samples,
         end_pts: ranks_before,

@@ -49,7 +49,7 @@ pub fn check(
     check_audio((camera, films), expected, (name, file), rendered);
     let (copied, encoded) = rendered.plan.counts();
     match camera.copies {
-        Copies::Some => assert!(copied > 0, "{name}: nothing was copied: {}", rendered.plan.reasons()),
+        Copies::Some => assert!(copied > 0, "{name}: nothing was copied: {}; {steps:?}", rendered.plan.reasons()),
         Copies::None => assert_eq!(copied, 0, "{name}: copied"),
         Copies::Perhaps => {}
     }

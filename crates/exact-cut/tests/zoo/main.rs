@@ -14,6 +14,7 @@ mod cases_time;
 mod check;
 mod expected;
 mod film;
+mod key_frames;
 mod ladder;
 mod long_term;
 mod machines;
