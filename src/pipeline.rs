@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
@@ -15,11 +16,12 @@ use exact_cut::render::write_file::WriteFile;
 use exact_cut::scratch::{Scratch, remove_abandoned};
 use exact_cut::time::Span;
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
+use crate::contract::object_keys::download_name;
 use crate::contract::retry_schedule::delay_range_s;
 use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
@@ -62,14 +64,14 @@ pub struct RequestContext<'a> {
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     settings: Settings,
-    camera: CameraApi,
-    s3: S3,
+    pub(crate) camera: CameraApi,
+    pub(crate) s3: S3,
     clips: ClipStore,
-    queue: Queue,
+    pub(crate) queue: Queue,
     visibility: Visibility,
-    topic: Topic,
+    pub(crate) topic: Topic,
     ffmpeg: Ffmpeg,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
 }
 
 impl Pipeline {
@@ -189,7 +191,7 @@ impl Pipeline {
             Decision::Announce(metadata) => Ok(metadata.status),
             Decision::WaitForFootage => Ok(Status::Pending),
             Decision::Fatal(error) => Err(error),
-            Decision::Render(Footage { recordings, coverage }) => {
+            Decision::Render(Footage { recordings, coverage, .. }) => {
                 let folder = self.scratch.request_folder()?;
                 let spec = self.clip_spec(cx.request, &coverage);
                 prepare(self.render_context(cx, folder.path()), spec, recordings.opened).await?;
@@ -213,7 +215,10 @@ impl Pipeline {
             Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
-        Ok(match decision::status(request, &self.settings.limits, Facts::of(request, &footage)) {
+        let facts = Facts::of(request, &footage);
+        let status = decision::status(request, &self.settings.limits, facts);
+        debug!(?facts, status = status.as_str(), "decided");
+        Ok(match status {
             Status::Available => Decision::Render(footage),
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {
@@ -235,28 +240,34 @@ impl Pipeline {
         let camera = self.camera.traced(trace.xray());
         let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
         let alias = alias.map_err(refused_for_good)?;
-        let listing = camera.recordings(&alias, request.span, deadline);
+        let looked_at = request.span.extended_by(self.settings.tolerances.joint_us);
+        let listing = camera.recordings(&alias, looked_at, deadline);
         let listing = trace.stage(Stage::Recordings, listing).await.map_err(refused_for_good)?;
         let listed = parse_listing(&listing, &self.settings.name_format);
         trace.record_listed(listed.len());
-        let listed = select(&listed, request.span);
+        let listed = select(&listed, looked_at);
         let store = S3Recordings {
             s3: self.s3.counting(trace.received()),
             bucket: self.settings.bucket_origin.clone(),
             dir: self.settings.bucket_origin_dir.clone(),
         };
-        let open = async { Ok(open_recordings(&store, listed, deadline).await?) };
-        let mut recordings = trace.stage(Stage::Tables, open).await?;
         let cover =
-            |recordings: &Recordings| Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
+            |recordings: &Recordings| Coverage::of(request.span, &recordings.footage(), self.settings.tolerances);
         let folder = self.scratch.request_folder()?;
-        let through_ffmpeg = self.render_context(cx, folder.path());
-        recordings.read_through_ffmpeg(&store, &cover(&recordings).gaps, through_ffmpeg).await?;
+        let open = async {
+            let mut recordings = open_recordings(&store, listed, deadline).await?;
+            let gaps = cover(&recordings).gaps;
+            recordings.read_through_ffmpeg(&store, &gaps, self.render_context(cx, folder.path())).await?;
+            let opened = std::mem::take(&mut recordings.opened);
+            recordings.opened = resolve_overlaps(opened, self.settings.tolerances.joint_us, deadline).await?;
+            Ok(recordings)
+        };
+        let mut recordings = trace.stage(Stage::Tables, open).await?;
         for Error { object, reason, .. } in given_up {
             recordings.give_up(object, reason);
         }
         let coverage = cover(&recordings);
-        trace.record_recordings(request.span, &recordings, &coverage);
+        trace.record_recordings(&recordings, &coverage);
         if let Some(absent) = recordings.missing.first() {
             trace.record_absent(&store.object(&absent.name));
         }
@@ -269,13 +280,13 @@ impl Pipeline {
             let (reason, object) = (chain(&unreadable.error.cause), &unreadable.error.object);
             error!(error = reason, stage = "tables", object, "recording not readable");
         }
-        Ok(Footage { recordings, coverage })
+        Ok(Footage { recordings, coverage, alias })
     }
 
     /// Renders the clip, stores it, and checks that all of it is stored. Returns what the clip leaves out of the span.
     async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<Vec<Span>, Error> {
         let RequestContext { request, deadline, trace } = cx;
-        let Footage { recordings, coverage } = footage;
+        let Footage { recordings, coverage, alias } = footage;
         let folder = self.scratch.request_folder()?;
         let clip = WriteFile { path: folder.path().join("clip.mp4") };
         let spec = self.clip_spec(request, &coverage);
@@ -287,7 +298,8 @@ impl Pipeline {
             _ => error,
         })?;
         trace.record_gaps(&rendered.gaps);
-        let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails };
+        let download_name = download_name(&alias, rendered.plan.taken_at);
+        let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails, download_name: &download_name };
         let put = self.clips.put(request, files, &rendered.gaps, deadline);
         let stored = trace.stage(Stage::Upload, put).await?;
         trace.stage(Stage::Check, self.clips.check(request, stored, deadline)).await?;
@@ -379,10 +391,10 @@ impl Pipeline {
     }
 
     fn clip_spec<'a>(&'a self, request: &Request, coverage: &'a Coverage) -> ClipSpec<'a> {
-        let Settings { trim_mode, thumbnail_sizes, thumbnail_format, gap_tolerance_us, .. } = &self.settings;
+        let Settings { trim_mode, thumbnail_sizes, thumbnail_format, tolerances, .. } = &self.settings;
         let thumbnails = ThumbnailSpec { widths: thumbnail_sizes, format: *thumbnail_format };
-        let (span, gap_tolerance_us, trim_mode) = (request.span, *gap_tolerance_us, *trim_mode);
-        ClipSpec { span, coverage, gap_tolerance_us, trim_mode, thumbnails }
+        let (span, tolerances, trim_mode) = (request.span, *tolerances, *trim_mode);
+        ClipSpec { span, coverage, tolerances, trim_mode, thumbnails }
     }
 
     fn render_context<'a>(&'a self, cx: RequestContext<'a>, folder: &'a std::path::Path) -> RenderContext<'a> {

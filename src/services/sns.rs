@@ -1,7 +1,5 @@
 //! SNS: publishes the metadata of a clip.
 
-use std::time::Duration;
-
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
 use exact_cut::deadline::Deadline;
@@ -10,16 +8,16 @@ use serde_json::json;
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::error::Error;
 use crate::services::errors::{sdk_error, within};
+use crate::services::limits::CALL;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Limit of `Publish`, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
 /// The topic that announces clips.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    client: Client,
-    arn: String,
+    pub(super) client: Client,
+    pub(super) arn: String,
 }
 
 impl Topic {
@@ -52,6 +50,6 @@ impl Topic {
             .message_attributes("status", status);
         let published =
             async { Box::pin(publish.send()).await.map(drop).map_err(|error| sdk_error(&self.arn, &error)) };
-        within(deadline, CALL_TIMEOUT, &self.arn, published).await
+        within(deadline, CALL, &self.arn, published).await
     }
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::compare::resolve_overlaps;
 use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
 use crate::ffmpeg::run::Ffmpeg;
 use crate::observer::{Observer, PlanReport, RenderStage};
 use crate::open::{ListedRecording, open_recordings};
-use crate::plan::coverage::Coverage;
+use crate::plan::coverage::{Coverage, Tolerances};
 use crate::plan::segments::TrimMode;
 use crate::recording_id::PerRecording;
 use crate::render::clip::{ClipSpec, render};
@@ -23,8 +24,8 @@ use crate::time::Span;
 
 /// Width of the one thumbnail that is rendered and thrown away, in pixels: a frame that cannot be decoded is found so.
 const THUMBNAIL_WIDTH: u32 = 320;
-/// The longest hole over which a frame is held, in microseconds.
-const GAP_TOLERANCE_US: i64 = 500_000;
+/// The longest hole over which a frame is held, and how far a name may be off from the end of the recording before.
+const TOLERANCES: Tolerances = Tolerances { gap_us: 500_000, joint_us: 1_500_000 };
 
 /// What is to be cut.
 #[derive(Clone, Debug)]
@@ -64,7 +65,8 @@ pub async fn cut(
 ) -> Result<CutClip, Error> {
     let ClipRequest { mut recordings, span } = request;
     recordings.sort();
-    recordings.retain(|recording| recording.may_show(span));
+    let looked_at = span.extended_by(TOLERANCES.joint_us);
+    recordings.retain(|recording| recording.may_show(looked_at));
     let deadline = Deadline::unknown();
     let mut recordings = open_recordings(store, recordings, deadline).await?;
     if let Some(missing) = recordings.missing.first() {
@@ -80,13 +82,14 @@ pub async fn cut(
     if let Some(unreadable) = recordings.unreadable.pop() {
         return Err(unreadable.error);
     }
-    let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
-    let names = recordings.opened.map(|recording| recording.listed.name.clone());
+    let opened = resolve_overlaps(recordings.opened, TOLERANCES.joint_us, deadline).await?;
+    let coverage = Coverage::of(span, &opened.map(|recording| recording.footage.clone()), TOLERANCES);
+    let names = opened.map(|recording| recording.listed.name.clone());
     let thumbnails = ThumbnailSpec { widths: &[THUMBNAIL_WIDTH], format: PictureFormat::Jpg };
-    let (trim_mode, gap_tolerance_us) = (TrimMode::Smart, GAP_TOLERANCE_US);
-    let spec = ClipSpec { span, coverage: &coverage, gap_tolerance_us, trim_mode, thumbnails };
+    let (tolerances, trim_mode) = (TOLERANCES, TrimMode::Smart);
+    let spec = ClipSpec { span, coverage: &coverage, tolerances, trim_mode, thumbnails };
     let written = folder.path().join("clip.mp4");
-    let clip = render(cx, spec, recordings.opened, &WriteFile { path: written.clone() }).await?;
+    let clip = render(cx, spec, opened, &WriteFile { path: written.clone() }).await?;
     std::fs::rename(&written, out).map_err(|error| Error::new(out.display().to_string(), error))?;
     let Kept { report, failed } = observer.0.into_inner().unwrap_or_default();
     let report = report.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;

@@ -17,8 +17,8 @@ use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::box_finder::BoxFinder;
 use crate::mp4::in_band_sets::SETS_WITHIN;
 use crate::mp4::sample_entry::SampleEntry;
-use crate::mp4::sample_table::SampleTable;
 use crate::mp4::tracks::{Tracks, VideoTrack};
+use crate::plan::footage::Footage;
 use crate::recording_id::PerRecording;
 use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
 use crate::time::{Span, Timestamp};
@@ -67,8 +67,8 @@ pub struct OpenRecording {
     pub video: VideoTrack,
     /// The audio track, or why there is none that can be used.
     pub audio: Result<AudioTrack, Mp4Error>,
-    /// The span that the recording shows: from the instant of its first frame on, as long as its own video lasts.
-    pub span: Span,
+    /// What the recording shows: from the instant of its first frame on, as long as its own video lasts.
+    pub footage: Footage,
 }
 
 impl OpenRecording {
@@ -77,9 +77,11 @@ impl OpenRecording {
         if !self.video.table.remove_frames(samples) {
             return false;
         }
-        let span = shown_span(self.listed.start, &self.video.table);
-        self.span = span.unwrap_or(self.span);
-        span.is_some()
+        let Some(footage) = Footage::of(self.listed.start, &self.video.table, self.audio.as_ref().ok()) else {
+            return false;
+        };
+        self.footage = footage;
+        true
     }
 }
 
@@ -118,10 +120,10 @@ impl Recordings {
         }));
     }
 
-    /// Returns the span that each recording shows.
+    /// Returns what each recording shows.
     #[must_use]
-    pub fn spans(&self) -> PerRecording<Span> {
-        self.opened.map(|opened| opened.span)
+    pub fn footage(&self) -> PerRecording<Footage> {
+        self.opened.map(|opened| opened.footage.clone())
     }
 }
 
@@ -183,9 +185,9 @@ pub(crate) async fn open_recording(
 ) -> Result<OpenRecording, Error> {
     let Tracks { mut video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
     complete_entries(&mut video, &*object, deadline).await?;
-    let span = shown_span(listed.start, &video.table);
-    let span = span.ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
-    Ok(OpenRecording { listed, object, video, audio, span })
+    let footage = Footage::of(listed.start, &video.table, audio.as_ref().ok())
+        .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
+    Ok(OpenRecording { listed, object, video, audio, footage })
 }
 
 /// Completes sample entries without parameter sets with those that lie among the pictures, at the cost of a read for each.
@@ -208,12 +210,6 @@ async fn complete_entries(video: &mut VideoTrack, object: &dyn PinnedObject, dea
         }
     }
     Ok(())
-}
-
-/// Returns the span that a recording shows whose name holds the instant `start`, unless its length is 0.
-fn shown_span(start: Timestamp, table: &SampleTable) -> Option<Span> {
-    let at = |pts: i64| Timestamp::from_us(start.as_us().saturating_add(table.us_after_start(pts)));
-    Span::new(at(table.first_pts()), at(table.end_pts))
 }
 
 /// Reads the tracks of an object. `window` holds its first bytes.

@@ -24,7 +24,7 @@ use crate::mux::layout::ClipLayout;
 use crate::mux::track::Display;
 use crate::observer::{RenderStage, observed};
 use crate::open::OpenRecording;
-use crate::plan::coverage::Coverage;
+use crate::plan::coverage::{Coverage, Tolerances};
 use crate::plan::cut_plan::{CutPlan, FrameOfRecording, RecordingView};
 use crate::plan::segments::{EncodeReason, Method, Segment, TrimMode};
 use crate::recording_id::{PerRecording, RecordingId};
@@ -63,8 +63,8 @@ pub struct ClipSpec<'a> {
     pub span: Span,
     /// Which recording shows which part of the span.
     pub coverage: &'a Coverage,
-    /// The longest hole over which a frame is held, in microseconds.
-    pub gap_tolerance_us: i64,
+    /// How long a hole may be that is not a gap.
+    pub tolerances: Tolerances,
     /// How the clip is cut.
     pub trim_mode: TrimMode,
     /// The thumbnails.
@@ -120,7 +120,8 @@ pub async fn render(
                     return Err(error);
                 }
                 // without some of its frames, a recording may show less of the span
-                coverage = Coverage::of(spec.span, &recordings.map(|recording| recording.span), spec.gap_tolerance_us);
+                let footage = recordings.map(|recording| recording.footage.clone());
+                coverage = Coverage::of(spec.span, &footage, spec.tolerances);
                 if coverage.parts.is_empty() {
                     return Err(error);
                 }
@@ -295,7 +296,7 @@ async fn render_clip(
         let rendered = AudioRenderer { cx, recordings }.render(audio, &mut files);
         tracks.push(observed(cx.observer, RenderStage::Audio, rendered).await?);
     }
-    let layout = Arc::new(ClipLayout::of(&tracks).map_err(|error| footage(error.into()))?);
+    let layout = Arc::new(ClipLayout::dated(&tracks, Some(plan.taken_at)).map_err(|error| footage(error.into()))?);
     let clip = ClipToVerify { layout: &layout, files: &files, plan, tracks: &tracks, recordings };
     let verified = observed(cx.observer, RenderStage::Verify, verify(cx, clip));
     let executed = executor.execute(Arc::clone(&layout), files.clone());

@@ -26,7 +26,7 @@ use testkit::paths::ffmpeg;
 
 use super::cases::plain;
 use super::cases_ladder::damaged;
-use super::{GAP_TOLERANCE_US, Steps, T0};
+use super::{Steps, T0, TOLERANCES};
 
 /// What is cut, and with what.
 struct Attempt {
@@ -55,12 +55,12 @@ impl Attempt {
         let listed = ListedRecording { start: at(0), name: self.file.display().to_string(), end: None };
         let store = Failing(self.reads_fail);
         let recordings = open_recordings(&store, vec![listed], Deadline::unknown()).await.expect("readable");
-        let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+        let coverage = Coverage::of(span, &recordings.footage(), TOLERANCES);
         let (ffmpeg, steps) = (Ffmpeg::new(script, None), Steps::default());
         let cx = RenderContext { ffmpeg: &ffmpeg, folder: folder.path(), deadline: self.deadline, observer: &steps };
         let thumbnails = ThumbnailSpec { widths: &[64], format: PictureFormat::Png };
-        let (trim_mode, gap_tolerance_us) = (TrimMode::Smart, GAP_TOLERANCE_US);
-        let spec = ClipSpec { span, coverage: &coverage, gap_tolerance_us, trim_mode, thumbnails };
+        let (tolerances, trim_mode) = (TOLERANCES, TrimMode::Smart);
+        let spec = ClipSpec { span, coverage: &coverage, tolerances, trim_mode, thumbnails };
         let executor = WriteFile { path: folder.path().join("clip.mp4") };
         let rendered = render(cx, spec, recordings.opened, &executor).await;
         (rendered, steps.0.into_inner().expect("no panic in between"))

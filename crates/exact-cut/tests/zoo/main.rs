@@ -25,11 +25,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::observer::{Observer, PlanReport, RenderStage};
-use exact_cut::open::{Recordings, open_recordings};
-use exact_cut::plan::coverage::Coverage;
+use exact_cut::open::open_recordings;
+use exact_cut::plan::coverage::{Coverage, Tolerances};
 use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};
@@ -46,11 +47,11 @@ use self::film::Film;
 
 /// 2018-09-16T17:30:17.000Z, when the zoo opens.
 const T0: i64 = 1_537_119_017_000;
-/// The longest hole over which a frame is held, in microseconds.
-const GAP_TOLERANCE_US: i64 = 500_000;
+/// The defaults of `GAP_TOLERANCE_MS` and `JOINT_TOLERANCE_MS`, in microseconds.
+const TOLERANCES: Tolerances = Tolerances { gap_us: 500_000, joint_us: 1_500_000 };
 
 /// Cameras whose clips are not right yet: they are visited only if `ZOO` names them.
-const NOT_YET: [&str; 3] = ["hole-of-20-s-in-a-file", "hole-of-20-s-in-a-file-with-sound", "sound-in-bursts-of-3"];
+const NOT_YET: [&str; 1] = ["sound-in-bursts-of-3"];
 
 /// The line of a clip in the table.
 struct Row {
@@ -131,7 +132,8 @@ impl Zoo {
     async fn cut(&self, ffmpeg: &Path, clip: &str, (from, to): (i64, i64)) -> Cut {
         let at = |ms: i64| Timestamp::from_ms(T0 + ms).expect("in range");
         let span = Span::new(at(from), at(to)).expect("in order");
-        let recordings = self.recordings.iter().filter(|recording| recording.start < span.end()).cloned().collect();
+        let looked_at = span.extended_by(TOLERANCES.joint_us);
+        let recordings = self.recordings.iter().filter(|recording| recording.may_show(looked_at)).cloned().collect();
         let store = LocalFolder::new("/");
         let mut recordings = open_recordings(&store, recordings, Deadline::unknown()).await.expect(clip);
         let scratch = TempDir::new().expect("a folder");
@@ -139,15 +141,15 @@ impl Zoo {
         let steps = Steps::default();
         let cx =
             RenderContext { ffmpeg: &ffmpeg, folder: scratch.path(), deadline: Deadline::unknown(), observer: &steps };
-        let cover = |recordings: &Recordings| Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
-        let gaps = cover(&recordings).gaps;
+        let gaps = Coverage::of(span, &recordings.footage(), TOLERANCES).gaps;
         recordings.read_through_ffmpeg(&store, &gaps, cx).await.expect(clip);
-        let coverage = cover(&recordings);
+        let opened = resolve_overlaps(recordings.opened, TOLERANCES.joint_us, Deadline::unknown()).await.expect(clip);
+        let coverage = Coverage::of(span, &opened.map(|recording| recording.footage.clone()), TOLERANCES);
         let CameraSpec { trim_mode, format } = self.spec;
         let thumbnails = ThumbnailSpec { widths: &[64, 301], format };
-        let spec = ClipSpec { span, coverage: &coverage, gap_tolerance_us: GAP_TOLERANCE_US, trim_mode, thumbnails };
+        let spec = ClipSpec { span, coverage: &coverage, tolerances: TOLERANCES, trim_mode, thumbnails };
         let executor = WriteFile { path: scratch.path().join("clip.mp4") };
-        let rendered = render(cx, spec, recordings.opened, &executor).await;
+        let rendered = render(cx, spec, opened, &executor).await;
         let rendered = rendered.unwrap_or_else(|error| panic!("{clip}: {error}"));
         let steps = steps.0.into_inner().expect("no panic in between");
         Cut { rendered, scratch, steps }

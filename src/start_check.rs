@@ -7,10 +7,11 @@ use std::time::Duration;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::ffmpeg::trial::try_out;
-use exact_cut::scratch::Scratch;
+use exact_cut::scratch::{Scratch, disk_size};
 use tracing::warn;
 
 use crate::settings::{BadEnvironment, SCRATCH_PREFIX, Settings};
+use crate::sizing::Size;
 
 /// Our own ffmpeg takes 14 ms. Debian's takes 290 ms alone to start if it must be read from the disk.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +46,8 @@ pub fn check_environment(
     match settings {
         Ok(settings) if more.is_empty() => {
             let regions = region.map(|region| settings.region_warnings(region)).unwrap_or_default();
-            for warning in settings.warnings.iter().chain(&regions) {
+            let size = configured_size(&settings, None).shortfalls(settings.limits.video_max_len_s);
+            for warning in settings.warnings.iter().chain(&regions).chain(&size) {
                 warn!("{warning}");
             }
             Ok(settings)
@@ -58,9 +60,17 @@ pub fn check_environment(
     }
 }
 
+/// Returns what the function is configured to have. Only an invocation knows its `timeout`.
+#[must_use]
+pub fn configured_size(settings: &Settings, timeout: Option<Duration>) -> Size {
+    // elsewhere than on Lambda, nothing is configured
+    let disk = settings.memory.and_then(|_| disk_size(&settings.download_dest).ok());
+    Size { memory: settings.memory, disk, timeout }
+}
+
 /// Returns why the ffmpeg at `path` cannot be used, or `None` if it can. The trial has no limit of memory: with all encoders
 /// in one process it needs more threads than a clip does.
-async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
+pub async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
     let scratch = Scratch::new(folder, SCRATCH_PREFIX)
         .and_then(|scratch| scratch.request_folder().map(|folder| (scratch, folder)));
     let (_scratch, folder) = match scratch {
