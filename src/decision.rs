@@ -92,6 +92,13 @@ fn is_being_written(request: &Request, UnreadableRecording { error, modified, ..
     !error.cause.is_foreign() && modified.is_some_and(is_fresh)
 }
 
+/// Returns the recording that `FATAL_ERROR` is about: the first one that cannot be read and may show some of the span.
+/// Others may be unreadable, too.
+#[must_use]
+pub fn reason_for_fatal(Footage { recordings, coverage, .. }: Footage) -> Option<UnreadableRecording> {
+    recordings.unreadable.into_iter().find(|unreadable| unreadable.listed.may_show_any(&coverage.gaps))
+}
+
 /// Row 1, which is decided before any look-up: returns whether the span is longer than allowed.
 #[must_use]
 pub fn is_too_long(request: &Request, limits: &Limits) -> bool {
@@ -255,6 +262,29 @@ mod tests {
             let recordings = Recordings { missing: missing.iter().cloned().collect(), ..Recordings::default() };
             let facts = Facts::of(&request, &Footage { recordings, coverage, alias: String::new() });
             assert_eq!(facts, expected, "{shown:?}, {missing:?}");
+        }
+    }
+
+    #[test]
+    fn a_fatal_error_names_the_first_unreadable_recording_that_may_show_some_of_the_span() {
+        let at = |ms: i64| Timestamp::from_ms(START + ms).expect("in range");
+        let unreadable = |(from, to): (i64, i64)| UnreadableRecording {
+            listed: ListedRecording { start: at(from), name: format!("from {from}"), end: Some(at(to)) },
+            error: exact_cut::Error::footage("object", exact_cut::error::FootageError::NoFrame),
+            modified: None,
+        };
+        for (recordings, named) in [
+            (vec![(-9000, 0), (0, 9000), (9000, 60_000)], Some("from 0")),
+            (vec![(-9000, 0), (59_000, 70_000)], Some("from 59000")),
+            (vec![(-9000, 0), (60_000, 70_000)], None),
+            (vec![], None),
+        ] {
+            let unreadable = recordings.iter().copied().map(unreadable).collect();
+            let recordings = Recordings { unreadable, ..Recordings::default() };
+            let coverage =
+                Coverage::of(request(START, END).span, &recordings.footage(), Tolerances { gap_us: 0, joint_us: 0 });
+            let reason = reason_for_fatal(Footage { recordings, coverage, alias: String::new() });
+            assert_eq!(reason.map(|reason| reason.listed.name).as_deref(), named);
         }
     }
 

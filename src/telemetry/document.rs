@@ -286,6 +286,10 @@ impl Document {
 
     pub(super) fn set_already_stored(&mut self, gaps: &[Span]) {
         self.mode = Some(Mode::Stored);
+        self.set_gaps(gaps);
+    }
+
+    pub(super) fn set_gaps(&mut self, gaps: &[Span]) {
         self.gaps = gaps.iter().copied().map(TimeRange::from).collect();
     }
 
@@ -307,7 +311,7 @@ impl Document {
         self.recordings = opened.chain(missing).chain(unreadable).collect();
         self.bytes.recordings = self.recordings.iter().map(|recording| recording.bytes).sum();
         self.parts = coverage.parts.iter().map(Part::from).collect();
-        self.gaps = coverage.gaps.iter().copied().map(TimeRange::from).collect();
+        self.set_gaps(&coverage.gaps);
         self.held = coverage.held.iter().copied().map(TimeRange::from).collect();
         self.joints = coverage.joints.iter().map(Joint::from).collect();
     }

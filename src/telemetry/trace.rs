@@ -110,6 +110,11 @@ impl Trace {
         }
     }
 
+    /// Records the parts of the span that the clip leaves out: more than expected, if frames cannot be decoded.
+    pub fn record_gaps(&self, gaps: &[Span]) {
+        self.record().document.set_gaps(gaps);
+    }
+
     /// Records a message that was sent, and why the recipient refused it, if it did.
     pub fn record_message(&self, to: Recipient, content: &impl Serialize, refused: Option<&Error>) {
         let content = serde_json::to_value(content).unwrap_or(Value::Null);

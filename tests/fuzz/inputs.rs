@@ -4,7 +4,7 @@ use cameras_service_generate_clip::contract::message_body::Request;
 use cameras_service_generate_clip::contract::recording_name::NameFormat;
 use cameras_service_generate_clip::contract::sqs_event::deliveries;
 use cameras_service_generate_clip::recording_list::{parse_listing, select};
-use exact_cut::h264::nal_units::{nal_units, random_access};
+use exact_cut::h264::nal_units::{nal_units, random_access, without_slice};
 use exact_cut::h264::parameter_sets::ParameterSets;
 use exact_cut::mp4::box_finder::BoxFinder;
 use exact_cut::mp4::shape::PictureShape;
@@ -97,7 +97,8 @@ pub fn moov(input: &[u8]) {
         for sample in &video.table.samples {
             let from = usize::try_from(sample.offset).expect("within the file");
             let bytes = &input[from..from + sample.size as usize];
-            let _ = random_access(bytes, sets.length_size());
+            let format = video.entry.nal_format().expect("avcC has parameter sets");
+            let _ = (random_access(bytes, format), without_slice(bytes, format));
             for unit in nal_units(bytes, sets.length_size()).flatten() {
                 let _ = sets.is_contradicted_by(unit);
             }

@@ -146,6 +146,7 @@ mod tests {
     use super::*;
     use crate::mp4::boxes::boxed;
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as byte strings are written
     fn entry(kind: &[u8; 4], channels: u8, bits: u8, rate: u16, boxes: &[u8]) -> SampleEntry {
         let rate = rate.to_be_bytes();
         let fields = [&[0; 16][..], &[0, channels, 0, bits, 0, 0, 0, 0], &rate, &[0; 2], boxes].concat();

@@ -7,7 +7,8 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::h264::nal_units::RandomAccess;
-use crate::mp4::sample_table::{ListedSample, Sample, SampleTableBuilder, Step};
+use crate::mp4::sample_boxes::{ListedSample, Step};
+use crate::mp4::sample_table::{Sample, SampleTableBuilder};
 use crate::plan::coverage::Tolerances;
 use crate::plan::footage::Footage;
 

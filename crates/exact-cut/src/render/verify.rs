@@ -13,10 +13,11 @@ use futures::future::try_join;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::hashing;
+use crate::ffmpeg::command::{Pictures, hashing};
 use crate::ffmpeg::memory::decoding;
 use crate::mp4::audio_track::PCM_SAMPLES_PER_AAC_FRAME;
 use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::shape::filter_before_decoding;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::TrackWithSources;
@@ -202,8 +203,9 @@ async fn picture_hashes(
     }
     let (excerpt, hashes) = (path.with_extension("mp4"), path.with_extension("framehash"));
     write_runs(runs, files, ANY_RATE, &excerpt).await?;
-    let command = hashing(cx.ffmpeg, &excerpt, &hashes);
-    let size = runs[0].video.entry.stated_size().unwrap_or_default();
+    let entry = &runs[0].video.entry;
+    let command = hashing(cx.ffmpeg, Pictures { path: &excerpt, filter: filter_before_decoding(entry) }, &hashes);
+    let size = entry.stated_size().unwrap_or_default();
     let pixels = u64::from(size.0) * u64::from(size.1);
     cx.run_ffmpeg(command, decoding(pixels), "clip.mp4").await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;

@@ -125,13 +125,14 @@ impl Clip {
         let near = listed.iter().filter(|recording| recording.may_show(span.extended_by(joint_us)));
         let opened = open(near.cloned().collect(), joint_us).await;
         let footage = opened.map(|recording| recording.footage.clone());
-        let coverage = Coverage::of(span, &footage, Tolerances { gap_us: 500_000, joint_us });
+        let tolerances = Tolerances { gap_us: 500_000, joint_us };
+        let coverage = Coverage::of(span, &footage, tolerances);
         let scratch = TempDir::new().expect("a folder");
         let ffmpeg = Ffmpeg::new(ffmpeg(), None);
         let (deadline, observer) = (Deadline::unknown(), &NoObserver);
         let cx = RenderContext { ffmpeg: &ffmpeg, folder: scratch.path(), deadline, observer };
         let thumbnails = ThumbnailSpec { widths: &[64], format: PictureFormat::Jpg };
-        let spec = ClipSpec { span, coverage: &coverage, trim_mode: TrimMode::Smart, thumbnails };
+        let spec = ClipSpec { span, coverage: &coverage, tolerances, trim_mode: TrimMode::Smart, thumbnails };
         let executor = WriteFile { path: scratch.path().join("clip.mp4") };
         render(cx, spec, opened, &executor).await.unwrap_or_else(|error| panic!("{from_us}..{to_us}: {error}"));
         Self { scratch, coverage }
