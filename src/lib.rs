@@ -22,7 +22,7 @@
 //! | [`sizing`] | whether memory, disk and time are enough for the longest clip; pure |
 //! | [`recording_list`], [`settings`] | what the camera API lists, what the environment sets |
 //! | [`contract`] | what others depend on: messages, names, keys, statuses; pure |
-//! | [`error`] | what a failure means for a request |
+//! | [`error`], `mismatch` | what a failure means for a request, and how it is said |
 
 pub mod clip_store;
 pub mod contract;
@@ -32,6 +32,7 @@ pub mod error;
 pub mod handler;
 pub mod invocation;
 pub mod invocation_time;
+mod mismatch;
 pub mod pipeline;
 pub mod recording_list;
 pub mod self_check;

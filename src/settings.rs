@@ -12,6 +12,7 @@ use url::Url;
 use crate::contract::clip_metadata::ClipLocation;
 use crate::contract::recording_name::NameFormat;
 use crate::decision::Limits;
+use crate::mismatch::mismatch;
 use crate::settings_reader::{
     Reader, boolean, bucket, cache_control, clips_endpoint, delay_seconds, folder, http_url, log_filter,
     milliseconds_as_us, path, receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn,
@@ -222,7 +223,9 @@ impl Settings {
             ("AWS_SQS_QUEUE_URL", region_of_queue_url(&self.queue_url)),
         ];
         let other = named.into_iter().filter_map(|(name, named)| Some((name, named.filter(|named| *named != region)?)));
-        other.map(|(name, named)| format!("{name}: expected the region {region:?}, got {named:?}")).collect()
+        other
+            .map(|(name, named)| mismatch(name, format_args!("the region {region:?}"), format_args!("{named:?}")))
+            .collect()
     }
 
     /// Returns where consumers find the objects of an available clip.

@@ -10,6 +10,7 @@ use exact_cut::ffmpeg::trial::try_out;
 use exact_cut::scratch::{Scratch, disk_size};
 use tracing::warn;
 
+use crate::mismatch::mismatch;
 use crate::settings::{BadEnvironment, SCRATCH_PREFIX, Settings};
 use crate::sizing::Size;
 
@@ -41,7 +42,7 @@ pub fn check_environment(
     region: Option<&str>,
     tool: Option<String>,
 ) -> Result<Settings, BadEnvironment> {
-    let no_region = region.is_none().then(|| "AWS_REGION: expected a region, got nothing".to_owned());
+    let no_region = region.is_none().then(|| mismatch("AWS_REGION", "a region", "nothing"));
     let more: Vec<String> = no_region.into_iter().chain(tool).collect();
     match settings {
         Ok(settings) if more.is_empty() => {
@@ -75,12 +76,13 @@ pub async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
         .and_then(|scratch| scratch.request_folder().map(|folder| (scratch, folder)));
     let (_scratch, folder) = match scratch {
         Ok(scratch) => scratch,
-        Err(error) => return Some(format!("CLIP_DOWNLOAD_DEST: expected a folder to write to, got {error}")),
+        Err(error) => return Some(mismatch("CLIP_DOWNLOAD_DEST", "a folder to write to", error)),
     };
     let ffmpeg = Ffmpeg::new(path.to_owned(), None);
     let tried = try_out(&ffmpeg, folder.path(), Deadline::after(TRIAL_TIMEOUT)).await;
     let reason = tried.err()?;
-    Some(format!("FFMPEG_PATH: expected an ffmpeg that can decode and encode, got {}: {reason}", path.display()))
+    let got = format_args!("{}: {reason}", path.display());
+    Some(mismatch("FFMPEG_PATH", "an ffmpeg that can decode and encode", got))
 }
 
 #[cfg(test)]

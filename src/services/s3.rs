@@ -13,6 +13,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use exact_cut::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, chain};
+use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, until, within};
 use crate::services::limits::CALL;
 
@@ -139,7 +140,7 @@ impl S3 {
             let stored = Box::pin(put.send()).await.map_err(|error| sdk_error(&object, &error))?;
             match stored.checksum_crc32() {
                 Some(other) if other != crc32 => {
-                    Err(Error::transient(&object, format_args!("CRC-32 of the upload: expected {crc32}, got {other}")))
+                    Err(Error::transient(&object, mismatch("CRC-32 of the upload", crc32, other)))
                 }
                 _ => Ok(length),
             }
