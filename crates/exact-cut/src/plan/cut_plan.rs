@@ -213,3 +213,7 @@ fn segments(frames: &[(&Part, Range<usize>)], recordings: &PerRecording<Recordin
 #[cfg(test)]
 #[path = "cut_plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "film_tests.rs"]
+mod film_tests;
