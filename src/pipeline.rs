@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
@@ -19,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
+use crate::contract::object_keys::download_name;
 use crate::contract::retry_schedule::delay_range_s;
 use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
@@ -186,7 +188,7 @@ impl Pipeline {
             Decision::Announce(metadata) => Ok(metadata.status),
             Decision::WaitForFootage => Ok(Status::Pending),
             Decision::Fatal(error) => Err(error),
-            Decision::Render(Footage { recordings, coverage }) => {
+            Decision::Render(Footage { recordings, coverage, .. }) => {
                 let folder = self.scratch.request_folder()?;
                 let spec = self.clip_spec(cx.request, &coverage);
                 prepare(self.render_context(cx, folder.path()), spec, recordings.opened).await?;
@@ -218,7 +220,7 @@ impl Pipeline {
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {
                 // one that may show some of the span: another one may be unreadable, too
-                let Footage { recordings, coverage } = &mut footage;
+                let Footage { recordings, coverage, .. } = &mut footage;
                 let reason = recordings.unreadable.iter().position(|one| one.listed.may_show_any(&coverage.gaps));
                 let reason = recordings.unreadable.swap_remove(reason.unwrap_or_default());
                 trace.record_failed_stage(Stage::Tables);
@@ -235,23 +237,29 @@ impl Pipeline {
         let camera = self.camera.traced(trace.xray());
         let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
         let alias = alias.map_err(refused_for_good)?;
-        let listing = camera.recordings(&alias, request.span, deadline);
+        let looked_at = request.span.extended_by(self.settings.tolerances.joint_us);
+        let listing = camera.recordings(&alias, looked_at, deadline);
         let listing = trace.stage(Stage::Recordings, listing).await.map_err(refused_for_good)?;
         let listed = parse_listing(&listing, &self.settings.name_format);
         trace.record_listed(listed.len());
-        let listed = select(&listed, request.span);
+        let listed = select(&listed, looked_at);
         let store = S3Recordings {
             s3: self.s3.counting(trace.received()),
             bucket: self.settings.bucket_origin.clone(),
             dir: self.settings.bucket_origin_dir.clone(),
         };
-        let open = async { Ok(open_recordings(&store, listed, deadline).await?) };
+        let open = async {
+            let mut recordings = open_recordings(&store, listed, deadline).await?;
+            let opened = std::mem::take(&mut recordings.opened);
+            recordings.opened = resolve_overlaps(opened, self.settings.tolerances.joint_us, deadline).await?;
+            Ok(recordings)
+        };
         let mut recordings = trace.stage(Stage::Tables, open).await?;
         for Error { object, reason, .. } in given_up {
             recordings.give_up(object, reason);
         }
-        let coverage = Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
-        trace.record_recordings(request.span, &recordings, &coverage);
+        let coverage = Coverage::of(request.span, &recordings.footage(), self.settings.tolerances);
+        trace.record_recordings(&recordings, &coverage);
         if let Some(absent) = recordings.missing.first() {
             trace.record_absent(&store.object(&absent.name));
         }
@@ -264,13 +272,13 @@ impl Pipeline {
             let (reason, object) = (chain(&unreadable.error.cause), &unreadable.error.object);
             error!(error = reason, stage = "tables", object, "recording not readable");
         }
-        Ok(Footage { recordings, coverage })
+        Ok(Footage { recordings, coverage, alias })
     }
 
     /// Renders the clip, stores it, and checks that all of it is stored.
     async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<(), Error> {
         let RequestContext { request, deadline, trace } = cx;
-        let Footage { recordings, coverage } = footage;
+        let Footage { recordings, coverage, alias } = footage;
         let folder = self.scratch.request_folder()?;
         let clip = WriteFile { path: folder.path().join("clip.mp4") };
         let spec = self.clip_spec(request, &coverage);
@@ -281,7 +289,8 @@ impl Pipeline {
             }
             _ => error,
         })?;
-        let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails };
+        let download_name = download_name(&alias, rendered.plan.taken_at);
+        let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails, download_name: &download_name };
         let put = self.clips.put(request, files, &coverage.gaps, deadline);
         let stored = trace.stage(Stage::Upload, put).await?;
         trace.stage(Stage::Check, self.clips.check(request, stored, deadline)).await

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use exact_cut::plan::coverage::Tolerances;
 use exact_cut::plan::segments::TrimMode;
 use exact_cut::render::thumbnails::PictureFormat;
 use tracing_subscriber::filter::Targets;
@@ -12,8 +13,9 @@ use crate::contract::clip_metadata::ClipLocation;
 use crate::contract::recording_name::NameFormat;
 use crate::decision::Limits;
 use crate::settings_reader::{
-    Reader, boolean, bucket, clips_endpoint, delay_seconds, folder, http_url, log_filter, milliseconds_as_us, path,
-    receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn, thumbnail_widths,
+    Reader, boolean, bucket, cache_control, clips_endpoint, delay_seconds, folder, http_url, log_filter,
+    milliseconds_as_us, path, receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn,
+    thumbnail_widths,
 };
 
 /// Names of the function's scratch folders begin with this.
@@ -59,8 +61,10 @@ pub struct Settings {
     pub reports_failures: bool,
     pub log_filter: Targets,
     pub trim_mode: TrimMode,
-    /// Longest hole over which a frame is held, in microseconds.
-    pub gap_tolerance_us: i64,
+    /// How long a hole may be that is not a gap, and how far names may be off.
+    pub tolerances: Tolerances,
+    /// `Cache-Control` of stored objects, if any.
+    pub clip_cache_control: Option<String>,
     /// The ffmpeg to run.
     pub ffmpeg_path: PathBuf,
     /// Folder that gets a trace document of every request. Not for use on Lambda.
@@ -166,6 +170,8 @@ impl Settings {
         let log_filter = env.or("LOG_LEVEL", "info", log_filter);
         let trim_mode = env.or("TRIM_MODE", "smart", |text| text.parse().map_err(|_| "smart or encode"));
         let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", milliseconds_as_us);
+        let joint_tolerance_us = env.or("JOINT_TOLERANCE_MS", "1500", milliseconds_as_us);
+        let clip_cache_control = env.optional("CLIP_CACHE_CONTROL", cache_control);
         let memory_mib = env.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
         let trace_dir = env.optional("TRACE_DIR", path);
         let proxies = PROXIES.into_iter().filter(|name| env.text(name).is_some()).collect();
@@ -196,7 +202,8 @@ impl Settings {
             reports_failures: reports_failures?,
             log_filter: log_filter?,
             trim_mode: trim_mode?,
-            gap_tolerance_us: gap_tolerance_us?,
+            tolerances: Tolerances { gap_us: gap_tolerance_us?, joint_us: joint_tolerance_us? },
+            clip_cache_control,
             ffmpeg_path: ffmpeg_path?,
             memory: memory_mib.map(|mib| u64::from(mib) << 20),
             trace_dir,

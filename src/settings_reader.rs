@@ -163,6 +163,19 @@ pub fn milliseconds_as_us(text: &str) -> Result<i64, Mismatch> {
     Ok(i64::from(ms) * 1000)
 }
 
+/// Reads the directives of a `Cache-Control` header (RFC 9111, section 5.2).
+pub fn cache_control(text: &str) -> Result<String, Mismatch> {
+    let is_token =
+        |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_directive = |directive: &str| match directive.split_once('=') {
+        None => is_token(directive),
+        Some((name, value)) => is_token(name) && is_token(value.trim_matches('"')),
+    };
+    let is_valid = text.split(',').map(str::trim).all(is_directive);
+    let expected = || Mismatch::expected("directives of Cache-Control, such as \"public, max-age=60\"");
+    is_valid.then(|| text.to_owned()).ok_or_else(expected)
+}
+
 /// Reads seconds by which SQS can delay a message.
 pub fn delay_seconds(text: &str) -> Result<i32, Mismatch> {
     let delay = text.parse().ok().and_then(|seconds: u32| i32::try_from(seconds).ok());

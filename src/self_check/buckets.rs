@@ -67,7 +67,13 @@ impl SelfCheck<'_> {
             let folder = self.pipeline.scratch.request_folder()?;
             let path = folder.path().join(NAME);
             tokio::fs::write(&path, CONTENT).await.map_err(|error| Error::transient(NAME, error))?;
-            let upload = Upload { path: &path, content_type: "text/plain", metadata: &HashMap::new() };
+            let upload = Upload {
+                path: &path,
+                content_type: "text/plain",
+                content_disposition: None,
+                cache_control: None,
+                metadata: &HashMap::new(),
+            };
             self.pipeline.s3.put(&self.clip(NAME), upload, self.deadline).await
         };
         stored.await.map_or_else(Verdict::fails, |_| Verdict::works())

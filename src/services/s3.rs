@@ -65,6 +65,10 @@ pub enum LookUp {
 pub struct Upload<'a> {
     pub path: &'a Path,
     pub content_type: &'a str,
+    /// `Content-Disposition`, if any.
+    pub content_disposition: Option<&'a str>,
+    /// `Cache-Control`, if any.
+    pub cache_control: Option<&'a str>,
     /// User-defined metadata, at most 2 KB in all.
     pub metadata: &'a HashMap<String, String>,
 }
@@ -125,6 +129,8 @@ impl S3 {
                 .bucket(&id.bucket)
                 .key(&id.key)
                 .content_type(upload.content_type)
+                .set_content_disposition(upload.content_disposition.map(str::to_owned))
+                .set_cache_control(upload.cache_control.map(str::to_owned))
                 .set_metadata(Some(upload.metadata.clone()))
                 .checksum_crc32(&crc32)
                 .body(body)

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use exact_cut::observer::{self, PlanReport};
 use exact_cut::open::Recordings;
 use exact_cut::plan::coverage::{self, Coverage};
+use exact_cut::plan::joints;
 use exact_cut::time::Span;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,6 +55,8 @@ pub struct Document {
     pub gaps: Vec<TimeRange>,
     /// Holes over which a frame is held.
     pub held: Vec<TimeRange>,
+    /// Places at which two recordings are one film.
+    pub joints: Vec<Joint>,
     /// The frames of the clip, in order.
     pub segments: Vec<SegmentReport>,
     /// `copy` or `encode`, if the clip has audio.
@@ -118,6 +121,18 @@ pub struct Part {
     pub recording: usize,
     #[serde(flatten)]
     pub shows: TimeRange,
+}
+
+/// A place at which two recordings are one film, whatever their names say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Joint {
+    /// Index of the second one into the recordings.
+    pub recording: usize,
+    /// The instant in the name of the second one.
+    pub at_us: i64,
+    /// How much later than the end of the first one that is, in milliseconds; negative if it is earlier.
+    pub off_ms: f64,
 }
 
 /// Consecutive frames of the clip that are made in the same way.
@@ -199,6 +214,14 @@ impl From<observer::TimeRange> for TimeRange {
     }
 }
 
+impl From<&joints::Joint> for Joint {
+    fn from(joint: &joints::Joint) -> Self {
+        #[allow(clippy::cast_precision_loss)] // at most an hour
+        let off_ms = joint.off_us() as f64 / 1e3;
+        Self { recording: joint.after.index(), at_us: joint.start.as_us(), off_ms }
+    }
+}
+
 impl From<&coverage::Part> for Part {
     fn from(part: &coverage::Part) -> Self {
         Self { recording: part.recording.index(), shows: part.span.into() }
@@ -245,6 +268,7 @@ impl Document {
             parts: Vec::new(),
             gaps: Vec::new(),
             held: Vec::new(),
+            joints: Vec::new(),
             segments: Vec::new(),
             audio: None,
             clip: None,
@@ -259,10 +283,10 @@ impl Document {
         self.gaps = gaps.iter().copied().map(TimeRange::from).collect();
     }
 
-    pub(super) fn set_recordings(&mut self, span: Span, recordings: &Recordings, coverage: &Coverage) {
+    pub(super) fn set_recordings(&mut self, recordings: &Recordings, coverage: &Coverage) {
         let opened = recordings.opened.values().map(|recording| Recording {
             name: recording.listed.name.clone(),
-            shows: Some(recording.span.into()),
+            shows: Some(recording.footage.span.into()),
             bytes: recording.object.length(),
             error: None,
         });
@@ -278,7 +302,8 @@ impl Document {
         self.bytes.recordings = self.recordings.iter().map(|recording| recording.bytes).sum();
         self.parts = coverage.parts.iter().map(Part::from).collect();
         self.gaps = coverage.gaps.iter().copied().map(TimeRange::from).collect();
-        self.held = coverage.held(span).into_iter().map(TimeRange::from).collect();
+        self.held = coverage.held.iter().copied().map(TimeRange::from).collect();
+        self.joints = coverage.joints.iter().map(Joint::from).collect();
     }
 
     pub(super) fn set_plan(&mut self, plan: &PlanReport) {
@@ -316,6 +341,12 @@ impl Document {
         let after = Duration::try_from_secs_f64(announced.ms / 1e3).ok()?;
         let announced_ms = self.started_ms.checked_add(after.as_millis().try_into().ok()?)?;
         announced_ms.checked_sub(since)
+    }
+
+    /// Returns how far the name of a recording is off at a joint of the clip, in milliseconds: the farthest one.
+    #[must_use]
+    pub fn joint_ms(&self) -> Option<f64> {
+        self.joints.iter().map(|joint| joint.off_ms).max_by(|a, b| a.abs().total_cmp(&b.abs()))
     }
 
     /// Returns the number of opened recordings, if recordings were looked for.

@@ -77,6 +77,7 @@ pub fn report_finished(document: &Document) {
                 absent = document.absent(),
                 unreadable = document.unreadable(),
                 first_absent = document.first_absent,
+                joint_ms = document.joint_ms(),
                 bytes_fetched = document.bytes.fetched,
                 bytes_needed = document.bytes.needed,
                 tries = document.tries(),

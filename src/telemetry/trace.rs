@@ -98,9 +98,9 @@ impl Trace {
     }
 
     /// Records which recordings exist, and how they cover the span.
-    pub fn record_recordings(&self, span: Span, recordings: &Recordings, coverage: &Coverage) {
+    pub fn record_recordings(&self, recordings: &Recordings, coverage: &Coverage) {
         let mut record = self.record();
-        record.document.set_recordings(span, recordings, coverage);
+        record.document.set_recordings(recordings, coverage);
         for Recording { name, shows, bytes, error } in &record.document.recordings {
             let shows = shows.map(|TimeRange { start_us, end_us }| format!("{start_us}..{end_us}"));
             debug!(recording = name, shows_us = shows, bytes, unreadable = error, "recording looked at");

@@ -9,8 +9,9 @@ use exact_cut::h264::parameter_sets::ParameterSets;
 use exact_cut::mp4::box_finder::BoxFinder;
 use exact_cut::mp4::shape::PictureShape;
 use exact_cut::mp4::tracks::Tracks;
-use exact_cut::plan::coverage::Coverage;
+use exact_cut::plan::coverage::{Coverage, Tolerances};
 use exact_cut::plan::cut_plan::{CutPlan, RecordingView};
+use exact_cut::plan::footage::Footage;
 use exact_cut::plan::random_access::RandomAccessPoints;
 use exact_cut::plan::segments::EncodeReason;
 use exact_cut::recording_id::PerRecording;
@@ -117,10 +118,10 @@ pub fn plan(input: &[u8]) {
     let mut below = |end: usize| i64::try_from(random.below(end)).expect("small");
     let starts: Vec<i64> = (0..=below(3)).map(|_| below(900_000)).collect();
     let Some(span) = Span::new(instant(below(500_000)), instant(500_001 + below(500_000))) else { return };
-    let length = video.table.us_after_start(video.table.end_pts);
-    let shown = |&start: &i64| Span::new(instant(start), instant(start.saturating_add(length)));
-    let Some(shown) = starts.iter().map(shown).collect::<Option<PerRecording<Span>>>() else { return };
-    let coverage = Coverage::of(span, &shown, below(2) * 500_000);
+    let shown = |&start: &i64| Footage::of(instant(start), &video.table, audio.as_ref().ok());
+    let Some(shown) = starts.iter().map(shown).collect::<Option<PerRecording<Footage>>>() else { return };
+    let tolerances = Tolerances { gap_us: below(2) * 500_000, joint_us: below(3) * 700_000 };
+    let coverage = Coverage::of(span, &shown, tolerances);
     let copyable = if below(4) == 0 { Err(EncodeReason::Requested) } else { Ok(()) };
     let points = RandomAccessPoints::default();
     let view = |&start: &i64| RecordingView {

@@ -16,6 +16,7 @@ use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::box_finder::BoxFinder;
 use crate::mp4::tracks::{Tracks, VideoTrack};
+use crate::plan::footage::Footage;
 use crate::recording_id::PerRecording;
 use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
 use crate::time::{Span, Timestamp};
@@ -62,8 +63,8 @@ pub struct OpenRecording {
     pub video: VideoTrack,
     /// The audio track, or why there is none that can be used.
     pub audio: Result<AudioTrack, Mp4Error>,
-    /// The span that the recording shows: from the instant of its first frame on, as long as its own video lasts.
-    pub span: Span,
+    /// What the recording shows: from the instant of its first frame on, as long as its own video lasts.
+    pub footage: Footage,
 }
 
 /// The recordings of a request.
@@ -101,10 +102,10 @@ impl Recordings {
         }));
     }
 
-    /// Returns the span that each recording shows.
+    /// Returns what each recording shows.
     #[must_use]
-    pub fn spans(&self) -> PerRecording<Span> {
-        self.opened.map(|opened| opened.span)
+    pub fn footage(&self) -> PerRecording<Footage> {
+        self.opened.map(|opened| opened.footage.clone())
     }
 }
 
@@ -161,10 +162,9 @@ async fn open_recording(
     deadline: Deadline,
 ) -> Result<OpenRecording, Error> {
     let Tracks { video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
-    let at = |pts: i64| Timestamp::from_us(listed.start.as_us().saturating_add(video.table.us_after_start(pts)));
-    let span = Span::new(at(video.table.first_pts()), at(video.table.end_pts))
+    let footage = Footage::of(listed.start, &video.table, audio.as_ref().ok())
         .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
-    Ok(OpenRecording { listed, object, video, audio, span })
+    Ok(OpenRecording { listed, object, video, audio, footage })
 }
 
 /// Reads the tracks of an object. `window` holds its first bytes.

@@ -142,6 +142,13 @@ impl SampleTable {
         rescaled(pts - self.origin, self.timescale, 1_000_000)
     }
 
+    /// Returns the same, rounded down: no frame that is shown at `pts` comes before that instant.
+    #[must_use]
+    pub fn us_before(&self, pts: i64) -> i64 {
+        let us = (i128::from(pts) - i128::from(self.origin)) * 1_000_000;
+        i64::try_from(us.div_euclid(i128::from(self.timescale))).unwrap_or(i64::MAX)
+    }
+
     /// Returns the number of the first frame that is shown at `at` or later, where the first frame is shown at `start`.
     #[must_use]
     pub fn first_frame_at(&self, at: Timestamp, start: Timestamp) -> usize {

@@ -261,7 +261,7 @@ async fn render_clip(
         let rendered = AudioRenderer { cx, recordings }.render(audio, &mut files);
         tracks.push(observed(cx.observer, RenderStage::Audio, rendered).await?);
     }
-    let layout = Arc::new(ClipLayout::of(&tracks).map_err(|error| footage(error.into()))?);
+    let layout = Arc::new(ClipLayout::dated(&tracks, Some(plan.taken_at)).map_err(|error| footage(error.into()))?);
     let clip = ClipToVerify { layout: &layout, files: &files, plan, tracks: &tracks, recordings };
     let verified = observed(cx.observer, RenderStage::Verify, verify(cx, clip));
     let executed = executor.execute(Arc::clone(&layout), files.clone());

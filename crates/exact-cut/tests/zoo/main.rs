@@ -20,11 +20,12 @@ mod mp4_edit;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::observer::NoObserver;
 use exact_cut::open::open_recordings;
-use exact_cut::plan::coverage::Coverage;
+use exact_cut::plan::coverage::{Coverage, Tolerances};
 use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};
@@ -41,17 +42,11 @@ use self::film::Film;
 
 /// 2018-09-16T17:30:17.000Z, when the zoo opens.
 const T0: i64 = 1_537_119_017_000;
-/// The longest hole over which a frame is held, in microseconds.
-const GAP_TOLERANCE_US: i64 = 500_000;
+/// The defaults of `GAP_TOLERANCE_MS` and `JOINT_TOLERANCE_MS`, in microseconds.
+const TOLERANCES: Tolerances = Tolerances { gap_us: 500_000, joint_us: 1_500_000 };
 
 /// Cameras whose clips are not right yet: they are visited only if `ZOO` names them.
-const NOT_YET: [&str; 5] = [
-    "hole-of-20-s-in-a-file",
-    "hole-of-20-s-in-a-file-with-sound",
-    "delimiters-are-samples",
-    "matrix-coefficients-3",
-    "sound-in-bursts-of-3",
-];
+const NOT_YET: [&str; 3] = ["delimiters-are-samples", "matrix-coefficients-3", "sound-in-bursts-of-3"];
 
 /// The line of a clip in the table.
 struct Row {
@@ -132,9 +127,11 @@ impl Zoo {
     async fn cut(&self, ffmpeg: &Path, clip: &str, (from, to): (i64, i64)) -> Cut {
         let at = |ms: i64| Timestamp::from_ms(T0 + ms).expect("in range");
         let span = Span::new(at(from), at(to)).expect("in order");
-        let recordings = self.recordings.iter().filter(|recording| recording.start < span.end()).cloned().collect();
+        let looked_at = span.extended_by(TOLERANCES.joint_us);
+        let recordings = self.recordings.iter().filter(|recording| recording.may_show(looked_at)).cloned().collect();
         let recordings = open_recordings(&LocalFolder::new("/"), recordings, Deadline::unknown()).await.expect(clip);
-        let coverage = Coverage::of(span, &recordings.spans(), GAP_TOLERANCE_US);
+        let opened = resolve_overlaps(recordings.opened, TOLERANCES.joint_us, Deadline::unknown()).await.expect(clip);
+        let coverage = Coverage::of(span, &opened.map(|recording| recording.footage.clone()), TOLERANCES);
         let scratch = TempDir::new().expect("a folder");
         let ffmpeg = Ffmpeg::new(ffmpeg.to_owned(), None);
         let cx = RenderContext {
@@ -147,7 +144,7 @@ impl Zoo {
         let thumbnails = ThumbnailSpec { widths: &[64, 301], format };
         let spec = ClipSpec { span, coverage: &coverage, trim_mode, thumbnails };
         let executor = WriteFile { path: scratch.path().join("clip.mp4") };
-        let rendered = render(cx, spec, recordings.opened, &executor).await;
+        let rendered = render(cx, spec, opened, &executor).await;
         let rendered = rendered.unwrap_or_else(|error| panic!("{clip}: {error}"));
         Cut { rendered, gaps: coverage.gaps, scratch }
     }
