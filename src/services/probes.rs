@@ -148,9 +148,11 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     result.map(Probe::Answered).or_else(|error| {
-        let code = error.code().unwrap_or_default();
         // S3, SQS and SNS each have a name of their own for it (the services' API references, "Common errors")
-        let is_forbidden = matches!(code, "AccessDenied" | "AccessDeniedException" | "AuthorizationError");
+        let is_forbidden = match error.code() {
+            Some(code) => matches!(code, "AccessDenied" | "AccessDeniedException" | "AuthorizationError"),
+            None => error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403),
+        };
         let error = sdk_error(object, &error);
         if is_forbidden { Ok(Probe::Forbidden(error)) } else { Err(error) }
     })

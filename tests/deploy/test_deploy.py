@@ -54,7 +54,7 @@ def test_lets_requests_in_progress_end_and_rolls_back(system: System, other_func
     system.ask("in-flight")
     assert system.camera_api.asked.wait(30), "the function works on it"
 
-    # The test event needs no footage, so the gate does not hold it.
+    # The gate does not hold the self-check.
     output = system.deploy("--function-zip", str(other_function.zip), THUMBNAIL_SIZES="64 32")
     assert "version 3 is live, in place of 2" in output
     assert system.live()["CodeSha256"] == other_function.sha256 != first["CodeSha256"]
