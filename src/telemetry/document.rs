@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use exact_cut::observer::{self, PlanReport};
+use exact_cut::error::Cause;
+use exact_cut::observer::{self, PlanReport, Silence};
 use exact_cut::open::Recordings;
 use exact_cut::plan::coverage::{self, Coverage};
 use exact_cut::plan::joints;
@@ -61,6 +62,10 @@ pub struct Document {
     pub segments: Vec<SegmentReport>,
     /// `copy` or `encode`, if the clip has audio.
     pub audio: Option<&'static str>,
+    /// `none, because …` if the clip has no audio, `missing in parts, because …` if some of its recordings have audio that
+    /// cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<String>,
     /// The clip as planned.
     pub clip: Option<Clip>,
     pub bytes: Bytes,
@@ -271,6 +276,7 @@ impl Document {
             joints: Vec::new(),
             segments: Vec::new(),
             audio: None,
+            sound: None,
             clip: None,
             bytes: Bytes::default(),
             stages: Vec::new(),
@@ -318,6 +324,11 @@ impl Document {
         let frames = copied + encoded;
         self.clip = Some(Clip { frames, copied, encoded, length_us: plan.length_us, poster: plan.poster });
         self.audio = plan.audio;
+        let missing = if plan.audio.is_none() { "none" } else { "missing in parts" };
+        self.sound = plan.silence.as_ref().map(|silence| match silence {
+            Silence::NothingRecorded => format!("{missing}, because the recordings have none"),
+            Silence::Unusable { reason, .. } => format!("{missing}, because {reason}"),
+        });
         self.bytes.needed = plan.bytes_needed;
     }
 
@@ -351,6 +362,11 @@ impl Document {
         let after = Duration::try_from_secs_f64(announced.ms / 1e3).ok()?;
         let announced_ms = self.started_ms.checked_add(after.as_millis().try_into().ok()?)?;
         announced_ms.checked_sub(since)
+    }
+
+    pub(super) fn set_audio_lost(&mut self, cause: &Cause) {
+        self.audio = None;
+        self.sound = Some(format!("none, because {}", chain(cause)));
     }
 
     /// Returns the number of opened recordings, if recordings were looked for.

@@ -72,6 +72,7 @@ pub fn report_finished(document: &Document) {
                 why = document.why,
                 copied = document.clip.map(|clip| clip.copied),
                 encoded = document.clip.map(|clip| clip.encoded),
+                sound = document.sound,
                 listed = document.listed,
                 opened = document.opened(),
                 absent = document.absent(),

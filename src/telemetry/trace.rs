@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use exact_cut::observer::{Observer, PlanReport, RenderStage, timed};
+use exact_cut::observer::{Observer, PlanReport, RenderStage, Silence, timed};
 use exact_cut::open::Recordings;
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::time::Span;
@@ -180,11 +180,19 @@ impl Observer for Trace {
     fn planned(&self, report: &PlanReport) {
         let PlanReport { copied, encoded, reasons, bytes_needed, .. } = report;
         debug!(copied, encoded, reasons, bytes_needed, "clip planned");
+        if let Some(Silence::Unusable { object, reason }) = &report.silence {
+            warn!(object, reason, "audio left out");
+        }
         self.record().document.set_plan(report);
     }
 
     fn stepped_down(&self, error: &exact_cut::Error) {
         warn!(object = error.object, reason = %error.cause, "clip made in another way");
+    }
+
+    fn audio_lost(&self, error: &exact_cut::Error) {
+        warn!(object = error.object, reason = %error.cause, "audio left out");
+        self.record().document.set_audio_lost(&error.cause);
     }
 }
 

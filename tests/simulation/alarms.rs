@@ -49,7 +49,7 @@ impl Alarm {
 /// Returns the greatest age of a message in a period, in seconds, with hidden messages included.
 ///
 /// By its documentation, SQS leaves messages out of this metric that were received more than three times (Amazon SQS
-/// Developer Guide, "Available CloudWatch metrics for Amazon SQS"). Here they count, which is the worse case.
+/// Developer Guide, "Available `CloudWatch` metrics for Amazon SQS"). Here they count, which is the worse case.
 fn oldest_s(history: &History, from: i64, to: i64) -> i64 {
     let age = |life: &crate::world::Life| {
         let until = life.deleted.min(to);

@@ -18,7 +18,7 @@ pub const BEGIN_MS: i64 = 1_537_119_000_000;
 pub const HOUR_MS: i64 = 3_600_000;
 /// `VisibilityTimeout` and timeout of the stack, and the default of `SQS_TIMEOUT`.
 const VISIBILITY_MS: i64 = 5_400_000;
-const TIMEOUT: Duration = Duration::from_secs(900);
+const TIMEOUT: Duration = Duration::from_mins(15);
 const RETRY_DELAY_S: i32 = 60;
 
 /// A request: all times in ms after the begin.

@@ -122,4 +122,6 @@ impl Observer for Keeper {
             kept.failed.push(error.to_string());
         }
     }
+
+    fn audio_lost(&self, _error: &Error) {}
 }

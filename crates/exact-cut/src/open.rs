@@ -77,11 +77,16 @@ impl OpenRecording {
         if !self.video.table.remove_frames(samples) {
             return false;
         }
-        let Some(footage) = Footage::of(self.listed.start, &self.video.table, self.audio.as_ref().ok()) else {
-            return false;
-        };
-        self.footage = footage;
-        true
+        let footage = Footage::of(self.listed.start, &self.video.table, self.audio.as_ref().ok());
+        // what the next recording shows, too, stays its own
+        let end = self.footage.span.end();
+        let shown = footage.and_then(|footage| {
+            let span = Span::new(footage.span.start(), footage.span.end().min(end))?;
+            Some(Footage { span, ..footage })
+        });
+        let shows_something = shown.is_some();
+        self.footage = shown.unwrap_or_else(|| self.footage.clone());
+        shows_something
     }
 }
 

@@ -110,7 +110,7 @@ fn sizes(stbl: &[u8]) -> Result<Option<Box<dyn Iterator<Item = u32> + '_>>, Mp4E
 }
 
 /// Returns the offsets of the chunks (`stco`, `co64`).
-fn chunk_offsets(stbl: &[u8]) -> Option<Box<dyn Iterator<Item = u64> + '_>> {
+pub(super) fn chunk_offsets(stbl: &[u8]) -> Option<Box<dyn Iterator<Item = u64> + '_>> {
     if let Some(narrow) = table::<4>(stbl, b"stco") {
         return Some(Box::new(narrow.filter_map(|mut entry| entry.u32().map(u64::from))));
     }
@@ -119,7 +119,7 @@ fn chunk_offsets(stbl: &[u8]) -> Option<Box<dyn Iterator<Item = u64> + '_>> {
 
 /// Returns for each chunk the number of its samples, and that of their sample entry, counted from 0 (`stsc`). The last entry
 /// goes on.
-fn samples_per_chunk(stbl: &[u8]) -> impl Iterator<Item = (u32, usize)> {
+pub(super) fn samples_per_chunk(stbl: &[u8]) -> impl Iterator<Item = (u32, usize)> {
     let mut entries = table::<12>(stbl, b"stsc")
         .into_iter()
         .flatten()
@@ -136,7 +136,7 @@ fn samples_per_chunk(stbl: &[u8]) -> impl Iterator<Item = (u32, usize)> {
 
 /// Returns the entries of a table of counts and signed values (`stts`, `ctts`). Offsets of version 0 are unsigned by the
 /// standard; files with negative ones state that version, and no offset is as large as such would be otherwise.
-fn runs<'a>(stbl: &'a [u8], name: &[u8; 4]) -> impl Iterator<Item = (u32, i32)> + 'a {
+pub(super) fn runs<'a>(stbl: &'a [u8], name: &[u8; 4]) -> impl Iterator<Item = (u32, i32)> + 'a {
     let runs = table::<8>(stbl, name).into_iter().flatten().filter_map(|mut entry| Some((entry.u32()?, entry.i32()?)));
     runs.filter(|(count, _)| *count > 0)
 }

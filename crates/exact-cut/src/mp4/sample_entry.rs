@@ -94,6 +94,12 @@ impl SampleEntry {
         Ok(Self::new(*b"mp4a", bytes.get(8..).unwrap_or_default()))
     }
 
+    /// Returns what follows the header of the entry.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// Returns the box that a muxer writes.
     #[must_use]
     pub fn as_box(&self) -> shiguredo_mp4::boxes::SampleEntry {
@@ -218,6 +224,15 @@ impl SampleEntry {
     #[must_use]
     pub fn aac_config(&self) -> Option<&[u8]> {
         const AAC: [u8; 4] = [0x40, 0x66, 0x67, 0x68];
+        let (object_type, mut fields) = self.decoder_config()?;
+        AAC.contains(&object_type).then_some(())?;
+        fields.skip(12)?;
+        let length = descriptor(&mut fields, 5)?;
+        fields.0.get(..length.min(fields.0.len())).filter(|config| config.len() >= 2)
+    }
+
+    /// Returns the object type that the elementary stream descriptor of an `mp4a` entry states, and what follows it.
+    pub(super) fn decoder_config(&self) -> Option<(u8, Fields<'_>)> {
         (&self.kind == b"mp4a").then_some(())?;
         let mut fields = Fields(self.esds()?.get(4..)?);
         descriptor(&mut fields, 3)?;
@@ -234,10 +249,7 @@ impl SampleEntry {
             fields.skip(2)?;
         }
         descriptor(&mut fields, 4)?;
-        AAC.contains(&fields.u8()?).then_some(())?;
-        fields.skip(12)?;
-        let length = descriptor(&mut fields, 5)?;
-        fields.0.get(..length.min(fields.0.len())).filter(|config| config.len() >= 2)
+        Some((fields.u8()?, fields))
     }
 }
 

@@ -100,7 +100,8 @@ impl AudioPlan {
     ) -> Option<Self> {
         let tracks =
             || coverage.parts.iter().filter_map(|part| Some((part.recording, recordings[part.recording].track?)));
-        let (first, config) = tracks().next().map(|(recording, track)| (recording, &track.config))?;
+        let (first, first_track) = tracks().next()?;
+        let config = &first_track.config;
         let plain = tracks().find_map(|(_, track)| track.aac_lc_format());
         let method = if tracks().any(|(_, track)| track.config != *config) {
             AudioMethod::Encode { reason: AudioEncodeReason::Differs }
@@ -109,7 +110,7 @@ impl AudioPlan {
         } else {
             AudioMethod::Copy(first)
         };
-        let format = plain.unwrap_or(AudioFormat { rate: 48_000, channels: 2 });
+        let format = plain.unwrap_or_else(|| first_track.encoded_format());
         let clock = ClipClock { timescale: format.rate, ..pictures.clock };
         let origin = clock.ticks(pictures.origin);
         let end = rescaled(pictures.end, pictures.clock.timescale, format.rate);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::mp4::audio_codec::AudioCodec;
 use crate::mp4::audio_track::AudioFrame;
 use crate::mp4::sample_entry::SampleEntry;
 use crate::plan::coverage::Tolerances;
@@ -22,7 +23,7 @@ prop_compose! {
     ) -> AudioTrack {
         let at = |n: i64| lead + rescaled(n * AAC_FRAME, RATE, timescale);
         let frames = (0..count).map(|n| AudioFrame { offset: 0, size: 1, at: at(n) }).collect();
-        AudioTrack { timescale, frames, end: at(count), entry: SampleEntry::new(*b"mp4a", &[]), config: CONFIG.to_vec() }
+        AudioTrack { timescale, frames, end: at(count), entry: SampleEntry::new(*b"mp4a", &[]), codec: AudioCodec::Aac, config: CONFIG.to_vec() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A camera that loses its stream often goes on writing the same file: pictures and audio jump by half a minute. Nothing
 //! was recorded in between, so that is a hole like one between two recordings, and not a picture that stood still.
 
-use crate::mp4::audio_track::{AudioTrack, PCM_SAMPLES_PER_AAC_FRAME};
+use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::sample_table::SampleTable;
 use crate::time::{Span, Timestamp, rescaled};
 
@@ -54,14 +54,17 @@ fn goes_on(audio: &AudioTrack, (from, to): (i64, i64)) -> bool {
     let ticks = |us: i64| rescaled(us, 1_000_000, audio.timescale);
     let number = |us: i64| audio.frames.partition_point(|frame| frame.at < ticks(us));
     let frames = i64::try_from(number(to) - number(from)).unwrap_or(i64::MAX);
-    let rate = audio.aac_lc_format().map_or(audio.timescale, |format| format.rate);
-    let heard_us = rescaled(frames.saturating_mul(PCM_SAMPLES_PER_AAC_FRAME.into()), rate, 1_000_000);
+    let mut lengths: Vec<i64> = audio.frames.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+    let middle = lengths.len() / 2;
+    let median = if lengths.is_empty() { 0 } else { *lengths.select_nth_unstable(middle).1 };
+    let heard_us = rescaled(frames.saturating_mul(median), audio.timescale, 1_000_000);
     heard_us.saturating_mul(2) >= to - from
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mp4::audio_codec::AudioCodec;
     use crate::mp4::audio_track::AudioFrame;
     use crate::mp4::sample_entry::SampleEntry;
     use crate::mp4::sample_table::Sample;
@@ -79,7 +82,8 @@ mod tests {
         let (until, from) = (until_us * 48 / 1000, from_us * 48 / 1000);
         let frames = frames.filter(|frame| frame.at < until || frame.at >= from).collect();
         let entry = SampleEntry::new(*b"mp4a", &[]);
-        AudioTrack { timescale: 48_000, frames, end: 1_024_000, entry, config: vec![0x11, 0x90] }
+        let (codec, config) = (AudioCodec::Aac, vec![0x11, 0x90]);
+        AudioTrack { timescale: 48_000, codec, frames, end: 1_024_000, entry, config }
     }
 
     #[test]

@@ -156,9 +156,10 @@ async fn render_once(
         }
     };
     let clip = render_clip(cx, &prepared, files.clone(), executor);
-    let (layout, thumbnails) = try_join(clip, thumbnails).await?;
+    let ((layout, has_audio), thumbnails) = try_join(clip, thumbnails).await?;
     let thumbnails = thumbnails.inspect_err(|_| ladder.thumbnails_failed = true)?;
-    Ok(RenderedClip { layout, thumbnails, plan: prepared.plan, gaps: spec.coverage.gaps.clone() })
+    let plan = CutPlan { audio: prepared.plan.audio.filter(|_| has_audio), ..prepared.plan };
+    Ok(RenderedClip { layout, thumbnails, plan, gaps: spec.coverage.gaps.clone() })
 }
 
 /// Plans the clip of `spec`, and fetches the bytes that the plan needs.
@@ -275,13 +276,14 @@ fn poster(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>, tried: usize)
     Poster { recording, excerpt: Excerpt { decode: random_access.decode_window(table, frames.clone()), frames } }
 }
 
-/// Encodes the edges, lays the clip out, and has it verified and executed at the same time.
+/// Encodes the edges, lays the clip out, and has it verified and executed at the same time. Returns the clip, and whether it
+/// has audio.
 async fn render_clip(
     cx: RenderContext<'_>,
     prepared: &PreparedRender,
     mut files: PieceFiles,
     executor: &dyn ClipExecutor,
-) -> Result<Arc<ClipLayout>, Error> {
+) -> Result<(Arc<ClipLayout>, bool), Error> {
     let PreparedRender { plan, main, facts, recordings, .. } = prepared;
     let main_video = &recordings[*main].open.video;
     let copied_sets = facts[*main].sets.as_ref().filter(|_| plan.segments.iter().any(Segment::is_copy));
@@ -294,14 +296,18 @@ async fn render_clip(
     let mut tracks = vec![video_track(plan, &sources, entry, display, facts, recordings, &mut files)];
     if let Some(audio) = &plan.audio {
         let rendered = AudioRenderer { cx, recordings }.render(audio, &mut files);
-        tracks.push(observed(cx.observer, RenderStage::Audio, rendered).await?);
+        match observed(cx.observer, RenderStage::Audio, rendered).await {
+            // audio that cannot be decoded costs only the audio
+            Err(error) if error.cause.is_footage() => cx.observer.audio_lost(&error),
+            rendered => tracks.push(rendered?),
+        }
     }
     let layout = Arc::new(ClipLayout::dated(&tracks, Some(plan.taken_at)).map_err(|error| footage(error.into()))?);
     let clip = ClipToVerify { layout: &layout, files: &files, plan, tracks: &tracks, recordings };
     let verified = observed(cx.observer, RenderStage::Verify, verify(cx, clip));
     let executed = executor.execute(Arc::clone(&layout), files.clone());
     try_join(verified, observed(cx.observer, RenderStage::Write, executed)).await?;
-    Ok(layout)
+    Ok((layout, tracks.len() > 1))
 }
 
 /// Returns a sample of the main recording whose sample entry shows most of the clip; of equals, the first. The clip looks
