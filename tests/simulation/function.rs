@@ -91,7 +91,6 @@ impl Delivery<'_> {
                 has_gap: !self.has_footage,
                 may_be_filled: !self.has_footage,
                 has_tail_gap: !self.has_footage,
-                may_be_filled: !self.has_footage,
                 has_missing_object: false,
                 has_unreadable_object: false,
             };
