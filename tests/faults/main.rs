@@ -19,6 +19,7 @@ mod fixture;
 mod function;
 mod gate;
 mod hostile;
+mod isolation;
 mod memory;
 mod network;
 mod proxy;

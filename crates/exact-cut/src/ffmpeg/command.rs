@@ -12,10 +12,13 @@ const MAX_PIXELS: &str = "35389440";
 /// verification runs two decoders at once.
 const DECODER_THREADS: &str = "1";
 
+/// Names of files begin with it.
+pub(super) const FILE_PROTOCOL: &str = "file:";
+
 /// Returns `path` as ffmpeg's `file` protocol takes it. Such a name is never read as another protocol or an option.
 #[must_use]
 pub fn file_url(path: &Path) -> String {
-    format!("file:{}", path.display())
+    format!("{FILE_PROTOCOL}{}", path.display())
 }
 
 /// Returns a command that writes a line for each picture of `input` into `list`: among other things its time and a hash of
