@@ -24,11 +24,12 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # compares protocols, demuxers, decoders and encoders with these lists.
 demuxers=mov
 muxers=framehash,framemd5,image2,mp4,null,pcm_s16le,rawvideo
-decoders=aac,h264,hevc
+decoders=aac,h264,hevc,mp3float,opus,pcm_alaw,pcm_f32be,pcm_f32le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le
+decoders+=,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8
 encoders=aac,libx264,mjpeg,pcm_s16le,png,rawvideo,wrapped_avframe
-parsers=aac,h264,hevc
-bsfs=aac_adtstoasc,extract_extradata,h264_mp4toannexb,hevc_mp4toannexb,null
-filters=aformat,anull,anullsrc,apad,aresample,asetpts,atrim,concat,copy,crop,format,hflip,null,pad,scale,select
+parsers=aac,h264,hevc,mpegaudio,opus
+bsfs=aac_adtstoasc,extract_extradata,h264_metadata,h264_mp4toannexb,hevc_metadata,hevc_mp4toannexb,null
+filters=aformat,anull,anullsrc,apad,aresample,asetpts,atrim,bwdif,concat,copy,crop,format,hflip,null,pad,psnr,scale,select
 filters+=,setparams,setpts,setsar,settb,split,transpose,trim,vflip
 
 # ffmpeg reads untrusted footage, so it gets the usual hardening and randomized addresses.

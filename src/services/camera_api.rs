@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::error::Error;
+use crate::mismatch::{mismatch, shown};
 use crate::services::http_answer::{Answer, kind, media_type, refusal, text};
 use crate::services::http_call::{Call, Http, permanent};
 use crate::settings::Settings;
@@ -20,9 +21,9 @@ use crate::settings::Settings;
 /// A client of the camera API. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CameraApi {
-    http: Arc<Http>,
-    cameras: Url,
-    recordings: Url,
+    pub(super) http: Arc<Http>,
+    pub(super) cameras: Url,
+    pub(super) recordings: Url,
     clips_endpoint: String,
     trace_header: Option<String>,
 }
@@ -64,11 +65,12 @@ impl CameraApi {
         let url = url_of_path(&self.cameras, &["cameras", camera_id]);
         let answer = self.get(&url, deadline).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(permanent(&url, "the camera does not exist"));
+            return Err(permanent(&url, mismatch("camera", "one that CAM_SERVICES_URL knows", "404 Not Found")));
         }
         let camera = json(&url, &answer)?;
         let alias = camera["alias"].as_str().filter(|alias| !matches!(*alias, "" | "." | ".."));
-        alias.map(str::to_owned).ok_or_else(|| permanent(&url, "the camera has no alias"))
+        let got = || if camera["alias"].is_null() { "nothing".to_owned() } else { shown(&camera["alias"].to_string()) };
+        alias.map(str::to_owned).ok_or_else(|| permanent(&url, mismatch("alias", "the name of the camera", got())))
     }
 
     /// Returns the API's list of the recordings of `span`, unparsed and in any order.
@@ -88,7 +90,7 @@ impl CameraApi {
         match json(&url, &answer)? {
             Value::Null => Ok(Vec::new()),
             Value::Array(entries) => Ok(entries),
-            other => Err(permanent(&url, format_args!("body: expected a list of recordings, got {}", kind(&other)))),
+            other => Err(permanent(&url, mismatch("body", "a list of recordings", kind(&other)))),
         }
     }
 
@@ -124,14 +126,14 @@ impl CameraApi {
         Err(permanent(url, refusal(&Method::GET, &answer)))
     }
 
-    fn call<'a>(&'a self, method: Method, url: &'a Url) -> Call<'a> {
+    pub(super) fn call<'a>(&'a self, method: Method, url: &'a Url) -> Call<'a> {
         Call { method, url, json: None, trace_header: self.trace_header.as_deref() }
     }
 }
 
 /// Returns the URL of the path `segments` on the host of `base`. The path of the base is ignored, and a segment stays one
 /// segment.
-fn url_of_path(base: &Url, segments: &[&str]) -> Url {
+pub(super) fn url_of_path(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
@@ -144,7 +146,7 @@ fn url_of_path(base: &Url, segments: &[&str]) -> Url {
 fn json(url: &Url, answer: &Answer) -> Result<Value, Error> {
     serde_json::from_str(&text(answer)).map_err(|error| {
         let (length, media_type) = (answer.body.len(), media_type(answer));
-        permanent(url, format_args!("body: expected JSON, got {length} bytes of {media_type}: {error}"))
+        permanent(url, mismatch("body", "JSON", format_args!("{length} bytes of {media_type}: {error}")))
     })
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, chain};
+use crate::mismatch::mismatch;
 use crate::services::errors::timed_out;
 use crate::services::http_answer::{Answer, delay, redirected, refusal};
 use crate::services::limits::{CALL, CONNECT, FIRST_CAMERA_ATTEMPT, IDLE};
@@ -178,8 +179,8 @@ async fn exchange(http: &Client, Call { method, url, json, trace_header }: &Call
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(transient)? {
         if body.len() + part.len() > MAX_BODY_BYTES {
-            let reason = format_args!("body: expected at most {MAX_BODY_BYTES} bytes, got more");
-            return Err(permanent(url, reason).into());
+            let expected = format_args!("at most {MAX_BODY_BYTES} bytes");
+            return Err(permanent(url, mismatch("body", expected, "more")).into());
         }
         body.extend_from_slice(&part);
     }
@@ -219,7 +220,7 @@ pub(super) fn permanent(url: &Url, reason: impl Display) -> Error {
 
 /// Returns a URL without what may be secret: its user info, which may hold a password, and its query, which may hold a
 /// signature.
-fn loggable(url: &Url) -> String {
+pub(super) fn loggable(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 

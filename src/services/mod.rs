@@ -7,6 +7,7 @@ mod errors;
 mod http_answer;
 mod http_call;
 pub mod limits;
+pub mod probes;
 mod renewable;
 pub mod s3;
 pub mod s3_ranges;

@@ -13,6 +13,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use exact_cut::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, chain};
+use crate::mismatch::mismatch;
 use crate::services::errors::{clock_is_wrong, sdk_error, until, within};
 use crate::services::limits::CALL;
 
@@ -63,6 +64,10 @@ pub enum LookUp {
 pub struct Upload<'a> {
     pub path: &'a Path,
     pub content_type: &'a str,
+    /// `Content-Disposition`, if any.
+    pub content_disposition: Option<&'a str>,
+    /// `Cache-Control`, if any.
+    pub cache_control: Option<&'a str>,
     /// User-defined metadata, at most 2 KB in all.
     pub metadata: &'a HashMap<String, String>,
 }
@@ -129,6 +134,8 @@ impl S3 {
                 .bucket(&id.bucket)
                 .key(&id.key)
                 .content_type(upload.content_type)
+                .set_content_disposition(upload.content_disposition.map(str::to_owned))
+                .set_cache_control(upload.cache_control.map(str::to_owned))
                 .set_metadata(Some(upload.metadata.clone()))
                 .checksum_crc32(&crc32)
                 .body(body)
@@ -138,7 +145,7 @@ impl S3 {
             let stored = Box::pin(put.send()).await.map_err(|error| sdk_error(&object, &error))?;
             match stored.checksum_crc32() {
                 Some(other) if other != crc32 => {
-                    Err(Error::transient(&object, format_args!("CRC-32 of the upload: expected {crc32}, got {other}")))
+                    Err(Error::transient(&object, mismatch("CRC-32 of the upload", crc32, other)))
                 }
                 _ => Ok(length),
             }

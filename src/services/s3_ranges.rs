@@ -19,6 +19,7 @@ use exact_cut::time::Timestamp;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, chain};
+use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
 use crate::services::limits::CALL;
 use crate::services::s3::{ObjectId, S3};
@@ -181,7 +182,7 @@ impl Body<'_> {
             return Ok(answer.body);
         }
         let stated = answer.content_range().unwrap_or("no range");
-        Err(Error::transient(self.object, format_args!("Content-Range: expected {asked}, got {stated}")))
+        Err(Error::transient(self.object, mismatch("Content-Range", asked, stated)))
     }
 
     /// Appends the next bytes to `block` and subtracts them from `left`. Returns `false` at the end of the body.

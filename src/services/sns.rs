@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::error::Error;
+use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
 use crate::services::limits::CALL;
 
@@ -16,8 +17,8 @@ const MAX_MESSAGE_BYTES: usize = 256 << 10;
 /// The topic that announces clips.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    client: Client,
-    arn: String,
+    pub(super) client: Client,
+    pub(super) arn: String,
 }
 
 impl Topic {
@@ -36,7 +37,7 @@ impl Topic {
         let message = json!({ "default": message }).to_string();
         if message.len() > MAX_MESSAGE_BYTES {
             let length = message.len();
-            return Err(permanent(format!("message: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}")));
+            return Err(permanent(mismatch("message", format_args!("at most {MAX_MESSAGE_BYTES} bytes"), length)));
         }
         let status =
             MessageAttributeValue::builder().data_type("String").string_value(metadata.status.as_str()).build();

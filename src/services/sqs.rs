@@ -25,8 +25,8 @@ const MAX_BATCH: usize = 10;
 /// The queue that gets retries.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    client: Client,
-    url: String,
+    pub(super) client: Client,
+    pub(super) url: String,
 }
 
 impl Queue {

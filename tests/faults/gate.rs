@@ -63,7 +63,7 @@ impl Drop for Gate {
 
 impl Gate {
     /// Starts a gate before `server`, a host with a port.
-    pub async fn before(server: &str, usual: Door) -> Self {
+    pub fn before(server: &str, usual: Door) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = socket.local_addr().expect("bound").to_string();

@@ -20,6 +20,7 @@ mod function;
 mod gate;
 mod hostile;
 mod isolation;
+mod loops;
 mod memory;
 mod network;
 mod proxy;

@@ -23,8 +23,8 @@ const INVOCATION: Duration = Duration::from_mins(15);
 /// Returns a worker whose function reaches the camera API and AWS through gates, in this order.
 async fn gated(usual: &Door, scheme: &str, host: &str) -> (Worker, [Arc<Gate>; 2]) {
     let mut worker = Worker::start(Fixture::get().await).await;
-    let camera = Arc::new(Gate::before(&worker.servers.camera, usual.clone()).await);
-    let aws = Arc::new(Gate::before(&worker.servers.aws, usual.clone()).await);
+    let camera = Arc::new(Gate::before(&worker.servers.camera, usual.clone()));
+    let aws = Arc::new(Gate::before(&worker.servers.aws, usual.clone()));
     for (variable, gate) in [("CAM_SERVICES_URL", &camera), ("RECORDINGS_URL", &camera), ("AWS_ENDPOINT_URL", &aws)] {
         let port = gate.address.rsplit(':').next().expect("a port");
         worker.variables.push((variable.to_owned(), format!("{scheme}://{host}:{port}")));
@@ -101,16 +101,18 @@ async fn a_closed_door_passes(
     (scheme, host): (&str, &str),
     variables: &[(String, String)],
 ) -> [String; 2] {
-    let closed = [0, 1].map(|index| async move {
-        let (mut worker, gates) = gated(usual, scheme, host).await;
-        worker.variables.extend_from_slice(variables);
-        worker.function().await;
-        gates[index].set(door.clone()).await;
-        let report = worker.run(&request("closed")).await;
-        let what = ["camera API", "AWS"][index];
-        assert_passed(what, &report, &worker);
-        assert_eq!(report.took.len(), 2, "{what}: the delivery fails and the next one succeeds; {}", worker.log());
-        worker.log()
+    let closed = [0, 1].map(|index| {
+        Box::pin(async move {
+            let (mut worker, gates) = gated(usual, scheme, host).await;
+            worker.variables.extend_from_slice(variables);
+            worker.function().await;
+            gates[index].set(door.clone()).await;
+            let report = worker.run(&request("closed")).await;
+            let what = ["camera API", "AWS"][index];
+            assert_passed(what, &report, &worker);
+            assert_eq!(report.took.len(), 2, "{what}: the delivery fails and the next one succeeds; {}", worker.log());
+            worker.log()
+        })
     });
     let [camera, aws] = closed;
     let (camera, aws) = tokio::join!(camera, aws);

@@ -42,6 +42,8 @@ pub struct Schedule {
     pub ignores_failures: bool,
     /// What AWS takes for the present, in place of the present.
     pub clock: Option<DateTime<Utc>>,
+    /// Whether Lambda stops loops although the stack allows them.
+    pub cuts_loops: bool,
 }
 
 impl fmt::Display for Schedule {

@@ -33,6 +33,9 @@ pub trait Observer: Send + Sync {
 
     /// The clip could not be made as planned, because of the footage. It is made in another way.
     fn stepped_down(&self, error: &Error);
+
+    /// The audio could not be made, because of the footage. The clip has none.
+    fn audio_lost(&self, error: &Error);
 }
 
 /// Ignores every report.
@@ -45,6 +48,8 @@ impl Observer for NoObserver {
     fn planned(&self, _report: &PlanReport) {}
 
     fn stepped_down(&self, _error: &Error) {}
+
+    fn audio_lost(&self, _error: &Error) {}
 }
 
 /// A range of time, in microseconds.
@@ -71,10 +76,26 @@ pub struct PlanReport {
     pub reasons: String,
     /// How the audio gets into the clip: `copy`, `encode`, or `None` without audio.
     pub audio: Option<&'static str>,
+    /// Why the clip has no audio, or some of its recordings give none.
+    pub silence: Option<Silence>,
     /// The segments in order.
     pub segments: Vec<SegmentReport>,
     /// Bytes of recordings that clip and thumbnails are made of, each counted once.
     pub bytes_needed: u64,
+}
+
+/// Why there is no audio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The recordings have no audio.
+    NothingRecorded,
+    /// There is audio that cannot be used: full name of the recording, and why.
+    Unusable {
+        /// Full name of the recording.
+        object: String,
+        /// Why its audio cannot be used.
+        reason: String,
+    },
 }
 
 /// Consecutive frames of one recording that get into the clip in the same way.

@@ -9,13 +9,16 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
+use crate::mp4::audio_clock::follow_clock;
+use crate::mp4::audio_codec::AudioCodec;
 use crate::mp4::audio_track::{AudioFrame, AudioTrack};
 use crate::mp4::boxes::{Fields, child, children, descendant};
 use crate::mp4::edit_list::EditList;
 use crate::mp4::orientation::Orientation;
+use crate::mp4::sample_boxes::{self, ListedSample, MAX_DAYS, Step};
 use crate::mp4::sample_entry::SampleEntry;
-use crate::mp4::sample_table::{self, ListedSample, MAX_DAYS, SampleTable, SampleTableBuilder, Step};
-use crate::mp4::{Mp4Error, fragments};
+use crate::mp4::sample_table::{SampleTable, SampleTableBuilder};
+use crate::mp4::{Mp4Error, fragments, pcm};
 use crate::time::rescaled;
 
 /// A video track.
@@ -184,7 +187,7 @@ impl<'a> FileBoxes<'a> {
             take(sample);
             ControlFlow::Continue(())
         };
-        sample_table::for_each_sample(track.stbl, &mut present)?;
+        sample_boxes::for_each_sample(track.stbl, &mut present)?;
         if complete.get() && child(self.moov, b"mvex").is_some() {
             fragments::for_each_sample(self.moov, self.moofs, track.id, present)?;
         }
@@ -207,11 +210,13 @@ impl<'a> FileBoxes<'a> {
         let stated_end = child(track.stbl, b"cslg").filter(|_| self.moofs.is_empty()).and_then(composition_end);
         let edits = EditList::read(elst, timescale, self.movie_timescale);
         // an edit list that shows nothing is not followed by players either
-        let (table, edits) = if let Ok(shown) = table.clone().finish(timescale, stated_end, &edits.shown) {
-            (shown, edits)
-        } else {
-            let everything = EditList::showing_everything();
-            (table.finish(timescale, stated_end, &everything.shown)?, everything)
+        let (table, edits) = match table.finish(timescale, stated_end, &edits.shown) {
+            Ok(table) => (table, edits),
+            Err((_, table)) => {
+                let everything = EditList::showing_everything();
+                let table = table.finish(timescale, stated_end, &everything.shown).map_err(|(error, _)| error)?;
+                (table, everything)
+            }
         };
         let entry = track.entries.get(table.entry_of(table.frames[0] as usize)).unwrap_or(first_entry).clone();
         let entries = track.entries.clone();
@@ -235,16 +240,30 @@ impl<'a> FileBoxes<'a> {
     fn audio_of(&self, track: &TrackBoxes<'_>, clock: PictureClock) -> Result<AudioTrack, Mp4Error> {
         let timescale = track.timescale;
         let entry = track.entries.first().ok_or(Mp4Error::NoSampleEntry)?.clone();
-        let config = entry.aac_config().ok_or_else(|| not_decoded(&entry))?;
+        let codec = AudioCodec::of(&entry).ok_or_else(|| not_decoded(&entry))?;
         let elst = descendant(track.trak, &[b"edts", b"elst"]);
         let edits = EditList::read(elst, timescale, self.movie_timescale);
         let start = rescaled(clock.start, clock.timescale, timescale);
         let base = rescaled(clock.base, clock.timescale, timescale);
         let (mut listed, mut end) = (Vec::new(), 0);
-        self.for_each_sample(track, base, |sample| {
+        let list = |sample: ListedSample| {
             end = sample.dts.saturating_add(if sample.step == Step::Back { 0 } else { sample.step.ticks() });
             listed.push(sample);
-        })?;
+        };
+        match codec {
+            // fragments list every PCM sample
+            AudioCodec::Pcm { frame_bytes } if self.moofs.is_empty() => {
+                let mut list = list;
+                pcm::for_each_packet(track.stbl, frame_bytes, |sample| {
+                    if !sample.is_present(timescale, self.object_length) {
+                        return ControlFlow::Break(());
+                    }
+                    list(sample);
+                    ControlFlow::Continue(())
+                })?;
+            }
+            _ => self.for_each_sample(track, base, list)?,
+        }
         // audio that comes before its edit is heard: there is no other picture for it
         let mut frames: Vec<AudioFrame> = Vec::with_capacity(listed.len());
         for (number, (range, shift)) in edits.shown.iter().enumerate() {
@@ -262,8 +281,10 @@ impl<'a> FileBoxes<'a> {
         let (last, shift) = edits.shown.last().ok_or(Mp4Error::NoAudioTrack)?;
         let end = edits.movie_time(end.min(last.end)).saturating_add(*shift).saturating_sub(start);
         let last = frames.last().ok_or(Mp4Error::NoAudioTrack)?.at;
-        let (config, end) = (config.to_vec(), end.max(last + 1));
-        Ok(AudioTrack { timescale, frames, end, entry, config })
+        let config = entry.aac_config().map_or_else(|| [&entry.kind, entry.payload()].concat(), <[u8]>::to_vec);
+        let mut audio = AudioTrack { timescale, frames, end: end.max(last + 1), entry, codec, config };
+        follow_clock(&mut audio);
+        Ok(audio)
     }
 }
 

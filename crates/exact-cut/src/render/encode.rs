@@ -11,9 +11,9 @@ use std::path::Path;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{file_url, hashing, reading};
+use crate::ffmpeg::command::{Pictures, file_url, hashing, reading_pictures};
 use crate::ffmpeg::memory::decoding;
-use crate::mp4::shape::PictureShape;
+use crate::mp4::shape::{PictureShape, filter_before_decoding};
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::EncoderOptions;
 use crate::render::excerpt::{Excerpt, LocalVideo, rank, write_excerpt};
@@ -44,7 +44,8 @@ pub async fn encode(
         options.rate,
         options.filters(video, entry).map_err(footage)?
     );
-    let mut command = reading(cx.ffmpeg, &[&input]);
+    let pictures = Pictures { path: &input, filter: filter_before_decoding(entry) };
+    let mut command = reading_pictures(cx.ffmpeg, pictures);
     command
         .args(["-map", "0:v:0"])
         .filter(filters)
@@ -53,7 +54,7 @@ pub async fn encode(
         .args(options.arguments())
         .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
         .output(file_url(&output));
-    let undecodable = async || undecodable(cx, recording, excerpt, &input).await;
+    let undecodable = async || undecodable(cx, recording, excerpt, pictures).await;
     match cx.run_ffmpeg(command, takes, recording.name()).await {
         Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
         result => result?,
@@ -78,9 +79,9 @@ async fn undecodable(
     cx: RenderContext<'_>,
     recording: &FetchedRecording,
     excerpt: &Excerpt,
-    input: &Path,
+    input: Pictures<'_>,
 ) -> Result<Option<Error>, Error> {
-    let list = input.with_extension("framehash");
+    let list = input.path.with_extension("framehash");
     let command = hashing(cx.ffmpeg, input, &list);
     let takes =
         decoding(PictureShape::of(&recording.open.video, &recording.open.video.entry).map_or(0, PictureShape::pixels));

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::fetch::FetchedRecording;
-use crate::observer::{PlanReport, SegmentReport, TimeRange};
+use crate::mp4::Mp4Error;
+use crate::observer::{PlanReport, SegmentReport, Silence, TimeRange};
 use crate::plan::audio_plan::AudioMethod;
 use crate::plan::cut_plan::CutPlan;
 use crate::plan::segments::{Method, Segment};
@@ -37,9 +38,21 @@ pub fn plan_report(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>, 
         poster: plan.poster(),
         reasons: plan.reasons(),
         audio,
+        silence: silence(plan, recordings),
         segments,
         bytes_needed: bytes_needed.sum(),
     }
+}
+
+/// Returns why a recording of the clip gives no audio, or `None` if each gives some. Audio that cannot be used comes first:
+/// many cameras have no microphone.
+fn silence(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> Option<Silence> {
+    let shown = plan.segments.iter().map(|segment| &recordings[segment.recording]);
+    let unusable = shown.into_iter().find_map(|recording| match &recording.open.audio {
+        Ok(_) | Err(Mp4Error::NoAudioTrack) => None,
+        Err(error) => Some(Silence::Unusable { object: recording.name().to_owned(), reason: error.to_string() }),
+    });
+    unusable.or_else(|| plan.audio.is_none().then_some(Silence::NothingRecorded))
 }
 
 /// Returns the video samples of `recording` that clip and thumbnails need.

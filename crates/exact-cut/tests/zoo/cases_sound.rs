@@ -1,6 +1,7 @@
 //! Sound that is told, cut or timed in an odd way. Beeps tell whether it is there, and when.
 
 use testkit::footage::Footage;
+use testkit::random::SplitMix64;
 
 use crate::boxes::{Boxes, reboxed};
 use crate::cameras::{Audio, Camera, Recording, camera, numbered};
@@ -39,16 +40,32 @@ fn object_types() -> Vec<Camera> {
     types.map(told).into()
 }
 
-/// Sound that a clip cannot hold costs only the sound.
+/// Sound that a clip cannot hold is encoded; sound that is not decoded costs only the sound.
 fn other_codecs() -> Vec<Camera> {
     let coded = |name: &str, options: &str| {
         let footage = with(&heard(), options);
-        one(name, Recording::of(move || footage.file(), 0))
+        one(name, Recording::of(move || footage.file(), 0)).heard(Audio::Encoded).spans(&[SPAN, (0, 4903)])
     };
+    let broken = edited(&heard(), "sound-of-rubbish", |boxes| {
+        // frames of nothing but the size that an MP3 has
+        let esds = &mut boxes.table(1, "stsd/mp4a/esds").own;
+        let at = decoder_config(esds);
+        esds[at] = 0x6b;
+    });
     vec![
-        coded("sound-ac-3", "-c:a ac3"),
+        one("sound-ac-3", {
+            let footage = with(&heard(), "-c:a ac3");
+            Recording::of(move || footage.file(), 0)
+        }),
         coded("sound-mp3", "-c:a libmp3lame"),
+        coded("sound-mp3-of-a-low-rate", "-c:a libmp3lame -ar 22050"),
+        coded("sound-opus", "-c:a libopus"),
         coded("sound-g-711-in-quicktime", "-c:a pcm_alaw -ar 8000 -f mov"),
+        coded("sound-g-711-mu-law-in-quicktime", "-c:a pcm_mulaw -ar 8000 -ac 1 -f mov"),
+        coded("sound-pcm-in-quicktime", "-c:a pcm_s16le -f mov"),
+        coded("sound-pcm-of-24-bits-in-quicktime", "-c:a pcm_s24be -ar 44100 -f mov"),
+        coded("sound-pcm-of-floats-in-quicktime", "-c:a pcm_f32le -ar 16000 -f mov"),
+        one("sound-that-cannot-be-decoded", broken),
     ]
 }
 
@@ -140,6 +157,26 @@ fn edits() -> Vec<Camera> {
     ]
 }
 
+/// Returns durations of frames that come so many at a time.
+fn bursts(count: u32, together: u32) -> Vec<(u32, u32)> {
+    let bursts = [(together - 1, 1), (1, together * (FRAME - 1) + 1)].repeat((count / together) as usize);
+    [bursts, vec![(count % together, FRAME)]].concat()
+}
+
+/// Returns durations of frames that come up to 30 ms too early or too late.
+fn jittering(count: u32) -> Vec<(u32, u32)> {
+    let (mut random, mut at, mut last) = (SplitMix64(5), 0, 0);
+    let mut durations = Vec::new();
+    for frame in 1..=count {
+        let jitter = u32::try_from(random.below(2 * 1440)).expect("small");
+        // the first frame comes in time, so that the edit keeps its meaning
+        at = (frame * FRAME + jitter).saturating_sub(1440).max(at + 1);
+        durations.push((1, at - last));
+        last = at;
+    }
+    durations
+}
+
 /// Times of the sound that cannot be meant.
 fn clocks() -> Vec<Camera> {
     let retimed = |name: &str, times: fn(u32) -> Vec<(u32, u32)>| {
@@ -160,11 +197,11 @@ fn clocks() -> Vec<Camera> {
     vec![
         retimed("sound-whose-last-duration-underflowed", |count| vec![(count - 1, FRAME), (1, FRAME.wrapping_neg())])
             .spans(&[SPAN, (3117, 5000)]),
-        // as it came from the network, three packets at a time
-        retimed("sound-in-bursts-of-3", |count| {
-            let bursts = [(2, 1), (1, 3 * FRAME - 2)].repeat(count as usize / 3);
-            [bursts, vec![(count % 3, FRAME)]].concat()
-        }),
+        // as it came from the network, some packets at a time
+        retimed("sound-in-bursts-of-3", |count| bursts(count, 3)).spans(&[SPAN, (317, 4903)]),
+        retimed("sound-in-bursts-of-4", |count| bursts(count, 4)).spans(&[SPAN, (317, 4903)]),
+        retimed("sound-in-bursts-of-20", |count| bursts(count, 20)).spans(&[SPAN, (317, 4903)]),
+        retimed("sound-with-jitter-of-30-ms", jittering).spans(&[SPAN, (317, 4903)]),
         jumps("sound-with-a-hole", FRAME + 72_000, 1.5e6).spans(&[(1117, 4903)]),
         // by the contract it lasts one tick; ffmpeg takes the clock back by two frames
         jumps("sound-whose-clock-steps-back", FRAME.wrapping_neg(), -1023.0 / 0.048),

@@ -27,7 +27,7 @@ pub fn check(
     films: &[Film],
     expected: &Expected,
     (name, file): (&str, &Path),
-    Cut { rendered, gaps, .. }: &Cut,
+    Cut { rendered, steps, .. }: &Cut,
 ) -> Row {
     let clip = Film::of(file, camera.full_range);
     check_shape((camera, films), expected, (name, file), &clip);
@@ -42,16 +42,20 @@ pub fn check(
         clip.stated_end_us,
         expected.end_us
     );
-    check_gaps(name, expected, gaps);
+    check_gaps(name, expected, &rendered.gaps);
     check_thumbnails(camera, (films, &clip), expected, name, rendered);
     let worst_db = check_pictures(camera, (films, &clip), expected, name, rendered);
     check_boxes(name, file, camera.audio != Audio::None);
     check_audio((camera, films), expected, (name, file), rendered);
     let (copied, encoded) = rendered.plan.counts();
     match camera.copies {
-        Copies::Some => assert!(copied > 0, "{name}: nothing was copied: {}", rendered.plan.reasons()),
+        Copies::Some => assert!(copied > 0, "{name}: nothing was copied: {}; {steps:?}", rendered.plan.reasons()),
         Copies::None => assert_eq!(copied, 0, "{name}: copied"),
         Copies::Perhaps => {}
+    }
+    if let Some(expected) = &camera.steps {
+        let alike = steps.len() == expected.len() && steps.iter().zip(expected).all(|(is, part)| is.contains(part));
+        assert!(alike, "{name}: ways that failed before: {steps:?}, expected {expected:?}");
     }
     let most = camera.most_encoded.unwrap_or(usize::MAX);
     assert!(encoded <= most, "{name}: {encoded} frames encoded, expected at most {most}");
