@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
 
+use crate::ffmpeg::launcher::FILE_PROTOCOL;
 use crate::ffmpeg::run::Ffmpeg;
 
 /// The largest picture that is decoded, in pixels: 8192 by 4320.
@@ -11,9 +12,6 @@ const MAX_PIXELS: &str = "35389440";
 /// Threads of a decoder. With two, a damaged picture comes out differently from one run to the next. Nor is one slower:
 /// verification runs two decoders at once.
 const DECODER_THREADS: &str = "1";
-
-/// Names of files begin with it.
-pub(super) const FILE_PROTOCOL: &str = "file:";
 
 /// Returns `path` as ffmpeg's `file` protocol takes it. Such a name is never read as another protocol or an option.
 #[must_use]

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::ffmpeg::command::FILE_PROTOCOL;
 use crate::ffmpeg::isolation::{is_script, isolate};
 use crate::scratch::{RESERVE, free_space};
 
 /// The first argument of a program that is to become ffmpeg. Its limits, its path and its arguments follow.
 pub const LAUNCH: &str = "launch-ffmpeg";
+/// Names of files begin with it in ffmpeg's arguments.
+pub(super) const FILE_PROTOCOL: &str = "file:";
 /// A line on standard error that begins with this says what the kernel refused of the isolation.
 pub(super) const REFUSED: &str = "not isolated: ";
 /// Stack of the main thread and of every other one, in bytes. The whole stack of a thread counts as allocated, and ffmpeg
