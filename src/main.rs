@@ -13,10 +13,11 @@ use cameras_service_generate_clip::start_check::{check_environment, check_start}
 use cameras_service_generate_clip::telemetry::log;
 use exact_cut::ffmpeg::launcher::launch;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::filter::Targets;
 
 /// Threads that drive requests. Lambda gives 2048 MB of memory little more than one CPU.
@@ -46,10 +47,15 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
+    // ffmpeg runs as the same user, and must not read the credentials in /proc/<pid>/environ (proc(5))
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let settings = Settings::from_env();
     let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
     let log_filter = log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     log::start(log_filter, json_logs(), Process::from_env());
+    if let Err(error) = hidden {
+        warn!(reason = %error, "the environment of the process is not hidden from ffmpeg");
+    }
     let http = aws_transport::http_client(AttemptLimits::default())?;
     let aws = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
     let region = aws.region().map(AsRef::as_ref);

@@ -81,9 +81,12 @@ impl Pipeline {
     /// If the scratch folder or the HTTP client cannot be made.
     pub fn new(settings: Settings, aws: &SdkConfig) -> Result<Self, Error> {
         let s3 = S3::new(aws_sdk_s3::Client::new(aws));
-        let launcher = std::env::current_exe().map_err(|error| Error::transient("/proc/self/exe", error))?;
         let memory = settings.memory.map(|bytes| bytes.saturating_sub(OWN_MEMORY).max(LEAST_MEMORY));
-        let memory = memory.map(|bytes| Memory::new(bytes, launcher));
+        let ffmpeg = Ffmpeg::new(settings.ffmpeg_path.clone(), memory.map(Memory::new));
+        let ffmpeg = match settings.launcher() {
+            Some(launcher) => ffmpeg.launched_by(launcher),
+            None => ffmpeg,
+        };
         let queue = Queue::new(aws_sdk_sqs::Client::new(aws), settings.queue_url.clone());
         Ok(Self {
             camera: CameraApi::new(&settings)?,
@@ -92,7 +95,7 @@ impl Pipeline {
             visibility: Visibility::new(queue.clone(), settings.max_receives),
             queue,
             topic: Topic::new(aws_sdk_sns::Client::new(aws), settings.sns_topic.clone()),
-            ffmpeg: Ffmpeg::new(settings.ffmpeg_path.clone(), memory),
+            ffmpeg,
             scratch: Scratch::new(&settings.download_dest, SCRATCH_PREFIX)?,
             settings,
         })

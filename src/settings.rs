@@ -228,6 +228,13 @@ impl Settings {
             .collect()
     }
 
+    /// Returns this program, which limits and isolates ffmpeg when it starts it, or `None` where Lambda tells no memory: the
+    /// pipeline may then run in a program that is none of ours.
+    #[must_use]
+    pub fn launcher(&self) -> Option<PathBuf> {
+        self.memory.map(|_| std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()))
+    }
+
     /// Returns where consumers find the objects of an available clip.
     #[must_use]
     pub fn clip_location(&self) -> ClipLocation<'_> {

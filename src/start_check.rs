@@ -1,7 +1,8 @@
 //! Checks before the first request whether the function can serve at all. A start that can never serve fails with one line
 //! that names everything wrong, instead of failing at every request.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::Duration;
 
 use exact_cut::deadline::Deadline;
@@ -26,8 +27,8 @@ pub async fn check_start(
     region: Option<&str>,
 ) -> Result<Settings, BadEnvironment> {
     let tool = match &settings {
-        Ok(settings) => try_ffmpeg(&settings.ffmpeg_path, &settings.download_dest).await,
-        Err(BadEnvironment { ffmpeg_path: Some(path), .. }) => try_ffmpeg(path, &std::env::temp_dir()).await,
+        Ok(settings) => try_ffmpeg(&settings.ffmpeg_path, settings.launcher(), &settings.download_dest).await,
+        Err(BadEnvironment { ffmpeg_path: Some(path), .. }) => try_ffmpeg(path, None, &std::env::temp_dir()).await,
         Err(_) => None,
     };
     check_environment(settings, region, tool)
@@ -71,7 +72,7 @@ pub fn configured_size(settings: &Settings, timeout: Option<Duration>) -> Size {
 
 /// Returns why the ffmpeg at `path` cannot be used, or `None` if it can. The trial has no limit of memory: with all encoders
 /// in one process it needs more threads than a clip does.
-pub async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
+pub async fn try_ffmpeg(path: &Path, launcher: Option<PathBuf>, folder: &Path) -> Option<String> {
     let scratch = Scratch::new(folder, SCRATCH_PREFIX)
         .and_then(|scratch| scratch.request_folder().map(|folder| (scratch, folder)));
     let (_scratch, folder) = match scratch {
@@ -79,7 +80,15 @@ pub async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
         Err(error) => return Some(mismatch("CLIP_DOWNLOAD_DEST", "a folder to write to", error)),
     };
     let ffmpeg = Ffmpeg::new(path.to_owned(), None);
+    let ffmpeg = match launcher {
+        Some(launcher) => ffmpeg.launched_by(launcher),
+        None => ffmpeg,
+    };
     let tried = try_out(&ffmpeg, folder.path(), Deadline::after(TRIAL_TIMEOUT)).await;
+    if let Some(reason) = ffmpeg.not_isolated() {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| warn!(reason, "ffmpeg is less isolated than it could be"));
+    }
     let reason = tried.err()?;
     let got = format_args!("{}: {reason}", path.display());
     Some(mismatch("FFMPEG_PATH", "an ffmpeg that can decode and encode", got))

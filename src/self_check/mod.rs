@@ -44,7 +44,9 @@ impl SelfCheck<'_> {
     async fn own(self) -> Vec<Check> {
         let settings = self.pipeline.settings();
         let ffmpeg = timed("ffmpeg", async {
-            try_ffmpeg(&settings.ffmpeg_path, &settings.download_dest).await.map_or(Verdict::works(), Verdict::fails)
+            try_ffmpeg(&settings.ffmpeg_path, settings.launcher(), &settings.download_dest)
+                .await
+                .map_or(Verdict::works(), Verdict::fails)
         });
         let (ffmpeg, files) = tokio::join!(ffmpeg, timed("work files", self.work_files()));
         let size = timed("size", async {

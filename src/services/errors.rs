@@ -1,6 +1,6 @@
 //! From the error of a call to its meaning for the request.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -8,6 +8,9 @@ use exact_cut::deadline::{Deadline, TimedOut};
 use reqwest::StatusCode;
 
 use crate::error::{Error, ErrorKind, chain};
+
+/// The SDKs take a clock that is less wrong for right.
+const CLOCK_TOLERANCE: chrono::TimeDelta = chrono::TimeDelta::minutes(4);
 
 /// Runs a call that concerns `object`, for at most `timeout` and within the deadline.
 ///
@@ -66,6 +69,15 @@ where
     // the SDK knows no more than "unhandled error" without a code: an answer to HEAD has no body
     let reason = if error.code().is_none() { " without a reason".to_owned() } else { format!(": {}", chain(error)) };
     Error::new(kind, object, format_args!("answered {status}{reason}{elsewhere}{request}"))
+}
+
+/// Returns whether a refusal without a reason may be due to the clock, by the date of the answer. AWS takes signatures
+/// that are up to 5 minutes old; S3, up to 15.
+pub(super) fn clock_is_wrong<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let Some(answer) = error.raw_response().filter(|_| error.code().is_none()) else { return false };
+    let date = answer.headers().get("date").and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+    let off = date.map(|date| (date.to_utc() - chrono::DateTime::from(SystemTime::now())).abs());
+    answer.status().as_u16() == 403 && off > Some(CLOCK_TOLERANCE)
 }
 
 /// Returns the meaning of an answer of AWS.

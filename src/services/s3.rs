@@ -14,7 +14,7 @@ use exact_cut::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, chain};
 use crate::mismatch::mismatch;
-use crate::services::errors::{sdk_error, until, within};
+use crate::services::errors::{clock_is_wrong, sdk_error, until, within};
 use crate::services::limits::CALL;
 
 /// A file is read in pieces of this size.
@@ -90,9 +90,14 @@ impl S3 {
     /// As S3 answers, except for 403 and 404.
     pub async fn head(&self, id: &ObjectId, deadline: Deadline) -> Result<LookUp, Error> {
         let object = id.to_string();
-        let head = Box::pin(self.client.head_object().bucket(&id.bucket).key(&id.key).send());
+        let head = || Box::pin(self.client.head_object().bucket(&id.bucket).key(&id.key).send());
         let look_up = async {
-            match head.await {
+            let answer = match head().await {
+                // the client has learned the right time from the answer, but not that the clock was to blame
+                Err(error) if clock_is_wrong(&error) => head().await,
+                answer => answer,
+            };
+            match answer {
                 Ok(head) => {
                     let length = head.content_length.and_then(|length| length.try_into().ok()).unwrap_or_default();
                     Ok(LookUp::Found(ObjectHead { length, metadata: head.metadata.unwrap_or_default() }))

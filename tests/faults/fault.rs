@@ -16,6 +16,8 @@ pub enum Fault {
     ResetAfter,
     /// An answer with this status. The call has no effect.
     Status(u16),
+    /// As [`Self::Status`], with this code of AWS.
+    Code(u16, &'static str),
     Hang,
     /// The answer arrives byte by byte.
     Drip,
@@ -83,22 +85,36 @@ impl fmt::Display for Planned {
     }
 }
 
-/// Returns a refusal in the format of the server.
-pub fn refusal(name: &str, status: u16) -> Message {
-    let code = match status {
+/// Returns the code that AWS gives with a status.
+pub const fn usual_code(status: u16) -> &'static str {
+    match status {
         403 => "AccessDenied",
         404 => "NoSuchKey",
         409 => "OperationAborted",
         412 => "PreconditionFailed",
         429 | 503 => "SlowDown",
         _ => "InternalError",
-    };
+    }
+}
+
+/// Returns a refusal in the format of the server.
+pub fn refusal(name: &str, status: u16, code: &str) -> Message {
+    let message = if code.contains("Signature") { "Signature expired" } else { "no" };
     let body = match name.split(' ').next() {
-        Some("S3") => format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><HostId>{CANARY}</HostId></Error>"),
+        Some("S3") => format!(
+            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message><HostId>{CANARY}</HostId></Error>"
+        ),
         Some("SNS") => {
-            format!("<ErrorResponse><Error><Code>{code}</Code></Error><RequestId>{CANARY}</RequestId></ErrorResponse>")
+            format!(
+                "<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{CANARY}</RequestId></ErrorResponse>"
+            )
         }
-        _ => format!("{{\"__type\": \"{code}\", \"note\": \"{CANARY}\"}}"),
+        _ => format!("{{\"__type\": \"{code}\", \"message\": \"{message}\", \"note\": \"{CANARY}\"}}"),
     };
-    Message::answer(status, body)
+    // S3 has nothing to say in answer to HEAD
+    let mut answer = Message::answer(status, if name.starts_with("S3 HEAD") { String::new() } else { body });
+    if status == 301 {
+        answer.set("x-amz-bucket-region", "eu-west-1");
+    }
+    answer
 }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use testkit::http::{self, Connection, Message, reset};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::effect::{Call, Effect, Statement, aws, camera, judge};
-use crate::fault::{Fault, Planned, refusal};
+use crate::fault::{Fault, Planned, refusal, usual_code};
 use crate::fixture::Fixture;
 use crate::scenario::CANARY;
 
@@ -33,6 +34,8 @@ pub struct State {
     pub victim: u32,
     /// The only recording that the camera API lists, if set.
     pub listed: Option<String>,
+    /// What AWS takes for the present, if it is not that of the function.
+    pub clock: Option<DateTime<Utc>>,
     /// Whether `FATAL_ERROR` is true, because ffmpeg fails or a delivery is the last one.
     pub fatal_is_true: bool,
     /// Time since the request was sent, in ms.
@@ -212,6 +215,22 @@ async fn serve(shared: Arc<Shared>, side: Side, connection: TcpStream) {
     }
 }
 
+/// Refuses a signature that is 15 minutes off by the clock of AWS.
+fn wrong_clock(shared: &Shared, call: &Call, request: &Message) -> Option<Message> {
+    let now = shared.state().clock?;
+    let signed = NaiveDateTime::parse_from_str(request.header("x-amz-date")?, "%Y%m%dT%H%M%SZ").ok()?.and_utc();
+    let code = match call.name.split(' ').next() {
+        Some("S3") => "RequestTimeTooSkewed",
+        Some("SQS") => "InvalidSignatureException",
+        _ => "SignatureDoesNotMatch",
+    };
+    if (signed - now).abs() <= TimeDelta::minutes(15) {
+        return None;
+    }
+    shared.state().injected.push(format!("{}: {code}", call.name));
+    Some(refusal(&call.name, 403, code))
+}
+
 /// Answers a call, or injects its fault. Returns `None` if the connection has ended.
 async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut Connection) -> Option<()> {
     let call = Call::of(&shared.fixture, side, request);
@@ -239,7 +258,8 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
     }
     let head = request.method() == "HEAD";
     let mut answer = match fault {
-        Some(Fault::Status(status)) => refusal(&call.name, status),
+        Some(Fault::Status(status)) => refusal(&call.name, status, usual_code(status)),
+        Some(Fault::Code(status, code)) => refusal(&call.name, status, code),
         Some(Fault::Elsewhere) => {
             let mut answer = Message::answer(307, "");
             answer.set("Location", &format!("http://{}/", shared.elsewhere));
@@ -250,8 +270,14 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
             "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
         ),
         _ if side == Side::Camera => camera(shared, request),
-        _ => aws(shared, &call, request).await,
+        _ => match wrong_clock(shared, &call, request) {
+            Some(refusal) => refusal,
+            None => aws(shared, &call, request).await,
+        },
     };
+    if let Some(now) = shared.state().clock {
+        answer.set("Date", &now.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    }
     if let Statement::Put(metadata) = &call.statement {
         shared.state().effects.push(Effect::Put { status: answer.status(), metadata: metadata.clone() });
     }

@@ -9,15 +9,20 @@
 //! `FUNCTION_BINARY` names the binary under test; the default is the build of cargo. Random tests begin with the seed
 //! `FAULTS_SEED`.
 
+mod answers;
+mod certificates;
 mod compare_pictures;
 mod effect;
 mod fault;
 mod faulty_servers;
 mod fixture;
 mod function;
+mod gate;
 mod hostile;
+mod isolation;
 mod loops;
 mod memory;
+mod network;
 mod proxy;
 mod queue;
 mod random;

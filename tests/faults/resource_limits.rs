@@ -13,7 +13,7 @@ use crate::worker::Worker;
 
 /// Returns a launcher that gives the function a scratch file system of `mib` MiB, or `None` if this machine does not
 /// allow it.
-fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
+pub fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
     let unshare = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount"];
     let possible =
         Command::new(unshare[0]).args(&unshare[1..]).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]).status();

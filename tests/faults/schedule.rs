@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use testkit::random::SplitMix64;
 
 use crate::fault::{Fault, OF_A_CALL, Planned};
 use crate::fixture::Fixture;
 use crate::scenario::{ALL, Scenario};
-use crate::worker::Worker;
+use crate::worker::{Report, Worker};
 
 /// Schedules that run at once. Most of them wait most of the time.
 const WORKERS: usize = 8;
@@ -39,6 +40,8 @@ pub struct Schedule {
     pub max_receives: Option<u32>,
     /// Whether the trigger ignores which records failed: it has no `ReportBatchItemFailures`.
     pub ignores_failures: bool,
+    /// What AWS takes for the present, in place of the present.
+    pub clock: Option<DateTime<Utc>>,
     /// Whether Lambda stops loops although the stack allows them.
     pub cuts_loops: bool,
 }
@@ -122,6 +125,32 @@ pub async fn run_all(
     }
     assert!(wrong.is_empty(), "{} of {count} schedules:\n{}", wrong.len(), wrong.join("\n"));
     injected
+}
+
+/// Runs schedules, several at once, and returns their reports in order.
+pub async fn run_each(
+    count: usize,
+    schedule: impl Fn(usize) -> Schedule + Clone + Send + Sync + 'static,
+) -> Vec<Report> {
+    let fixture = Fixture::get().await;
+    let next = Arc::new(AtomicUsize::new(0));
+    let workers = (0..WORKERS.min(count)).map(|_| {
+        let (fixture, next, schedule) = (Arc::clone(&fixture), Arc::clone(&next), schedule.clone());
+        tokio::spawn(async move {
+            let mut worker = Worker::start(fixture).await;
+            let mut reports = Vec::new();
+            while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < count) {
+                reports.push((index, worker.run(&schedule(index)).await));
+            }
+            reports
+        })
+    });
+    let mut reports = Vec::new();
+    for worker in workers.collect::<Vec<_>>() {
+        reports.extend(worker.await.expect("no panic"));
+    }
+    reports.sort_unstable_by_key(|(index, _)| *index);
+    reports.into_iter().map(|(_, report)| report).collect()
 }
 
 /// `make test-faults` sets the variables that these tests read.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,6 +11,7 @@ use crate::effect::Effect;
 use crate::faulty_servers::FaultyServers;
 use crate::fixture::Fixture;
 use crate::function::{Ended, Function, children};
+use crate::gate::Gate;
 use crate::queue::{self, Entry, Queue};
 use crate::scenario::{CANARY, SENT, Scenario};
 use crate::schedule::Schedule;
@@ -43,6 +44,8 @@ pub struct Report {
     pub dead: Vec<String>,
     /// Time from the request to the end of the last delivery, in seconds.
     pub lasted_s: i64,
+    /// How long each delivery took.
+    pub took: Vec<Duration>,
 }
 
 /// Runs schedules.
@@ -54,6 +57,9 @@ pub struct Worker {
     /// Command that starts the function, which is its last argument; may be empty.
     pub launcher: Vec<String>,
     pub folder: TempDir,
+    /// Gates whose faults last until the delivery is over.
+    pub gates: Vec<Arc<Gate>>,
+    pub took: Vec<Duration>,
 }
 
 impl Worker {
@@ -69,7 +75,8 @@ impl Worker {
         std::fs::create_dir(&scratch).expect("made");
         let variables =
             servers.shared.fixture.variables(&servers.aws, &servers.camera, &scratch, &ffmpeg(folder.path()));
-        Self { servers, function: None, variables, launcher: Vec::new(), folder }
+        let (launcher, gates, took) = (Vec::new(), Vec::new(), Vec::new());
+        Self { servers, function: None, variables, launcher, folder, gates, took }
     }
 
     /// Returns the log of the function.
@@ -106,6 +113,7 @@ impl Worker {
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
         self.servers.schedule(&schedule.plan);
         self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some() || schedule.max_receives.is_some();
+        self.servers.shared.state().clock = schedule.clock;
         self.servers.shared.state().failing = schedule.failing;
         self.servers.shared.state().listed.clone_from(&schedule.listed);
         let mut queue = Queue::new(SENT, schedule.max_receives.unwrap_or(MAX_RECEIVES));
@@ -132,6 +140,7 @@ impl Worker {
             hidden: state.effects.iter().filter_map(hidden).collect(),
             dead: queue.dead.iter().map(Entry::clip).collect(),
             lasted_s: (queue.now_ms - SENT) / 1000,
+            took: std::mem::take(&mut self.took),
             calls: std::mem::take(&mut state.calls),
             injected: std::mem::take(&mut state.injected),
         }
@@ -163,13 +172,18 @@ impl Worker {
                 shared.kill();
             })
         });
+        let begun = Instant::now();
         let ended = self.function().await.invoke(&queue::event(taken), schedule.within.unwrap_or(within)).await;
+        self.took.push(begun.elapsed());
         if let Some(killer) = killer {
             killer.abort();
             let _ = killer.await;
         }
         let _ = std::fs::remove_file(broken);
         self.servers.delivery_is_over().await;
+        for gate in &self.gates {
+            gate.open().await;
+        }
         let left = self.left_behind(&ended);
         let mut state = self.servers.shared.state();
         let said = state.effects[effects..].to_vec();

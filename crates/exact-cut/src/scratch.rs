@@ -65,7 +65,7 @@ impl ScratchError {
 }
 
 /// Bytes that work never counts on: thumbnails, tables, and the unforeseen.
-const RESERVE: u64 = 64 << 20;
+pub(crate) const RESERVE: u64 = 64 << 20;
 /// If fewer bytes are free, a failure may have come from the full disk.
 const FULL: u64 = 1 << 20;
 
@@ -118,7 +118,7 @@ pub fn ensure_free_space(folder: &Path, needed: u64) -> Result<(), ScratchError>
 }
 
 /// Returns the free bytes of the file system that holds `folder`.
-fn free_space(folder: &Path) -> io::Result<u64> {
+pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
     let system = rustix::fs::statvfs(folder)?;
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }

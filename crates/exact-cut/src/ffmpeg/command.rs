@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
 
+use crate::ffmpeg::launcher::FILE_PROTOCOL;
 use crate::ffmpeg::run::Ffmpeg;
 
 /// The largest picture that is decoded, in pixels: 8192 by 4320.
@@ -15,7 +16,7 @@ const DECODER_THREADS: &str = "1";
 /// Returns `path` as ffmpeg's `file` protocol takes it. Such a name is never read as another protocol or an option.
 #[must_use]
 pub fn file_url(path: &Path) -> String {
-    format!("file:{}", path.display())
+    format!("{FILE_PROTOCOL}{}", path.display())
 }
 
 /// A file of pictures.

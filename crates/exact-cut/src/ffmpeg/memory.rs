@@ -13,7 +13,6 @@
 //! | four PNG thumbnails of up to 3000 pixels, estimate | 87 MB | 130 MB | 230 MB |
 //! | four PNG thumbnails of up to 3000 pixels, measured | 67 MB | 83 MB | 137 MB |
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -63,17 +62,15 @@ pub fn thumbnails(from: u64, to: u64) -> u64 {
 pub struct Memory {
     /// Bytes.
     pub bytes: u64,
-    /// A program that sets the limits and then becomes ffmpeg: see [`super::launcher`].
-    pub launcher: PathBuf,
     free: Arc<Semaphore>,
 }
 
 impl Memory {
     /// Returns `bytes` of memory.
     #[must_use]
-    pub fn new(bytes: u64, launcher: PathBuf) -> Self {
+    pub fn new(bytes: u64) -> Self {
         let units = usize::try_from(bytes / UNIT).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { bytes, launcher, free: Arc::new(Semaphore::new(units)) }
+        Self { bytes, free: Arc::new(Semaphore::new(units)) }
     }
 
     /// Waits until a run that takes `bytes` fits beside those that go on. One that never fits is tried alone.
@@ -91,7 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn runs_that_do_not_fit_together_wait_and_one_that_never_fits_runs_alone() {
-        let memory = Memory::new(100 << 20, PathBuf::new());
+        let memory = Memory::new(100 << 20);
         let first = memory.reserve(60 << 20).await.expect("fits");
         let second = memory.reserve(40 << 20).await.expect("fits beside the first");
         let mut third = Box::pin(memory.reserve(1 << 40));

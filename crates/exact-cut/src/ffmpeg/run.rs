@@ -1,8 +1,9 @@
 //! Runs ffmpeg. No other file starts a process.
 //!
 //! `ffmpeg-sidecar` builds the command line, but its own `iter()` and `wait()` can hang for ever and never kill the child.
-//! So the process is started here: in a process group of its own, with limits that a launcher of ours sets, killed and reaped when the time is up or nobody waits any
-//! more. Its environment is empty but for one variable of glibc (see `ENVIRONMENT`).
+//! So the process is started here: in a process group of its own, limited and isolated by a launcher of ours, killed and
+//! reaped when the time is up or nobody waits any more. Its environment is empty but for one variable of glibc (see
+//! `ENVIRONMENT`).
 //!
 //! **Who is to blame.** Only a failure that ffmpeg itself reports, and that is not about memory, says something about the
 //! footage. A missing library, a signal, too little memory or too little time do not, and another try may succeed.
@@ -11,6 +12,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
@@ -19,7 +21,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use crate::deadline::{Deadline, TimedOut};
-use crate::ffmpeg::launcher::LAUNCH;
+use crate::ffmpeg::launcher::{LAUNCH, Limits, REFUSED};
 use crate::ffmpeg::memory::Memory;
 
 /// The longest run, whatever the deadline.
@@ -49,11 +51,13 @@ const OVERLAP: usize = 40;
 /// How a shell, and a dynamic linker that lacks a library, report that a program cannot run (POSIX, `sh`, "Exit Status").
 const CANNOT_RUN: std::ops::RangeInclusive<i32> = 126..=127;
 
-/// An ffmpeg binary, and the memory that its processes may take.
+/// An ffmpeg binary, and what its processes may do. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Ffmpeg {
     path: PathBuf,
     memory: Option<Memory>,
+    launcher: Option<PathBuf>,
+    not_isolated: Arc<OnceLock<String>>,
 }
 
 /// ffmpeg did not do its work.
@@ -130,10 +134,23 @@ impl FfmpegError {
 
 impl Ffmpeg {
     /// Returns the ffmpeg at `path`. Its processes take no more than `memory`: on Lambda, a process that takes more than there
-    /// is ends the function without a word.
+    /// is ends the function without a word. Only with a launcher ([`Self::launched_by`]) does the kernel see to that.
     #[must_use]
-    pub const fn new(path: PathBuf, memory: Option<Memory>) -> Self {
-        Self { path, memory }
+    pub fn new(path: PathBuf, memory: Option<Memory>) -> Self {
+        Self { path, memory, launcher: None, not_isolated: Arc::default() }
+    }
+
+    /// Has the processes started by `launcher`, a program that calls [`launch`](super::launcher::launch), which limits and
+    /// isolates them.
+    #[must_use]
+    pub fn launched_by(self, launcher: PathBuf) -> Self {
+        Self { launcher: Some(launcher), ..self }
+    }
+
+    /// Returns what the kernel has refused of the isolation, in the first run that told, or `None` if it has refused nothing.
+    #[must_use]
+    pub fn not_isolated(&self) -> Option<&str> {
+        self.not_isolated.get().map(String::as_str)
     }
 
     /// Returns the path of the binary.
@@ -152,7 +169,8 @@ impl Ffmpeg {
             Some(memory) => memory.reserve(takes).await,
             None => None,
         };
-        let mut command = self.launched(command.into());
+        let after = deadline.left().unwrap_or(MAX_RUN).min(MAX_RUN);
+        let mut command = self.launched(command.into(), after);
         command
             .env_clear()
             .envs(ENVIRONMENT)
@@ -174,12 +192,11 @@ impl Ffmpeg {
             }
             process.0.wait().await
         };
-        let after = deadline.left().unwrap_or(MAX_RUN).min(MAX_RUN);
         let status =
             tokio::time::timeout(after, finished).await.map_err(|_| TimedOut { after })?.map_err(cannot_run)?;
         let out_of_memory = messages.are_of_memory();
         let memory = self.memory.as_ref().map(|memory| memory.bytes);
-        let messages = String::from_utf8_lossy(&messages.kept).trim().to_owned();
+        let messages = self.without_refusals(&String::from_utf8_lossy(&messages.kept));
         match status.code() {
             Some(0) => Ok(()),
             _ if out_of_memory => Err(FfmpegError::Memory { memory, status, messages }),
@@ -193,12 +210,27 @@ impl Ffmpeg {
 }
 
 impl Ffmpeg {
-    /// Returns `command` as the launcher runs it.
-    fn launched(&self, command: std::process::Command) -> std::process::Command {
-        let Some(memory) = &self.memory else { return command };
-        let mut launched = std::process::Command::new(&memory.launcher);
-        launched.args([LAUNCH, &memory.bytes.to_string()]).arg(command.get_program()).args(command.get_args());
+    /// Returns `command` as the launcher runs it, if there is one. The process ends within the time that all processors spend
+    /// in `after`, even if this process is killed meanwhile.
+    fn launched(&self, command: std::process::Command, after: Duration) -> std::process::Command {
+        let Some(launcher) = &self.launcher else { return command };
+        let processors =
+            std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+        let processor_time = after.saturating_mul(processors) + Duration::from_secs(1);
+        let limits = Limits { memory: self.memory.as_ref().map(|memory| memory.bytes), processor_time };
+        let mut launched = std::process::Command::new(launcher);
+        launched.arg(LAUNCH).args(limits.arguments()).arg(command.get_program()).args(command.get_args());
         launched
+    }
+
+    /// Returns what ffmpeg wrote, and keeps what the launcher wrote before.
+    fn without_refusals(&self, messages: &str) -> String {
+        let (refusals, messages): (Vec<&str>, Vec<&str>) = messages.lines().partition(|line| line.starts_with(REFUSED));
+        if !refusals.is_empty() {
+            let refusals: Vec<&str> = refusals.iter().map(|line| &line[REFUSED.len()..]).collect();
+            let _ = self.not_isolated.set(refusals.join("; ")); // the first run has told the same
+        }
+        messages.join("\n").trim().to_owned()
     }
 }
 

@@ -1,0 +1,162 @@
+//! Faults of the network below HTTP: connections that died while the process was frozen, black holes, TLS. Each passes, costs
+//! at most 20 s, and nobody is told a wrong status. The function has its real limits and the time of a real invocation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::random::unique_name;
+
+use crate::certificates::{Authority, HOST};
+use crate::fault::{Fault, Planned};
+use crate::fixture::Fixture;
+use crate::gate::{Door, Forgotten, Gate};
+use crate::scenario::{JOINT, WAITING};
+use crate::schedule::{Schedule, run_each};
+use crate::worker::{Report, Worker};
+
+/// The most that a fault may cost.
+const MAX_COST: Duration = Duration::from_secs(20);
+/// Time of the function, as the stack sets it.
+const INVOCATION: Duration = Duration::from_mins(15);
+
+/// Returns a worker whose function reaches the camera API and AWS through gates, in this order.
+async fn gated(usual: &Door, scheme: &str, host: &str) -> (Worker, [Arc<Gate>; 2]) {
+    let mut worker = Worker::start(Fixture::get().await).await;
+    let camera = Arc::new(Gate::before(&worker.servers.camera, usual.clone()));
+    let aws = Arc::new(Gate::before(&worker.servers.aws, usual.clone()));
+    for (variable, gate) in [("CAM_SERVICES_URL", &camera), ("RECORDINGS_URL", &camera), ("AWS_ENDPOINT_URL", &aws)] {
+        let port = gate.address.rsplit(':').next().expect("a port");
+        worker.variables.push((variable.to_owned(), format!("{scheme}://{host}:{port}")));
+    }
+    worker.gates = vec![Arc::clone(&camera), Arc::clone(&aws)];
+    (worker, [camera, aws])
+}
+
+fn request(name: &str) -> Schedule {
+    Schedule { within: Some(INVOCATION), ..Schedule::of(&JOINT, unique_name(name), Vec::new()) }
+}
+
+/// Checks that all promises were kept, and that no delivery cost too much.
+fn assert_passed(what: &str, report: &Report, worker: &Worker) {
+    assert_eq!(report.violations, Vec::<String>::new(), "{what}: {}", worker.log());
+    assert_eq!(report.announced.len(), 1, "{what}: {}", worker.log());
+    assert!(!report.put.contains(&"FATAL_ERROR".to_owned()), "{what}: {:?}", report.put);
+    assert!(report.took.iter().all(|took| *took < MAX_COST), "{what}: deliveries took {:?}", report.took);
+}
+
+async fn connections_forgotten_while_frozen(how: Forgotten) {
+    let (mut worker, gates) = gated(&Door::Open, "http", "127.0.0.1").await;
+    let report = worker.run(&request("before")).await;
+    assert_passed("before the freeze", &report, &worker);
+    let process = Pid::from_raw(worker.function().await.id().cast_signed()).expect("it runs");
+    kill_process(process, Signal::STOP).expect("stopped");
+    for gate in gates {
+        assert!(gate.forget(how).await > 0, "the function keeps connections");
+    }
+    kill_process(process, Signal::CONT).expect("thawed");
+    let report = worker.run(&request("after")).await;
+    assert_passed(&format!("{how:?}"), &report, &worker);
+    assert_eq!(report.took.len(), 1, "{how:?}: the delivery after the freeze succeeds; {}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_closed_while_the_process_was_frozen_fail_no_delivery() {
+    connections_forgotten_while_frozen(Forgotten::Closed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_reset_while_the_process_was_frozen_fail_no_delivery() {
+    connections_forgotten_while_frozen(Forgotten::Reset).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_went_silent_while_the_process_was_frozen_fail_no_delivery() {
+    connections_forgotten_while_frozen(Forgotten::Silent).await;
+}
+
+/// At each call in turn, an established connection goes silent. Others work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_goes_silent_fails_no_delivery() {
+    let mut worker = Worker::start(Fixture::get().await).await;
+    let usual = worker.run(&Schedule::of(&WAITING, unique_name("calls"), Vec::new())).await;
+    let deliveries = usual.took.len();
+    let silent = move |call| {
+        let plan = vec![Planned { call, fault: Fault::Hang, lasting: false }];
+        Schedule { within: Some(INVOCATION), ..Schedule::of(&WAITING, unique_name("silent"), plan) }
+    };
+    let reports = run_each(usual.calls.len(), silent).await;
+    for (name, report) in usual.calls.iter().zip(reports) {
+        assert_eq!(report.violations, Vec::<String>::new(), "{name}");
+        assert!(!report.injected.is_empty(), "{name} was made");
+        assert_eq!(report.took.len(), deliveries, "{name}: no delivery fails; took {:?}", report.took);
+        assert!(report.took.iter().all(|took| *took < MAX_COST), "{name}: deliveries took {:?}", report.took);
+    }
+}
+
+/// Closes each gate in turn with `door` until the delivery is over. Returns what was logged meanwhile.
+async fn a_closed_door_passes(
+    door: &Door,
+    usual: &Door,
+    (scheme, host): (&str, &str),
+    variables: &[(String, String)],
+) -> [String; 2] {
+    let closed = [0, 1].map(|index| {
+        Box::pin(async move {
+            let (mut worker, gates) = gated(usual, scheme, host).await;
+            worker.variables.extend_from_slice(variables);
+            worker.function().await;
+            gates[index].set(door.clone()).await;
+            let report = worker.run(&request("closed")).await;
+            let what = ["camera API", "AWS"][index];
+            assert_passed(what, &report, &worker);
+            assert_eq!(report.took.len(), 2, "{what}: the delivery fails and the next one succeeds; {}", worker.log());
+            worker.log()
+        })
+    });
+    let [camera, aws] = closed;
+    let (camera, aws) = tokio::join!(camera, aws);
+    [camera, aws]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_backlog_costs_only_the_time_to_connect() {
+    for log in a_closed_door_passes(&Door::Full, &Door::Open, ("http", "127.0.0.1"), &[]).await {
+        assert!(log.contains("\"error\""), "{log}");
+    }
+}
+
+/// Returns an authority, the door that it vouches for, and the variable that makes the function trust it.
+fn trusted() -> (Authority, Door, Vec<(String, String)>, tempfile::TempDir) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (authority, file) = (Authority::new(), folder.path().join("authority.pem"));
+    authority.write(&file);
+    let door = Door::Tls(authority.accepts(4000));
+    (authority, door, vec![("SSL_CERT_FILE".to_owned(), file.display().to_string())], folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_is_named_and_passes() {
+    let (authority, usual, variables, _folder) = trusted();
+    let expired = Door::Tls(authority.accepts(2020));
+    for log in a_closed_door_passes(&expired, &usual, ("https", HOST), &variables).await {
+        assert!(log.contains("certificate expired"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_authority_is_named_and_passes() {
+    let (_authority, usual, variables, _folder) = trusted();
+    let unknown = Door::Tls(Authority::new().accepts(4000));
+    for log in a_closed_door_passes(&unknown, &usual, ("https", HOST), &variables).await {
+        assert!(log.contains("UnknownIssuer") || log.contains("BadSignature"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_hangs_costs_only_the_time_to_connect() {
+    let (_authority, usual, variables, _folder) = trusted();
+    for log in a_closed_door_passes(&Door::Mute, &usual, ("https", HOST), &variables).await {
+        assert!(log.contains("\"error\""), "{log}");
+    }
+}
