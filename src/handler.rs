@@ -57,6 +57,7 @@ impl From<InvocationError> for Diagnostic {
 /// is not known to report which.
 pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, InvocationError> {
     let time = InvocationTime::until(event.context.deadline);
+    pipeline.learn_timeout(time.end.left());
     let mut deliveries = deliveries(event.payload)
         .inspect_err(|reason| error!(error = reason, stage = "envelope", object = "event", "invocation failed"))
         .map_err(InvocationError::Envelope)?;

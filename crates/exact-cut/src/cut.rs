@@ -13,6 +13,7 @@ use crate::open::{ListedRecording, open_recordings};
 use crate::plan::coverage::Coverage;
 use crate::plan::segments::TrimMode;
 use crate::recording_id::PerRecording;
+use crate::render::budget::Budget;
 use crate::render::clip::{ClipSpec, render};
 use crate::render::context::RenderContext;
 use crate::render::thumbnails::{PictureFormat, ThumbnailSpec};
@@ -79,7 +80,8 @@ pub async fn cut(
     let scratch = Scratch::new(folder, ".exact-cut-")?;
     let folder = scratch.request_folder()?;
     let observer = KeepsReport::default();
-    let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, observer: &observer };
+    let budget = Budget::default();
+    let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, budget, observer: &observer };
     let thumbnails = ThumbnailSpec { widths: &[THUMBNAIL_WIDTH], format: PictureFormat::Jpg };
     let spec = ClipSpec { span, coverage: &coverage, trim_mode: TrimMode::Smart, thumbnails };
     let written = folder.path().join("clip.mp4");

@@ -9,6 +9,7 @@ use crate::h264::nal_units::NalLengthError;
 use crate::h264::parameter_sets::CannotJoin;
 use crate::mp4::Mp4Error;
 use crate::mux::MuxError;
+use crate::render::budget::BudgetExceeded;
 use crate::scratch::{NoSpace, ScratchCause, ScratchError};
 use crate::source::{SourceError, SourceErrorKind};
 
@@ -44,6 +45,9 @@ pub enum Cause {
     /// The scratch disk has too little free space.
     #[error(transparent)]
     NoSpace(#[from] NoSpace),
+    /// The work needs more time, memory or disk than there is.
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
 }
 
 /// Why no clip can be made of the footage.
@@ -145,7 +149,7 @@ impl Cause {
             Self::Footage(_) => true,
             Self::Ffmpeg(error) => error.is_footage(),
             Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Empty | SourceErrorKind::Archived),
-            Self::Disk(_) | Self::NoSpace(_) => false,
+            Self::Disk(_) | Self::NoSpace(_) | Self::Budget(_) => false,
         }
     }
 }

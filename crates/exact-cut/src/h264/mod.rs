@@ -4,3 +4,4 @@
 pub mod colour;
 pub mod nal_units;
 pub mod parameter_sets;
+pub mod quantizer;

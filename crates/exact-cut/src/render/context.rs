@@ -8,6 +8,7 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ffmpeg::run::Ffmpeg;
 use crate::observer::Observer;
+use crate::render::budget::Budget;
 
 /// Tools and limits of one request.
 #[derive(Clone, Copy)]
@@ -18,6 +19,8 @@ pub struct RenderContext<'a> {
     pub folder: &'a Path,
     /// When the work must be done.
     pub deadline: Deadline,
+    /// What the machine has for the work.
+    pub budget: Budget,
     /// Listens to the work.
     pub observer: &'a dyn Observer,
 }

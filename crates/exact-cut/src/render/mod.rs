@@ -6,13 +6,17 @@
 pub mod assemble;
 pub mod audio;
 pub mod bitstream_facts;
+pub mod budget;
 pub mod clip;
+pub mod compare;
 pub mod context;
 pub mod encode;
 pub mod encoder_options;
 pub mod excerpt;
 pub mod ladder;
+pub mod quality;
 pub mod report;
 pub mod thumbnails;
 pub mod verify;
+pub mod work;
 pub mod write_file;

@@ -25,6 +25,7 @@ use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::observer::NoObserver;
 use exact_cut::open::open_recordings;
 use exact_cut::plan::coverage::Coverage;
+use exact_cut::render::budget::Budget;
 use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};
@@ -136,6 +137,7 @@ impl Zoo {
             ffmpeg: &ffmpeg,
             folder: scratch.path(),
             deadline: Deadline::unknown(),
+            budget: Budget::default(),
             observer: &NoObserver,
         };
         let CameraSpec { trim_mode, format } = self.spec;
