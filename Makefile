@@ -127,13 +127,19 @@ ffmpeg: install-build
 	@layers/ffmpeg/build.sh $(QUIET)
 
 TARGET = --env "$(ENV)" --function-name "$(FUNCTION_NAME)" --yes "$(YES)"
-.PHONY: stack deploy rollback redrive
-stack: install-aws install-build ## creates or updates a stack [ENV_FILE=file] [ALARM_TOPIC=arn] [CDN_DISTRIBUTION=arn]
+.PHONY: stack deploy doctor rollback redrive
+# MEMORY and TMP are in MB, TIMEOUT is in seconds.
+stack: install-aws install-build ## creates or updates a stack [ENV_FILE=file] [ALARM_TOPIC=arn] [MEMORY= TIMEOUT= TMP= CONCURRENCY=]
 	@python -m scripts.deploy.create_stack $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
-		--alarm-topic "$(ALARM_TOPIC)" --cdn-distribution "$(CDN_DISTRIBUTION)"
+		--alarm-topic "$(ALARM_TOPIC)" --cdn-distribution "$(CDN_DISTRIBUTION)" \
+		--memory "$(MEMORY)" --timeout "$(TIMEOUT)" --tmp "$(TMP)" --concurrency "$(CONCURRENCY)"
 deploy: install-aws install-build ## builds and deploys the function [ENV_FILE=file] [EVENT=file] [CODE_BUCKET=name]
 	@python -m scripts.deploy.deploy $(TARGET) --env-file "$(ENV_FILE)" --arch $(ARCH) \
 		--event "$(EVENT)" --code-bucket "$(CODE_BUCKET)"
+# ENV has a default for the other targets; here it counts only if somebody set it.
+doctor: install-aws ## asks what serves to check itself: the live version of ENV=, else the local stack
+	@python -m scripts.deploy.doctor --env "$(if $(filter command environment,$(origin ENV)),$(ENV))" \
+		--function-name "$(FUNCTION_NAME)"
 rollback: install-aws ## goes back to the version before [VERSION=number]
 	@python -m scripts.deploy.rollback $(TARGET) --version "$(VERSION)"
 redrive: install-aws ## lists dead letters, and sends them back [CLIPS=ids|MESSAGES=ids|ALL=1]

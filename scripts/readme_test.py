@@ -41,7 +41,7 @@ NOT_RUN = {
         ("make check", "make lint", "make test", "make test-browser", "make demo", "make test-readme"), BY_CI
     ),
     "make bench": "takes ten minutes; .ci/run runs it with QUICK=1",
-    **dict.fromkeys(("make stack", "make deploy", "make rollback", "make redrive"), AWS),
+    **dict.fromkeys(("make stack", "make deploy", "make rollback", "make redrive", "make doctor ENV=sandbox"), AWS),
     "make test-faults": "takes ten minutes; make test runs the same tests",
     "make mutants": "takes half an hour",
     "make conformance": "needs a folder of footage, and minutes for it",
@@ -72,7 +72,7 @@ IN_A_COPY = (
 )
 # These need the local stack, which `LOCAL` runs.
 LOCAL = "make local RECORDINGS=folder"
-WITH_THE_STACK = (f"make clip {SPAN} CLIP=first", "make plan", "make invoke")
+WITH_THE_STACK = (f"make clip {SPAN} CLIP=first", "make plan", "make invoke", "make doctor")
 
 
 def main() -> None:

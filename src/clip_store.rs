@@ -21,7 +21,7 @@ use crate::services::s3::{LookUp, ObjectHead, ObjectId, S3, Upload};
 use crate::settings::Settings;
 
 /// Changes whenever the same request would give other bytes.
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 const RECIPE_FIELD: &str = "recipe";
 const GAPS: &str = "gaps";
 const NO_GAPS: &str = "none";
@@ -36,6 +36,7 @@ pub struct ClipStore {
     bucket: String,
     widths: Vec<u32>,
     format: PictureFormat,
+    cache_control: Option<String>,
     /// Whether a warning has said that the role may not look objects up.
     has_warned: Arc<AtomicBool>,
 }
@@ -54,6 +55,8 @@ pub struct ClipFiles<'a> {
     pub clip: &'a Path,
     /// Its thumbnails.
     pub thumbnails: &'a [Thumbnail],
+    /// Name under which a browser saves the clip.
+    pub download_name: &'a str,
 }
 
 impl ClipStore {
@@ -64,6 +67,7 @@ impl ClipStore {
             bucket: settings.bucket_destination.clone(),
             widths: settings.thumbnail_sizes.clone(),
             format: settings.thumbnail_format,
+            cache_control: settings.clip_cache_control.clone(),
             has_warned: Arc::default(),
         }
     }
@@ -102,16 +106,28 @@ impl ClipStore {
         deadline: Deadline,
     ) -> Result<Vec<ObjectHead>, Error> {
         let (keys, metadata) = (self.keys(request), self.tag(request).with_gaps(gaps));
-        let put = |key: String, path, content_type| {
+        let disposition = format!("inline; filename=\"{}\"", files.download_name);
+        let put = |key: String, upload| {
             let id = self.object(key);
-            let upload = Upload { path, content_type, metadata: &metadata };
             async move { self.s3.put(&id, upload, deadline).await }
+        };
+        let upload = |path, content_type| Upload {
+            path,
+            content_type,
+            content_disposition: None,
+            cache_control: None,
+            metadata: &metadata,
         };
         let thumbnails = files.thumbnails.iter();
         let thumbnails =
-            thumbnails.map(|one| put(keys.thumbnail(one.width), one.path.as_path(), self.format.content_type()));
+            thumbnails.map(|one| put(keys.thumbnail(one.width), upload(&one.path, self.format.content_type())));
         let thumbnails = try_join_all(thumbnails).await?;
-        let clip = put(keys.clip(), files.clip, "video/mp4").await?;
+        let clip = Upload {
+            content_disposition: Some(&disposition),
+            cache_control: self.cache_control.as_deref(),
+            ..upload(files.clip, "video/mp4")
+        };
+        let clip = put(keys.clip(), clip).await?;
         let lengths = [clip].into_iter().chain(thumbnails);
         Ok(lengths.map(|length| ObjectHead { length, metadata: metadata.clone() }).collect())
     }

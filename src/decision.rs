@@ -2,7 +2,7 @@
 
 use exact_cut::open::{ListedRecording, Recordings, UnreadableRecording};
 use exact_cut::plan::coverage::Coverage;
-use exact_cut::time::Timestamp;
+use exact_cut::time::{Span, Timestamp};
 
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
@@ -32,6 +32,8 @@ pub struct Footage {
     pub recordings: Recordings,
     /// Which recording shows which part of the span.
     pub coverage: Coverage,
+    /// Name of the camera in its recordings.
+    pub alias: String,
 }
 
 /// Limits of the status table, in seconds.
@@ -53,8 +55,10 @@ pub struct Facts {
     pub has_footage: bool,
     /// Some of the span is a gap.
     pub has_gap: bool,
-    /// The end of the span is a gap.
+    /// The end of the span is a gap that later footage may fill.
     pub has_tail_gap: bool,
+    /// Footage of some gap may still come: not all of them are holes inside a recording.
+    pub may_be_filled: bool,
     /// S3 does not have the object of a listed recording that may show some of a gap, or has it and it is still being
     /// written.
     pub has_missing_object: bool,
@@ -65,13 +69,15 @@ pub struct Facts {
 impl Facts {
     /// Returns the facts about `footage` of the requested span.
     #[must_use]
-    pub fn of(request: &Request, Footage { recordings, coverage }: &Footage) -> Self {
+    pub fn of(request: &Request, Footage { recordings, coverage, .. }: &Footage) -> Self {
         let may_show_gap = |listed: &ListedRecording| listed.may_show_any(&coverage.gaps);
+        let may_be_filled = |gap: &Span| coverage.may_be_filled(gap);
         let unreadable = recordings.unreadable.iter().filter(|unreadable| may_show_gap(&unreadable.listed));
         Self {
             has_footage: !coverage.parts.is_empty(),
             has_gap: !coverage.gaps.is_empty(),
-            has_tail_gap: coverage.has_tail_gap(request.span),
+            has_tail_gap: coverage.has_tail_gap(request.span) && coverage.gaps.last().is_some_and(may_be_filled),
+            may_be_filled: coverage.gaps.iter().any(may_be_filled),
             has_missing_object: recordings.missing.iter().any(may_show_gap)
                 || unreadable.clone().any(|unreadable| is_being_written(request, unreadable)),
             has_unreadable_object: unreadable.count() > 0,
@@ -86,6 +92,13 @@ fn is_being_written(request: &Request, UnreadableRecording { error, modified, ..
     !error.cause.is_foreign() && modified.is_some_and(is_fresh)
 }
 
+/// Returns the recording that `FATAL_ERROR` is about: the first one that cannot be read and may show some of the span.
+/// Others may be unreadable, too.
+#[must_use]
+pub fn reason_for_fatal(Footage { recordings, coverage, .. }: Footage) -> Option<UnreadableRecording> {
+    recordings.unreadable.into_iter().find(|unreadable| unreadable.listed.may_show_any(&coverage.gaps))
+}
+
 /// Row 1, which is decided before any look-up: returns whether the span is longer than allowed.
 #[must_use]
 pub fn is_too_long(request: &Request, limits: &Limits) -> bool {
@@ -96,10 +109,11 @@ pub fn is_too_long(request: &Request, limits: &Limits) -> bool {
 #[must_use]
 pub fn status(request: &Request, limits: &Limits, facts: Facts) -> Status {
     let whole = facts.has_footage && !facts.has_gap;
-    let worth_waiting = !facts.has_footage || facts.has_tail_gap || facts.has_missing_object;
-    if whole || !worth_waiting {
+    let nothing_yet = !facts.has_footage && facts.may_be_filled;
+    let worth_waiting = nothing_yet || facts.has_tail_gap || facts.has_missing_object;
+    if whole || facts.has_footage && !worth_waiting {
         Status::Available
-    } else if may_still_wait(request, limits) {
+    } else if worth_waiting && may_still_wait(request, limits) {
         Status::Pending
     } else if facts.has_footage {
         Status::Available
@@ -142,6 +156,8 @@ fn ms(seconds: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use exact_cut::open::ListedRecording;
+    use exact_cut::plan::coverage::Tolerances;
+    use exact_cut::plan::footage::Footage as Shown;
     use exact_cut::time::{LAST_MS, Span, Timestamp};
     use proptest::prelude::*;
 
@@ -159,13 +175,15 @@ mod tests {
         has_footage: false,
         has_gap: false,
         has_tail_gap: false,
+        may_be_filled: false,
         has_missing_object: false,
         has_unreadable_object: false,
     };
-    const HEAD_OR_MIDDLE: Facts = Facts { has_gap: true, ..WHOLE };
-    const TAIL: Facts = Facts { has_gap: true, has_tail_gap: true, ..WHOLE };
-    const MISSING: Facts = Facts { has_gap: true, has_missing_object: true, ..WHOLE };
-    const NOTHING: Facts = Facts { has_gap: true, has_tail_gap: true, ..NOT_EVEN_A_GAP };
+    const HEAD_OR_MIDDLE: Facts = Facts { has_gap: true, may_be_filled: true, ..WHOLE };
+    const LOST: Facts = Facts { has_gap: true, ..NOT_EVEN_A_GAP };
+    const TAIL: Facts = Facts { has_tail_gap: true, ..HEAD_OR_MIDDLE };
+    const MISSING: Facts = Facts { has_missing_object: true, ..HEAD_OR_MIDDLE };
+    const NOTHING: Facts = Facts { has_gap: true, has_tail_gap: true, may_be_filled: true, ..NOT_EVEN_A_GAP };
     const UNREADABLE: Facts = Facts { has_unreadable_object: true, ..NOTHING };
 
     fn asked(sent_ms: i64, retries: &[i64]) -> Request {
@@ -210,6 +228,8 @@ mod tests {
             ("–: the same after a retry",                        UNREADABLE,     END + RETRY + 1,   vec![START],          Status::FatalError),
             ("row 3: before that it is waited for",              UNREADABLE,     END,               vec![],               Status::Pending),
             ("row 4: some footage, and one cannot be read",      Facts { has_footage: true, ..UNREADABLE }, far, vec![], Status::Available),
+            ("row 7: in a hole inside a recording",              LOST,           END,               vec![],               Status::NotAvailable),
+            ("row 2: the end in a hole inside a recording",      Facts { has_footage: true, ..LOST }, END, vec![],          Status::Available),
             ("row 6: in the other direction",                    NOTHING,        START - RANGE - 1, vec![],               Status::OutOfRange),
         ];
         for (case, facts, sent_ms, retries, expected) in table {
@@ -237,10 +257,34 @@ mod tests {
             (vec![shown(1000, 61_000)], Some(missing(1000, None)), HEAD_OR_MIDDLE),
             (vec![], Some(missing(0, None)), Facts { has_missing_object: true, ..NOTHING }),
         ] {
-            let coverage = Coverage::of(request.span, &shown.iter().copied().collect(), 0);
+            let footage = shown.iter().copied().map(Shown::from).collect();
+            let coverage = Coverage::of(request.span, &footage, Tolerances { gap_us: 0, joint_us: 0 });
             let recordings = Recordings { missing: missing.iter().cloned().collect(), ..Recordings::default() };
-            let facts = Facts::of(&request, &Footage { recordings, coverage });
+            let facts = Facts::of(&request, &Footage { recordings, coverage, alias: String::new() });
             assert_eq!(facts, expected, "{shown:?}, {missing:?}");
+        }
+    }
+
+    #[test]
+    fn a_fatal_error_names_the_first_unreadable_recording_that_may_show_some_of_the_span() {
+        let at = |ms: i64| Timestamp::from_ms(START + ms).expect("in range");
+        let unreadable = |(from, to): (i64, i64)| UnreadableRecording {
+            listed: ListedRecording { start: at(from), name: format!("from {from}"), end: Some(at(to)) },
+            error: exact_cut::Error::footage("object", exact_cut::error::FootageError::NoFrame),
+            modified: None,
+        };
+        for (recordings, named) in [
+            (vec![(-9000, 0), (0, 9000), (9000, 60_000)], Some("from 0")),
+            (vec![(-9000, 0), (59_000, 70_000)], Some("from 59000")),
+            (vec![(-9000, 0), (60_000, 70_000)], None),
+            (vec![], None),
+        ] {
+            let unreadable = recordings.iter().copied().map(unreadable).collect();
+            let recordings = Recordings { unreadable, ..Recordings::default() };
+            let coverage =
+                Coverage::of(request(START, END).span, &recordings.footage(), Tolerances { gap_us: 0, joint_us: 0 });
+            let reason = reason_for_fatal(Footage { recordings, coverage, alias: String::new() });
+            assert_eq!(reason.map(|reason| reason.listed.name).as_deref(), named);
         }
     }
 
@@ -249,10 +293,11 @@ mod tests {
         fn footage_that_is_there_is_served_at_any_age(
             sent in 0..=LAST_MS,
             retries in prop::collection::vec(0..=LAST_MS, 0..3),
-            gap: bool, has_tail_gap: bool, has_missing_object: bool, has_unreadable_object: bool,
+            gap: bool, has_tail_gap: bool, may_be_filled: bool, has_missing_object: bool, has_unreadable_object: bool,
         ) {
             let (has_footage, has_gap) = (true, gap || has_tail_gap);
-            let facts = Facts { has_footage, has_gap, has_tail_gap, has_missing_object, has_unreadable_object };
+            let facts =
+                Facts { has_footage, has_gap, has_tail_gap, may_be_filled, has_missing_object, has_unreadable_object };
             let status = status(&asked(sent, &retries), &LIMITS, facts);
             prop_assert!(matches!(status, Status::Available | Status::Pending));
         }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::contract::message_body::Request;
 use crate::contract::sqs_event::deliveries;
 use crate::pipeline::{Pipeline, RequestContext};
-use crate::telemetry::document::{Document, Part, TimeRange};
+use crate::telemetry::document::{Document, Joint, Part, TimeRange};
 use crate::telemetry::stages::Mode;
 use crate::telemetry::trace::Trace;
 
@@ -85,6 +85,10 @@ fn write(document: &Document, out: &mut String) -> fmt::Result {
             writeln!(out, "  {kind} {}", range(*hole))?;
         }
     }
+    for joint in &document.joints {
+        let at = Timestamp::from_us(joint.at_us);
+        writeln!(out, "  joint     {at}, recording {}: its name is {} off", joint.recording, signed_ms(joint.off_ms))?;
+    }
     if !document.recordings.is_empty() {
         timeline(document, span, out)?;
     }
@@ -118,11 +122,19 @@ fn timeline(document: &Document, span: TimeRange, out: &mut String) -> fmt::Resu
     let row = |pick: &dyn Fn(TimeRange) -> char| -> String { (0..WIDTH).map(|n| pick(column(n))).collect() };
     let meets = |a: TimeRange, b: TimeRange| a.start_us < b.end_us && b.start_us < a.end_us;
     let any = |ranges: &[TimeRange], column| ranges.iter().any(|&one| meets(one, column));
+    let joint_hole = |joint: &Joint| {
+        // as long as the name is too late
+        #[allow(clippy::cast_possible_truncation)] // at most an hour
+        let late_us = (joint.off_ms * 1e3) as i64;
+        TimeRange { start_us: joint.at_us - late_us, end_us: joint.at_us }
+    };
+    let joint_holes: Vec<TimeRange> = document.joints.iter().map(joint_hole).collect();
     let footage = row(&|column| {
         let part = document.parts.iter().rfind(|part: &&Part| meets(part.shows, column));
         match part {
             _ if any(&document.gaps, column) => '!',
             _ if any(&document.held, column) => '~',
+            _ if any(&joint_holes, column) => ':',
             Some(part) => char::from_digit(u32::try_from(part.recording % 10).unwrap_or_default(), 10).unwrap_or('?'),
             None => ' ',
         }
@@ -141,12 +153,20 @@ fn timeline(document: &Document, span: TimeRange, out: &mut String) -> fmt::Resu
         });
         writeln!(out, "  clip      |{clip}|")?;
     }
-    writeln!(out, "            a column is {}; = copied, E encoded, ~ held, ! missing", seconds(length / WIDTH))
+    writeln!(
+        out,
+        "            a column is {}; = copied, E encoded, ~ held, : joint, ! missing",
+        seconds(length / WIDTH)
+    )
 }
 
 fn range(TimeRange { start_us, end_us }: TimeRange) -> String {
     let [start, end] = [start_us, end_us].map(Timestamp::from_us);
     format!("{start} to {end} ({})", seconds(end_us - start_us))
+}
+
+fn signed_ms(ms: f64) -> String {
+    format!("{ms:+.1} ms")
 }
 
 fn seconds(us: i64) -> String {

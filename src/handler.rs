@@ -2,7 +2,7 @@
 //! affect the others.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use exact_cut::deadline::Deadline;
@@ -16,19 +16,14 @@ use crate::contract::retry_schedule::is_last_delivery;
 use crate::contract::sqs_event::{Delivery, Malformed, Receipt, deliveries};
 use crate::contract::status::Status;
 use crate::error::Error;
+use crate::invocation_time::InvocationTime;
 use crate::pipeline::{Pipeline, RequestContext};
 use crate::telemetry::log;
 use crate::telemetry::trace::Trace;
 use crate::visibility::FailedDelivery;
 
-/// The answer is out this long before Lambda's deadline: an invocation that runs into it ends without a word.
-const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 /// How long an aborted request may take to end its processes and remove its files.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
-/// The work of a last delivery ends this much earlier, so that there is time to tell that it failed.
-const LAST_WORD_RESERVE: Duration = Duration::from_secs(10);
-/// The last calls to the queue leave this much time for the answer.
-const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 
 /// Why an invocation fails as a whole. Lambda reports the name of the variant as `errorType`.
 #[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr, thiserror::Error)]
@@ -55,9 +50,11 @@ impl From<InvocationError> for Diagnostic {
 /// # Errors
 /// If the event has no list of records or a record has no id, before anything is done; or if a record failed and the trigger
 /// is not known to report which.
-pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Result<SqsBatchResponse, InvocationError> {
-    let time = InvocationTime::until(event.context.deadline);
-    pipeline.learn_timeout(time.end.left());
+pub async fn handle(
+    pipeline: Arc<Pipeline>,
+    event: LambdaEvent<Value>,
+    time: InvocationTime,
+) -> Result<SqsBatchResponse, InvocationError> {
     let mut deliveries = deliveries(event.payload)
         .inspect_err(|reason| error!(error = reason, stage = "envelope", object = "event", "invocation failed"))
         .map_err(InvocationError::Envelope)?;
@@ -65,10 +62,10 @@ pub async fn handle(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
     deliveries.sort_by_key(|delivery| !is_last(&pipeline, delivery.receives));
     let mut worked_on = Vec::with_capacity(deliveries.len());
     for (index, Delivery { message_id, receipt, receives, request }) in deliveries.into_iter().enumerate() {
-        let span = info_span!("record", message = message_id);
+        let span = info_span!("record", messageId = message_id);
         let xray = event.context.xray_trace_id.clone();
         let is_last = is_last(&pipeline, receives);
-        let record = Record { request, time, is_first: index == 0, is_last, xray };
+        let record = Record { request, time, receives, is_first: index == 0, is_last, xray };
         let result = work_on(&pipeline, record).instrument(span).await;
         worked_on.push(WorkedOn { message_id, receipt, receives, failure: result.err() });
     }
@@ -80,41 +77,12 @@ fn is_last(pipeline: &Pipeline, receives: u32) -> bool {
     is_last_delivery(receives, pipeline.settings().max_receives)
 }
 
-/// When an invocation ends.
-#[derive(Clone, Copy, Debug)]
-struct InvocationTime {
-    /// Lambda's deadline.
-    end: Deadline,
-    /// When the work must be done.
-    work: Deadline,
-    /// When the work of a last delivery must be done.
-    last_work: Deadline,
-}
-
-impl InvocationTime {
-    /// Reads Lambda's deadline, in milliseconds since the epoch. A deadline in the past counts as unknown: `cargo lambda
-    /// watch` sends such.
-    fn until(lambda_deadline_ms: u64) -> Self {
-        let deadline = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(lambda_deadline_ms));
-        let left = deadline.and_then(|deadline| deadline.duration_since(SystemTime::now()).ok());
-        let before = |margin| left.map_or(Deadline::unknown(), |left| Deadline::after(left.saturating_sub(margin)));
-        Self {
-            end: before(Duration::ZERO),
-            work: before(ANSWER_MARGIN),
-            last_work: before(ANSWER_MARGIN + LAST_WORD_RESERVE),
-        }
-    }
-
-    /// Returns the time for calls before the answer.
-    fn left_to_settle(self) -> Duration {
-        self.end.left().map_or(Duration::MAX, |left| left.saturating_sub(ANSWER_RESERVE))
-    }
-}
-
 /// One record of an invocation.
 struct Record {
     request: Result<Request, Malformed>,
     time: InvocationTime,
+    /// Number of the delivery, counted from 1.
+    receives: u32,
     is_first: bool,
     /// Whether this is the last delivery of the message.
     is_last: bool,
@@ -194,20 +162,20 @@ fn answer(worked_on: &[WorkedOn], reports_failures: bool) -> Result<SqsBatchResp
 
 /// Works on a record, from its message to its log line.
 async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Error> {
-    let Record { request, time, is_first, is_last, xray } = record;
+    let Record { request, time, receives, is_first, is_last, xray } = record;
     let request = match request {
         Ok(request) => request,
         Err(Malformed { error, named }) => {
             log::report_malformed(&error);
             if let Some(request) = named.filter(|_| is_last) {
-                let trace = &Trace::new(&request, xray);
+                let trace = &Trace::new(&request, xray).of_delivery(receives);
                 pipeline.report_last_failure(RequestContext { request: &request, deadline: time.work, trace }).await;
             }
             return Err(error);
         }
     };
     let span = info_span!("request", clip = request.clip_id, camera = request.camera_id);
-    let trace = Arc::new(Trace::new(&request, xray));
+    let trace = Arc::new(Trace::new(&request, xray).of_delivery(receives));
     let deadline = if is_last { time.last_work } else { time.work };
     // the first record is begun in any case: it will never get more time
     let needed = if is_first { Duration::from_nanos(1) } else { pipeline.estimate(&request) };
@@ -291,26 +259,5 @@ mod tests {
             let all: Vec<String> = all.map(|(index, _)| format!("message-{index}")).collect();
             assert_eq!(named(answer(&worked_on(failed), true)), Ok(all), "{failed:?}, reported");
         }
-    }
-
-    #[test]
-    fn a_deadline_in_the_past_is_unknown_and_one_within_the_margin_is_now() {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
-        let from_now = |ms: i64| u64::try_from(now).expect("before 2554").saturating_add_signed(ms);
-        for past in [0, 30_000, from_now(-1000)] {
-            assert_eq!(InvocationTime::until(past).work.left(), None);
-        }
-        assert_eq!(InvocationTime::until(from_now(1500)).work.left(), Some(Duration::ZERO));
-        let limit = InvocationTime::until(from_now(42_000)).work.limit(Duration::from_hours(1));
-        assert!(limit <= Duration::from_secs(10) && limit > Duration::from_secs(9), "a quarter of 40 s: {limit:?}");
-    }
-
-    #[test]
-    fn the_work_of_a_last_delivery_ends_10_s_earlier() {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
-        let time = InvocationTime::until(u64::try_from(now).expect("before 2554") + 42_000);
-        let (work, last) = (time.work.left().expect("known"), time.last_work.left().expect("known"));
-        let earlier = work.saturating_sub(last);
-        assert!(earlier.abs_diff(LAST_WORD_RESERVE) < Duration::from_millis(100), "{earlier:?}");
     }
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cameras_service_generate_clip::dry_run;
-use cameras_service_generate_clip::handler::handle;
+use cameras_service_generate_clip::invocation::answer;
 use cameras_service_generate_clip::pipeline::Pipeline;
-use cameras_service_generate_clip::self_check::{check_environment, check_start};
-use cameras_service_generate_clip::settings::{Settings, function_name, json_logs};
+use cameras_service_generate_clip::services::aws_transport::{self, AttemptLimits};
+use cameras_service_generate_clip::settings::{Process, Settings, json_logs};
+use cameras_service_generate_clip::start_check::{check_environment, check_start};
 use cameras_service_generate_clip::telemetry::log;
 use exact_cut::ffmpeg::launcher::launch;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -48,8 +49,9 @@ async fn run() -> Result<(), Error> {
     let settings = Settings::from_env();
     let log_filter = settings.as_ref().map(|settings| settings.log_filter.clone());
     let log_filter = log_filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    log::start(log_filter, json_logs(), function_name());
-    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    log::start(log_filter, json_logs(), Process::from_env());
+    let http = aws_transport::http_client(AttemptLimits::default())?;
+    let aws = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
     let region = aws.region().map(AsRef::as_ref);
     if let [command, event] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
         && command == "plan"
@@ -59,7 +61,7 @@ async fn run() -> Result<(), Error> {
     }
     let pipeline = Arc::new(Pipeline::new(check_start(settings, region).await?, &aws)?);
     pipeline.clean_up();
-    let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(Arc::clone(&pipeline), event)));
+    let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| answer(Arc::clone(&pipeline), event)));
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         served = served => served,

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
-use exact_cut::open::open_recordings;
+use exact_cut::open::{Recordings, open_recordings};
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::render::budget::Budget;
 use exact_cut::render::clip::{ClipSpec, prepare, render};
@@ -16,12 +17,14 @@ use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::ThumbnailSpec;
 use exact_cut::render::write_file::WriteFile;
 use exact_cut::scratch::{Scratch, remove_abandoned};
+use exact_cut::time::Span;
 use serde_json::Value;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clip_store::{ClipFiles, ClipStore, StoredClip};
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::contract::message_body::Request;
+use crate::contract::object_keys::download_name;
 use crate::contract::retry_schedule::delay_range_s;
 use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
@@ -67,14 +70,14 @@ pub struct RequestContext<'a> {
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     settings: Settings,
-    camera: CameraApi,
-    s3: S3,
+    pub(crate) camera: CameraApi,
+    pub(crate) s3: S3,
     clips: ClipStore,
-    queue: Queue,
+    pub(crate) queue: Queue,
     visibility: Visibility,
-    topic: Topic,
+    pub(crate) topic: Topic,
     ffmpeg: Ffmpeg,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
     /// The function's whole timeout in seconds, as far as invocations have shown it; 0 if not.
     timeout_s: Arc<AtomicU64>,
 }
@@ -189,11 +192,13 @@ impl Pipeline {
                 Decision::Fatal(error) => return self.report_fatal(cx, error).await,
                 Decision::Render(footage) => footage,
             };
-            let metadata = ClipMetadata::available(cx.request, &self.settings.clip_location(), &footage.coverage.gaps);
             let names: Vec<String> =
                 footage.recordings.opened.values().map(|recording| recording.object.name().to_owned()).collect();
             match self.render_and_store(cx, footage).await {
-                Ok(()) => return self.announce(cx, &metadata).await,
+                Ok(gaps) => {
+                    let metadata = ClipMetadata::available(cx.request, &self.settings.clip_location(), &gaps);
+                    return self.announce(cx, &metadata).await;
+                }
                 Err(error) if error.kind == ErrorKind::UnusableFootage && names.contains(&error.object) => {
                     given_up.push(error);
                 }
@@ -212,7 +217,7 @@ impl Pipeline {
             Decision::Announce(metadata) => Ok(metadata.status),
             Decision::WaitForFootage => Ok(Status::Pending),
             Decision::Fatal(error) => Err(error),
-            Decision::Render(Footage { recordings, coverage }) => {
+            Decision::Render(Footage { recordings, coverage, .. }) => {
                 let folder = self.scratch.request_folder()?;
                 let spec = self.clip_spec(cx.request, &coverage);
                 prepare(self.render_context(cx, folder.path()), spec, recordings.opened).await?;
@@ -232,20 +237,23 @@ impl Pipeline {
             let location = self.settings.clip_location();
             return Ok(Decision::Announce(ClipMetadata::available(request, &location, &gaps)));
         }
-        let mut footage = match self.find_footage(cx, given_up).await {
+        let footage = match self.find_footage(cx, given_up).await {
             Err(error) if error.kind.is_fatal() => return Ok(Decision::Fatal(error)),
             footage => footage?,
         };
-        Ok(match decision::status(request, &self.settings.limits, Facts::of(request, &footage)) {
+        let facts = Facts::of(request, &footage);
+        let status = decision::status(request, &self.settings.limits, facts);
+        debug!(?facts, status = status.as_str(), "decided");
+        Ok(match status {
             Status::Available => Decision::Render(footage),
             Status::Pending => Decision::WaitForFootage,
             Status::FatalError => {
-                // one that may show some of the span: another one may be unreadable, too
-                let Footage { recordings, coverage } = &mut footage;
-                let reason = recordings.unreadable.iter().position(|one| one.listed.may_show_any(&coverage.gaps));
-                let reason = recordings.unreadable.swap_remove(reason.unwrap_or_default());
                 trace.record_failed_stage(Stage::Tables);
-                Decision::Fatal(Error { kind: ErrorKind::UnusableFootage, ..reason.error.into() })
+                let error = decision::reason_for_fatal(footage).map_or_else(
+                    || Error::new(ErrorKind::UnusableFootage, "clip.mp4", "the span holds no frame to show"),
+                    |unreadable| Error { kind: ErrorKind::UnusableFootage, ..unreadable.error.into() },
+                );
+                Decision::Fatal(error)
             }
             status => Decision::Announce(ClipMetadata::without_clip(request, status)),
         })
@@ -258,23 +266,34 @@ impl Pipeline {
         let camera = self.camera.traced(trace.xray());
         let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
         let alias = alias.map_err(refused_for_good)?;
-        let listing = camera.recordings(&alias, request.span, deadline);
+        let looked_at = request.span.extended_by(self.settings.tolerances.joint_us);
+        let listing = camera.recordings(&alias, looked_at, deadline);
         let listing = trace.stage(Stage::Recordings, listing).await.map_err(refused_for_good)?;
         let listed = parse_listing(&listing, &self.settings.name_format);
         trace.record_listed(listed.len());
-        let listed = select(&listed, request.span);
+        let listed = select(&listed, looked_at);
         let store = S3Recordings {
             s3: self.s3.counting(trace.received()),
             bucket: self.settings.bucket_origin.clone(),
             dir: self.settings.bucket_origin_dir.clone(),
         };
-        let open = async { Ok(open_recordings(&store, listed, deadline).await?) };
+        let cover =
+            |recordings: &Recordings| Coverage::of(request.span, &recordings.footage(), self.settings.tolerances);
+        let folder = self.scratch.request_folder()?;
+        let open = async {
+            let mut recordings = open_recordings(&store, listed, deadline).await?;
+            let gaps = cover(&recordings).gaps;
+            recordings.read_through_ffmpeg(&store, &gaps, self.render_context(cx, folder.path())).await?;
+            let opened = std::mem::take(&mut recordings.opened);
+            recordings.opened = resolve_overlaps(opened, self.settings.tolerances.joint_us, deadline).await?;
+            Ok(recordings)
+        };
         let mut recordings = trace.stage(Stage::Tables, open).await?;
         for Error { object, reason, .. } in given_up {
             recordings.give_up(object, reason);
         }
-        let coverage = Coverage::of(request.span, &recordings.spans(), self.settings.gap_tolerance_us);
-        trace.record_recordings(request.span, &recordings, &coverage);
+        let coverage = cover(&recordings);
+        trace.record_recordings(&recordings, &coverage);
         if let Some(absent) = recordings.missing.first() {
             trace.record_absent(&store.object(&absent.name));
         }
@@ -287,13 +306,13 @@ impl Pipeline {
             let (reason, object) = (chain(&unreadable.error.cause), &unreadable.error.object);
             error!(error = reason, stage = "tables", object, "recording not readable");
         }
-        Ok(Footage { recordings, coverage })
+        Ok(Footage { recordings, coverage, alias })
     }
 
-    /// Renders the clip, stores it, and checks that all of it is stored.
-    async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<(), Error> {
+    /// Renders the clip, stores it, and checks that all of it is stored. Returns what the clip leaves out of the span.
+    async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<Vec<Span>, Error> {
         let RequestContext { request, deadline, trace } = cx;
-        let Footage { recordings, coverage } = footage;
+        let Footage { recordings, coverage, alias } = footage;
         let folder = self.scratch.request_folder()?;
         let clip = WriteFile { path: folder.path().join("clip.mp4") };
         let spec = self.clip_spec(request, &coverage);
@@ -304,10 +323,13 @@ impl Pipeline {
             }
             _ => error,
         })?;
-        let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails };
-        let put = self.clips.put(request, files, &coverage.gaps, deadline);
+        trace.record_gaps(&rendered.gaps);
+        let download_name = download_name(&alias, rendered.plan.taken_at);
+        let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails, download_name: &download_name };
+        let put = self.clips.put(request, files, &rendered.gaps, deadline);
         let stored = trace.stage(Stage::Upload, put).await?;
-        trace.stage(Stage::Check, self.clips.check(request, stored, deadline)).await
+        trace.stage(Stage::Check, self.clips.check(request, stored, deadline)).await?;
+        Ok(rendered.gaps)
     }
 
     /// Tells the camera API, then everybody else.
@@ -395,9 +417,10 @@ impl Pipeline {
     }
 
     fn clip_spec<'a>(&'a self, request: &Request, coverage: &'a Coverage) -> ClipSpec<'a> {
-        let Settings { trim_mode, thumbnail_sizes, thumbnail_format, .. } = &self.settings;
+        let Settings { trim_mode, thumbnail_sizes, thumbnail_format, tolerances, .. } = &self.settings;
         let thumbnails = ThumbnailSpec { widths: thumbnail_sizes, format: *thumbnail_format };
-        ClipSpec { span: request.span, coverage, trim_mode: *trim_mode, thumbnails }
+        let (span, tolerances, trim_mode) = (request.span, *tolerances, *trim_mode);
+        ClipSpec { span, coverage, tolerances, trim_mode, thumbnails }
     }
 
     fn render_context<'a>(&'a self, cx: RequestContext<'a>, folder: &'a std::path::Path) -> RenderContext<'a> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tracing::{error, warn};
 
 use crate::contract::recording_name::{NameFormat, object_name};
+use crate::mismatch::{mismatch, shown};
 
 /// How far names, lengths and the API's dates may be apart, in microseconds: clocks drift.
 const DRIFT_US: i64 = 10_000_000;
@@ -34,17 +35,36 @@ impl ListedEntry {
     /// # Errors
     /// Says why the entry cannot be used.
     pub fn parse(entry: &Value, format: &NameFormat) -> Result<Self, String> {
-        let url = entry["recordingUrl"].as_str().ok_or("recordingUrl: expected a URL, got nothing")?;
-        let name = object_name(url).ok_or("recordingUrl: expected the URL of an object, got another text")?;
+        let url = entry["recordingUrl"].as_str();
+        let url = url.ok_or_else(|| mismatch("recordingUrl", "a URL", shown(&got(&entry["recordingUrl"]))))?;
+        let path = url.split(['?', '#']).next().unwrap_or_default(); // a signature may follow
+        let name = object_name(url).ok_or_else(|| mismatch("recordingUrl", "the URL of an object", shown(path)))?;
         let date = |field: &str| {
             let date = chrono::DateTime::parse_from_rfc3339(entry[field].as_str()?).ok()?;
             Timestamp::from_ms(date.timestamp_millis())
         };
         let named = format.instant(&name);
         let start = named.or_else(|| date("startDate"));
-        let start = start.ok_or_else(|| format!("neither the name {name:?} nor startDate holds an instant"))?;
+        let refused = || {
+            let date = got(&entry["startDate"]);
+            mismatch(
+                "recording",
+                "an instant in its name as TIMESTAMP_FORMAT describes it, or a startDate in RFC 3339",
+                format_args!("the name {} and the startDate {}", shown(&name), shown(&date)),
+            )
+        };
+        let start = start.ok_or_else(refused)?;
         let end = date("endDate").filter(|&end| end > start);
         Ok(Self { name, start, end, start_from_api: named.is_none() })
+    }
+}
+
+/// Returns a field as it is shown; nothing for one that is not there.
+fn got(field: &Value) -> String {
+    match field {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use exact_cut::plan::coverage::Tolerances;
 use exact_cut::plan::segments::TrimMode;
 use exact_cut::render::thumbnails::PictureFormat;
 use tracing_subscriber::filter::Targets;
@@ -11,9 +12,11 @@ use url::Url;
 use crate::contract::clip_metadata::ClipLocation;
 use crate::contract::recording_name::NameFormat;
 use crate::decision::Limits;
+use crate::mismatch::mismatch;
 use crate::settings_reader::{
-    Reader, boolean, bucket, clips_endpoint, delay_seconds, folder, http_url, log_filter, milliseconds_as_us, path,
-    receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn, thumbnail_widths,
+    Reader, boolean, bucket, cache_control, clips_endpoint, delay_seconds, folder, http_url, log_filter,
+    milliseconds_as_us, path, receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn,
+    thumbnail_widths,
 };
 
 /// Names of the function's scratch folders begin with this.
@@ -59,8 +62,10 @@ pub struct Settings {
     pub reports_failures: bool,
     pub log_filter: Targets,
     pub trim_mode: TrimMode,
-    /// Longest hole over which a frame is held, in microseconds.
-    pub gap_tolerance_us: i64,
+    /// How long a hole may be that is not a gap, and how far names may be off.
+    pub tolerances: Tolerances,
+    /// `Cache-Control` of stored objects, if any.
+    pub clip_cache_control: Option<String>,
     /// The ffmpeg to run.
     pub ffmpeg_path: PathBuf,
     /// Folder that gets a trace document of every request. Not for use on Lambda.
@@ -93,10 +98,28 @@ pub fn json_logs() -> bool {
     std::env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"))
 }
 
-/// Returns the name of the function on Lambda, or `none` elsewhere.
-#[must_use]
-pub fn function_name() -> String {
-    std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "none".to_owned())
+/// What Lambda tells a process about its function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Name of the function; `none` elsewhere than on Lambda.
+    pub function: String,
+    /// Version of the function: a number, or `$LATEST`.
+    pub version: String,
+    /// Lowest level of application logs that Lambda keeps.
+    pub level: String,
+}
+
+impl Process {
+    /// Reads the environment of the process.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let text = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        Self {
+            function: text("AWS_LAMBDA_FUNCTION_NAME", "none"),
+            version: text("AWS_LAMBDA_FUNCTION_VERSION", "none"),
+            level: text("AWS_LAMBDA_LOG_LEVEL", "INFO"),
+        }
+    }
 }
 
 impl Settings {
@@ -148,6 +171,8 @@ impl Settings {
         let log_filter = env.or("LOG_LEVEL", "info", log_filter);
         let trim_mode = env.or("TRIM_MODE", "smart", |text| text.parse().map_err(|_| "smart or encode"));
         let gap_tolerance_us = env.or("GAP_TOLERANCE_MS", "500", milliseconds_as_us);
+        let joint_tolerance_us = env.or("JOINT_TOLERANCE_MS", "1500", milliseconds_as_us);
+        let clip_cache_control = env.optional("CLIP_CACHE_CONTROL", cache_control);
         let memory_mib = env.text("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|mib| mib.parse::<u32>().ok());
         let trace_dir = env.optional("TRACE_DIR", path);
         let proxies = PROXIES.into_iter().filter(|name| env.text(name).is_some()).collect();
@@ -178,7 +203,8 @@ impl Settings {
             reports_failures: reports_failures?,
             log_filter: log_filter?,
             trim_mode: trim_mode?,
-            gap_tolerance_us: gap_tolerance_us?,
+            tolerances: Tolerances { gap_us: gap_tolerance_us?, joint_us: joint_tolerance_us? },
+            clip_cache_control,
             ffmpeg_path: ffmpeg_path?,
             memory: memory_mib.map(|mib| u64::from(mib) << 20),
             trace_dir,
@@ -197,7 +223,9 @@ impl Settings {
             ("AWS_SQS_QUEUE_URL", region_of_queue_url(&self.queue_url)),
         ];
         let other = named.into_iter().filter_map(|(name, named)| Some((name, named.filter(|named| *named != region)?)));
-        other.map(|(name, named)| format!("{name}: expected the region {region:?}, got {named:?}")).collect()
+        other
+            .map(|(name, named)| mismatch(name, format_args!("the region {region:?}"), format_args!("{named:?}")))
+            .collect()
     }
 
     /// Returns where consumers find the objects of an available clip.

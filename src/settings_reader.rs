@@ -1,12 +1,11 @@
-//! Reads variables one by one and collects everything that is wrong with them. A refusal reads
-//! `<VARIABLE>: expected <what>, got <what>`; it never repeats a URL, which may hold a password.
+//! Reads variables one by one and collects everything that is wrong with them. A refusal never repeats a URL, which may hold
+//! a password.
 //!
 //! Every value is cleaned in the same way, because values come from files with CRLF, from shells that keep quotes, and from
 //! consoles into which people paste: white space and one pair of equal quotes around it are removed. A value in which a
 //! control character is left is refused, and so is a value with a character that no such value can have: a folder that does
 //! not exist would make the function announce that footage is missing.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,6 +14,7 @@ use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use crate::contract::retry_schedule::MAX_DELAY_S;
+use crate::mismatch::mismatch;
 
 const MAX_RECEIVES: u32 = 1000;
 const MAX_THUMBNAIL_WIDTH: u32 = 8192;
@@ -67,7 +67,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let Some(text) = self.text(name) else {
-            self.refuse(name, "a value", "nothing");
+            self.refusals.push(mismatch(name, "a value", "nothing"));
             return None;
         };
         self.parse(name, &text, parse)
@@ -105,7 +105,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let refused = |Mismatch { expected, got }| {
-            self.refuse(name, expected, got.unwrap_or_else(|| format!("{text:?}")));
+            self.refusals.push(mismatch(name, expected, got.unwrap_or_else(|| format!("{text:?}"))));
         };
         // a variable that was not UTF-8 has replacement characters
         let refused_in_any = |character: &char| character.is_control() || *character == char::REPLACEMENT_CHARACTER;
@@ -117,10 +117,6 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             }
         };
         value.map_err(refused).ok()
-    }
-
-    fn refuse(&mut self, name: &str, expected: impl Display, got: impl Display) {
-        self.refusals.push(format!("{name}: expected {expected}, got {got}"));
     }
 }
 
@@ -163,6 +159,19 @@ pub fn milliseconds_as_us(text: &str) -> Result<i64, Mismatch> {
     Ok(i64::from(ms) * 1000)
 }
 
+/// Reads the directives of a `Cache-Control` header (RFC 9111, section 5.2).
+pub fn cache_control(text: &str) -> Result<String, Mismatch> {
+    let is_token =
+        |token: &str| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_directive = |directive: &str| match directive.split_once('=') {
+        None => is_token(directive),
+        Some((name, value)) => is_token(name) && is_token(value.trim_matches('"')),
+    };
+    let is_valid = text.split(',').map(str::trim).all(is_directive);
+    let expected = || Mismatch::expected("directives of Cache-Control, such as \"public, max-age=60\"");
+    is_valid.then(|| text.to_owned()).ok_or_else(expected)
+}
+
 /// Reads seconds by which SQS can delay a message.
 pub fn delay_seconds(text: &str) -> Result<i32, Mismatch> {
     let delay = text.parse().ok().and_then(|seconds: u32| i32::try_from(seconds).ok());
@@ -177,13 +186,13 @@ pub fn receives(text: &str) -> Result<u32, Mismatch> {
 }
 
 pub fn http_url(text: &str) -> Result<Url, Mismatch> {
-    let mismatch = Mismatch::expected("an http or https URL");
+    let refused = Mismatch::expected("an http or https URL");
     refuse_characters("an http or https URL", text, is_foreign)?;
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-        Ok(url) if url.has_host() => Err(mismatch.got(format!("the scheme {:?}", url.scheme()))),
-        Ok(_) => Err(mismatch.got("a URL without a host")),
-        Err(error) => Err(mismatch.got(format!("a text that is not a URL ({error})"))),
+        Ok(url) if url.has_host() => Err(refused.got(format!("the scheme {:?}", url.scheme()))),
+        Ok(_) => Err(refused.got("a URL without a host")),
+        Err(error) => Err(refused.got(format!("a text that is not a URL ({error})"))),
     }
 }
 
@@ -198,8 +207,8 @@ pub fn clips_endpoint(text: &str) -> Result<String, Mismatch> {
     match path.find(['{', '}', '?', '#']) {
         None => Ok(format!("/{}", text.trim_start_matches('/'))),
         Some(at) => {
-            let mismatch = Mismatch::expected("a path with no placeholder but {clipId}, and without ? and #");
-            Err(mismatch.got(format!("a path with {}", &path[at..=at])))
+            let refused = Mismatch::expected("a path with no placeholder but {clipId}, and without ? and #");
+            Err(refused.got(format!("a path with {}", &path[at..=at])))
         }
     }
 }
@@ -245,8 +254,8 @@ fn is_fifo(name: &str) -> bool {
 
 fn refuse_fifo(queue: &str) -> Result<(), Mismatch> {
     if is_fifo(queue) {
-        let mismatch = Mismatch::expected("a standard queue");
-        return Err(mismatch.got(format!("the FIFO queue {queue:?}, which cannot delay a single message")));
+        let refused = Mismatch::expected("a standard queue");
+        return Err(refused.got(format!("the FIFO queue {queue:?}, which cannot delay a single message")));
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ fn the_required_variables_suffice_and_the_others_have_defaults() {
     assert_eq!(settings.retry_delay_s, 60);
     assert_eq!((settings.max_receives, settings.reports_failures), (0, false));
     assert_eq!(settings.trim_mode, TrimMode::Smart);
-    assert_eq!(settings.gap_tolerance_us, 500_000);
+    assert_eq!(settings.tolerances, Tolerances { gap_us: 500_000, joint_us: 1_500_000 });
+    assert_eq!(settings.clip_cache_control, None);
     assert_eq!(settings.warnings, ["AWS_SQS_QUEUE and AWS_SQS_QUEUE_URL name different queues"]);
 }
 
@@ -130,6 +131,8 @@ fn refuses_every_bad_value() {
         ("LOG_LEVEL", "hyper=loud"),
         ("TRIM_MODE", "fast"),
         ("GAP_TOLERANCE_MS", "-5"),
+        ("JOINT_TOLERANCE_MS", "1.5"),
+        ("CLIP_CACHE_CONTROL", "max-age: 60"),
     ] {
         let error = with(&[(name, value)]).expect_err(&format!("{name}={value}"));
         let refusals = &error.refusals;
@@ -138,7 +141,7 @@ fn refuses_every_bad_value() {
 }
 
 /// Every variable, with a valid value.
-const VALID: [(&str, &str); 23] = [
+const VALID: [(&str, &str); 25] = [
     ("CAM_SERVICES_URL", "https://user:word@cameras.test/base"),
     ("RECORDINGS_URL", "https://cameras.test/cameras/recording/"),
     ("CLIP_URL", "https://camclips.sandbox.test.com"),
@@ -161,6 +164,8 @@ const VALID: [(&str, &str); 23] = [
     ("LOG_LEVEL", "debug"),
     ("TRIM_MODE", "encode"),
     ("GAP_TOLERANCE_MS", "40"),
+    ("JOINT_TOLERANCE_MS", "2000"),
+    ("CLIP_CACHE_CONTROL", "public, max-age=60"),
     ("FFMPEG_PATH", "/usr/bin/ffmpeg"),
 ];
 

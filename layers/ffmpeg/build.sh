@@ -28,7 +28,7 @@ decoders=aac,h264,hevc,mp3float,opus,pcm_alaw,pcm_f32be,pcm_f32le,pcm_mulaw,pcm_
 decoders+=,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8
 encoders=aac,libx264,mjpeg,pcm_s16le,png,rawvideo,wrapped_avframe
 parsers=aac,h264,hevc,mpegaudio,opus
-bsfs=aac_adtstoasc,extract_extradata,h264_mp4toannexb,hevc_mp4toannexb,null
+bsfs=aac_adtstoasc,extract_extradata,h264_metadata,h264_mp4toannexb,hevc_metadata,hevc_mp4toannexb,null
 filters=aformat,anull,anullsrc,apad,aresample,asetpts,atrim,bwdif,concat,copy,crop,format,hflip,null,pad,psnr,scale,select
 filters+=,setparams,setpts,setsar,settb,split,transpose,trim,vflip
 

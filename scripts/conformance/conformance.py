@@ -30,6 +30,7 @@ from scripts.conformance import film as films
 from scripts.conformance import raw_streams, spans, verdict
 from scripts.conformance.engine import Engine
 from scripts.conformance.film import Film
+from scripts.conformance.fragments import one_behind_the_other
 from scripts.conformance.spans import START_US, Request
 from scripts.conformance.verdict import Verdict
 from scripts.shared import console, processes
@@ -96,7 +97,7 @@ class Footage:
         except RuntimeError as reason:
             return [Row(name, "-", Verdict("skipped", [str(reason)]))]
         try:
-            film = films.decode(source, self._seconds)
+            film = films.decode(one_behind_the_other(source, work / "in-order.mp4"), self._seconds)
         except RuntimeError as reason:
             if str(reason) == films.NO_PICTURES:
                 return [Row(name, "-", Verdict("skipped", [str(reason)]))]

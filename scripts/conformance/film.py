@@ -2,20 +2,24 @@
 
 import itertools
 import json
+import math
 import mmap
 import statistics
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from scripts.conformance.programs import FFMPEG, FFPROBE, TIMED_OUT, run
+from scripts.conformance.programs import FFMPEG, FFPROBE, TIMED_OUT, Ran, run
 
 PICTURES = "0:V:0"  # without cover pictures
 NO_PICTURES = "no pictures"
+SCALE_TOLERANCE = 0.01  # beyond which ffmpeg counts a scale as the shape of a pixel
 CANNOT = "ffmpeg decodes no frame"
 # Pictures as they are stored, cropped as the parameter sets say, even where a crop is bad for the alignment in memory.
-DECODE = ("-noautorotate", "-flags", "unaligned")
+# With several threads, damaged pictures come out differently from one run to the next.
+DECODE = ("-noautorotate", "-flags", "unaligned", "-threads", "1")
 
 
 @dataclass(frozen=True)
@@ -70,21 +74,11 @@ def decode(file: Path, seconds: float) -> Film:
         raise RuntimeError(NO_PICTURES)
     if _is_encrypted(file):
         raise RuntimeError("it is encrypted")
-    command = [*FFMPEG, "-copyts", *DECODE, "-i", f"file:{file}", "-map", PICTURES, "-fps_mode", "passthrough"]
-    command += ["-enc_time_base", "-1", "-c:v", "rawvideo", "-f", "framemd5", "pipe:1"]
-    ran = run(command, seconds)
-    if ran.code == TIMED_OUT:
-        raise RuntimeError(f"not decoded after {seconds:.0f} s")
-    ticks, unit = [], Fraction(1)
-    for line in ran.output.splitlines():
-        if line.startswith("#tb"):
-            unit = Fraction(line.split()[-1])
-        elif not line.startswith("#"):
-            fields = [field.strip() for field in line.split(",")]
-            ticks.append((int(fields[2]), fields[5]))
+    ran, unit, ticks = _hashed(file, DECODE, seconds)
     if not ticks:
         raise RuntimeError(f"{CANNOT} ({pictures[0].get('codec_name')}): {ran.said}")
     packets = _packets(file, seconds)
+    ticks = _without_guesses(ticks, [time / unit for time, _ in packets])
     # The picture shown first counts even if it can't be decoded, as one that refers to pictures before it. What lies
     # before an edit has a negative time.
     first = min([tick * unit for tick, _ in ticks] + [time for time, _ in packets if time >= 0])
@@ -109,6 +103,37 @@ def sizes(film: Film, seconds: float) -> list[str]:
     return sorted({f"{frame.get('width')}x{frame.get('height')}" for frame in told.get("frames", [])})
 
 
+def unsettled(film: Film, seconds: float) -> set[int]:
+    """Returns the numbers of the frames that ffmpeg decodes differently with two threads: they are damaged.
+
+    What a decoder makes of them depends on what it has decoded before, so no picture of them is the right one.
+    """
+    _, _, others = _hashed(film.file, (*DECODE[:-1], "2"), seconds)
+    digests = {frame.number: frame.digest for frame in film.frames}
+    if len(others) != len(digests):
+        return set()
+    return {number for number, (_, digest) in enumerate(others) if digest != digests[number]}
+
+
+def in_shape_of_most(film: Film, shown: Sequence[Frame], seconds: float) -> Film:
+    """Returns the film in the shape that most of some frames have; of equals, that of the first."""
+    told = _probe(
+        film.file, seconds, "-select_streams", "V:0", "-show_entries", "frame=width,height,sample_aspect_ratio"
+    )
+    frames = [frame for frame in told.get("frames", []) if "width" in frame]
+    if len(frames) != len(film.frames):
+        return film
+    shapes = Counter((frames[each.number]["width"], frames[each.number]["height"]) for each in shown)
+    width, height = shapes.most_common(1)[0][0]
+    if (width, height) == (film.shape.width, film.shape.height):
+        return film
+    # Where the shape of the pictures changes, that of a pixel is taken not to.
+    stretch = film.shape.height / film.shape.width
+    turned = film.shape.orientation[0] == 0
+    across = (1 / film.shape.aspect if turned else film.shape.aspect) * stretch * width / height
+    return replace(film, shape=replace(film.shape, width=width, height=height, aspect=1 / across if turned else across))
+
+
 def sound(film: Film, start: Fraction, end: Fraction, seconds: float) -> Sound | None:
     """Decodes the sound between two times of a film. Returns that of the first track that has any."""
     for track, codec in enumerate(film.sounds):
@@ -124,6 +149,23 @@ def sound(film: Film, start: Fraction, end: Fraction, seconds: float) -> Sound |
 def container(file: Path, seconds: float) -> str:
     """Returns ffmpeg's name of the kind of the file, empty if it can't be told."""
     return _probe(file, seconds, "-show_format").get("format", {}).get("format_name", "")
+
+
+def _hashed(file: Path, options: Sequence[str], seconds: float) -> tuple[Ran, Fraction, list[tuple[int, str]]]:
+    """Decodes every frame. Returns the seconds of a tick, and the time of each frame in ticks with a digest."""
+    command = [*FFMPEG, "-copyts", *options, "-i", f"file:{file}", "-map", PICTURES, "-fps_mode", "passthrough"]
+    command += ["-enc_time_base", "-1", "-c:v", "rawvideo", "-f", "framemd5", "pipe:1"]
+    ran = run(command, seconds)
+    if ran.code == TIMED_OUT:
+        raise RuntimeError(f"not decoded after {seconds:.0f} s")
+    ticks, unit = [], Fraction(1)
+    for line in ran.output.splitlines():
+        if line.startswith("#tb"):
+            unit = Fraction(line.split()[-1])
+        elif not line.startswith("#"):
+            fields = [field.strip() for field in line.split(",")]
+            ticks.append((int(fields[2]), fields[5]))
+    return ran, unit, ticks
 
 
 def _is_encrypted(file: Path) -> bool:
@@ -149,6 +191,19 @@ def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
     return [(packet["pts"] * unit, packet.get("duration", 0) * unit) for packet in shown]
 
 
+def _without_guesses(ticks: Sequence[tuple[int, str]], packets: Sequence[Fraction]) -> list[tuple[int, str]]:
+    """Puts frames back to the times in the container, where some are equal there.
+
+    ffmpeg guesses other times then. Of frames at the same time, the later one is shown one tick on.
+    """
+    if len(set(packets)) == len(packets) or len(ticks) != len(packets):
+        return list(ticks)
+    times = [min(packets).__ceil__()]
+    for time in sorted(packets)[1:]:
+        times.append(max(int(time), times[-1] + 1))
+    return [(time, digest) for time, (_, digest) in zip(times, ticks, strict=True)]
+
+
 def _end(packets: Sequence[tuple[Fraction, Fraction]], frames: Sequence[Frame], first: Fraction) -> Fraction:
     """Returns when the last picture ends. A duration that is no duration counts as the median of all."""
     distances = [after.time - before.time for before, after in itertools.pairwise(frames)]
@@ -169,6 +224,10 @@ def _shape(stream: dict) -> Shape:
     matrix = next((each["displaymatrix"] for each in stream.get("side_data_list", []) if "displaymatrix" in each), "")
     rows = [[int(value) for value in line.split(":")[1].split()] for line in matrix.splitlines() if ":" in line]
     (a, b), (c, d) = (rows[0][:2], rows[1][:2]) if len(rows) == 3 else ((1, 0), (0, 1))
+    # ffmpeg takes a matrix that scales for the shape of a pixel. The contract takes the scale out, as browsers do.
+    across, down = math.hypot(a, c), math.hypot(b, d)
+    if across and down and abs(across / down - 1) > SCALE_TOLERANCE:
+        aspect *= down / across
     turned = abs(b) + abs(c) > abs(a) + abs(d)
     orientation = (0, _sign(b), _sign(c), 0) if turned else (_sign(a), 0, 0, _sign(d))
     return Shape(width, height, 1 / aspect if turned and aspect else aspect, orientation)

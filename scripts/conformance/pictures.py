@@ -60,8 +60,10 @@ def compare(clip: Film, source: Film, first: int, frames: Sequence[Frame], secon
     numbers = [frame.number for frame in window]
     theirs = _in_order(_read(source.file, numbers, layout, fit, seconds), numbers)
     ours = _read(clip.file, [clip.frames[first + index].number for index in range(len(frames))], layout, "", seconds)
-    before = next(theirs) if begin else None
-    right = next(theirs)
+    before = next(theirs, None) if begin else None
+    right = next(theirs, None)
+    if right is None:
+        return
     for planes in (planes for _, planes in ours):
         after = next(theirs, None)
         yield _likeness(planes, right, {-1: before, 1: after})

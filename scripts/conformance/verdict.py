@@ -29,6 +29,8 @@ class Verdict:
 def of_clip(clip: Film, source: Film, request: Request, answer: Answer, seconds: float) -> Verdict:
     """Compares a clip with its source."""
     parts = request.parts(source)
+    if _shape_faults(clip, source):
+        source = films.in_shape_of_most(source, [frame for part in parts for frame in part.frames], seconds)
     kept = _without_gaps(parts, answer)
     wanted = [part.offset + frame.time for part in kept for frame in part.frames]
     missing = sum(len(part.frames) for part in parts) - len(wanted)
@@ -39,13 +41,17 @@ def of_clip(clip: Film, source: Film, request: Request, answer: Answer, seconds:
         return Verdict("WRONG", faults)
     if not answer.gaps:
         faults += _time_faults(clip, wanted)
-    psnr, frame_faults = _frame_faults(clip, source, kept, seconds)
+    psnr, frame_faults, damaged = _frame_faults(clip, source, kept, seconds)
     faults += frame_faults
     if faults:
         return Verdict("WRONG", faults)
     if missing:
         return Verdict("missing", [f"{missing} frames lie in what the engine calls a gap"])
-    return Verdict("exact") if psnr is None else Verdict("encoded", detail=f"{psnr:.1f} dB")
+    if psnr is None and not damaged:
+        return Verdict("exact")
+    details = [f"{psnr:.1f} dB"] if psnr is not None else []
+    details += [f"({damaged} damaged frames are not compared)"] if damaged else []
+    return Verdict("encoded", detail=" ".join(details))
 
 
 def _without_gaps(parts: Sequence[Part], answer: Answer) -> list[Part]:
@@ -94,9 +100,12 @@ def _time_faults(clip: Film, wanted: Sequence[Fraction]) -> list[str]:
     return [f"times: frame {number} is {float(most) * 1000:.1f} ms off"] if most > MOST_OFF else []
 
 
-def _frame_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: float) -> tuple[float | None, list[str]]:
-    """Returns the least PSNR of frames that are not identical, and what is wrong with them."""
-    least, faults, first = None, [], 0
+def _frame_faults(
+    clip: Film, source: Film, parts: Sequence[Part], seconds: float
+) -> tuple[float | None, list[str], int]:
+    """Returns the least PSNR of frames that are not identical, what is wrong with them, and how many are damaged."""
+    least, faults, first, skipped = None, [], 0, 0
+    damaged: set[int] | None = None
     for part in parts:
         inexact = [
             number for number, frame in enumerate(part.frames) if clip.frames[first + number].digest != frame.digest
@@ -107,13 +116,20 @@ def _frame_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: floa
             if len(likenesses) < len(some):
                 faults.append(f"not compared: ffmpeg decoded {len(likenesses)} of {len(some)} frames again")
             for number, likeness in enumerate(likenesses, inexact[0]):
-                if number in inexact:
-                    least = likeness.psnr if least is None else min(likeness.psnr, least)
-                    faults += _likeness_faults(first + number, likeness)
+                if number not in inexact:
+                    continue
+                found = _likeness_faults(first + number, likeness)
+                if found and damaged is None:
+                    damaged = films.unsettled(source, seconds)
+                if found and part.frames[number].number in damaged:
+                    skipped += 1
+                    continue
+                least = likeness.psnr if least is None else min(likeness.psnr, least)
+                faults += found
         first += len(part.frames)
     if faults and len(sizes := films.sizes(source, seconds)) > 1:
         faults[0] += f" (the source has pictures of {', '.join(sizes)})"
-    return least, faults
+    return least, faults, skipped
 
 
 def _likeness_faults(number: int, likeness: Likeness) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from scripts import ROOT
+from scripts.deploy import changes
 from scripts.deploy.environment import (
     Environment,
     argument_parser,
@@ -36,6 +37,10 @@ FROM_VARIABLES = {
     "RecordingsFolder": "S3_BUCKET_ORIGIN_DIR",
     "ClipsBucket": "S3_BUCKET_DESTINATION",
 }
+# AWS advises this multiple of the function's timeout for the visibility of messages.
+VISIBILITY_IN_TIMEOUTS = 6
+# Share of the timeout above which an invocation counts as slow.
+SLOW_PERCENT = 80
 
 
 def main() -> None:
@@ -45,6 +50,10 @@ def main() -> None:
     arguments.add_argument("--arch", choices=package.MACHINES, default="x86_64")
     arguments.add_argument("--alarm-topic", metavar="ARN", help="topic that receives the alarms")
     arguments.add_argument("--cdn-distribution", metavar="ARN", help="distribution that serves the clips")
+    arguments.add_argument("--memory", metavar="MB", help="memory of the function")
+    arguments.add_argument("--timeout", metavar="SECONDS", help="timeout of the function")
+    arguments.add_argument("--tmp", metavar="MB", help="size of the function's disk")
+    arguments.add_argument("--concurrency", metavar="NUMBER", help="invocations at once")
     arguments.add_argument("--no-build", action="store_true", help="use the packages in dist")
     given = arguments.parse_args()
     with one_line_aws_errors():
@@ -57,25 +66,43 @@ def _create_or_update(environment: Environment, settings: Path, given: argparse.
         name: value
         for name, value in (("AlarmTopic", given.alarm_topic), ("CdnDistribution", given.cdn_distribution))
         if value
-    }
+    } | _size(given)
     existing = environment.stack()
     parameters = {each["ParameterKey"]: each["ParameterValue"] for each in (existing or {}).get("Parameters", [])}
     if given.env_file or not existing:
         chosen |= _from_variables(environment, settings)
     if not existing:
         chosen["OwnRecordingsBucket"] = "false" if _exists(environment, chosen["RecordingsBucket"]) else "true"
-    environment.confirm("update the stack" if existing else "create the stack", bool(given.yes))
+    if not existing:
+        environment.confirm("create the stack", bool(given.yes))
     # A stack lacks its function if its creation was interrupted.
     without_function = parameters.get("FunctionKey", NO_PACKAGE) == NO_PACKAGE
     if without_function and not given.no_build:
         package.make(given.arch)
     if existing:
-        _update(environment, chosen)
+        _update(environment, chosen, bool(given.yes))
     else:
         _create(environment, chosen)
     if without_function:
-        _update(environment, _packages(environment) | {"Architecture": given.arch})
+        # Creating the function belongs to what was confirmed.
+        _update(environment, _packages(environment) | {"Architecture": given.arch}, yes=True)
     _print_outputs(environment)
+
+
+def _size(given: argparse.Namespace) -> dict[str, str]:
+    """Returns the parameters of the function's size, with those that follow from its timeout."""
+    named = (("MemorySize", given.memory), ("TmpSize", given.tmp), ("MaximumConcurrency", given.concurrency))
+    chosen = {name: value for name, value in named if value}
+    if given.timeout:
+        if not given.timeout.isdigit():
+            raise RuntimeError(f"TIMEOUT: expected 1 to 900 seconds, got {given.timeout}")
+        timeout = int(given.timeout)
+        chosen |= {
+            "Timeout": str(timeout),
+            "VisibilityTimeout": str(timeout * VISIBILITY_IN_TIMEOUTS),
+            "SlowMilliseconds": str(timeout * 10 * SLOW_PERCENT),
+        }
+    return chosen
 
 
 def _from_variables(environment: Environment, settings: Path) -> dict[str, str]:
@@ -105,8 +132,10 @@ def _create(environment: Environment, chosen: dict[str, str]) -> None:
     """Creates everything that needs no package, including the bucket for the packages."""
     console.say(f"creating the stack {environment.name} in {environment.region}")
     cloudformation = environment.client("cloudformation")
+    # If the creation fails, resources with a DeletionPolicy of Retain are removed too.
+    request = _request(environment, chosen) | {"RetainExceptOnCreate": True}
     try:
-        _follow(environment, lambda: cloudformation.create_stack(**_request(environment, chosen)), "CREATE_COMPLETE")
+        _follow(environment, lambda: cloudformation.create_stack(**request), "CREATE_COMPLETE")
     except RuntimeError:
         # The resources are removed already. Without the record of the stack, the next try can create it.
         if (environment.stack() or {}).get("StackStatus") == "ROLLBACK_COMPLETE":
@@ -123,14 +152,24 @@ def _packages(environment: Environment) -> dict[str, str]:
     }
 
 
-def _update(environment: Environment, chosen: dict[str, str]) -> None:
-    update = environment.client("cloudformation").update_stack
-    try:
-        _follow(environment, lambda: update(**_request(environment, chosen)), "UPDATE_COMPLETE")
-    except ClientError as error:
-        if "No updates are to be performed" not in str(error):
-            raise
+def _update(environment: Environment, chosen: dict[str, str], yes: bool) -> None:
+    change_set = changes.prepare(environment, _request(environment, chosen))
+    if not change_set:
         console.say("nothing to change")
+        return
+    cloudformation = environment.client("cloudformation")
+    try:
+        environment.confirm("update the stack", yes)
+    except RuntimeError:
+        cloudformation.delete_change_set(ChangeSetName=change_set)
+        raise
+    stack_id = environment.stack()["StackId"]
+
+    def execute() -> dict:
+        cloudformation.execute_change_set(ChangeSetName=change_set)
+        return {"StackId": stack_id}
+
+    _follow(environment, execute, "UPDATE_COMPLETE")
 
 
 def _request(environment: Environment, chosen: dict[str, str]) -> dict[str, Any]:
@@ -143,8 +182,6 @@ def _request(environment: Environment, chosen: dict[str, str]) -> dict[str, Any]
         "TemplateBody": TEMPLATE.read_text(),
         "Parameters": parameters,
         "Capabilities": ["CAPABILITY_IAM"],
-        # If the creation fails, resources with a DeletionPolicy of Retain are removed too.
-        "RetainExceptOnCreate": True,
     }
 
 
@@ -187,6 +224,8 @@ def _print_outputs(environment: Environment) -> None:
   AWS_SQS_QUEUE={outputs["QueueArn"]}
   AWS_SQS_QUEUE_URL={outputs["QueueUrl"]}
 The live version of an existing function is unchanged: `make deploy ENV={environment.label}` applies new settings.""")
+    if not outputs["Alarms"].startswith("arn:"):
+        console.say(f"warning: the alarms notify nobody: make stack ENV={environment.label} ALARM_TOPIC=arn")
 
 
 if __name__ == "__main__":

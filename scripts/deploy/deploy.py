@@ -1,4 +1,4 @@
-"""Deploys the function. The new version becomes live last, and only after it handled a test event."""
+"""Deploys the function. The new version becomes live last, and only if its self-check finds nothing that fails."""
 
 import json
 import tempfile
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import ROOT, create_test_event
+from scripts import ROOT
+from scripts.deploy import self_check
 from scripts.deploy.environment import (
     AWS_ERRORS,
     REGION,
@@ -44,7 +45,7 @@ def main() -> None:
     """Runs `make deploy`."""
     arguments = argument_parser(__doc__)
     arguments.add_argument("--env-file", default="", metavar="FILE", help="new variables; without a file they stay")
-    arguments.add_argument("--event", default="", metavar="FILE", help="test event; by default a span that is too long")
+    arguments.add_argument("--event", default="", metavar="FILE", help="test event, in place of the self-check")
     arguments.add_argument("--code-bucket", default="", metavar="NAME", help="bucket in place of the stack's")
     arguments.add_argument("--arch", choices=package.MACHINES, default="x86_64")
     arguments.add_argument("--function-zip", type=Path, default=package.FUNCTION_ZIP, metavar="FILE")
@@ -76,7 +77,7 @@ def deploy(environment: Environment, options: Options) -> None:
     triggers = function.triggers()
     for trigger in triggers:
         _warn_about(trigger)
-    variables |= _from_triggers(environment, triggers)
+    variables |= _from_triggers(environment, triggers, function.timeout_seconds())
     environment.confirm("deploy", options.yes)
     if options.build:
         package.make(options.arch)
@@ -94,7 +95,7 @@ def deploy(environment: Environment, options: Options) -> None:
         version = function.publish(release)
         if version != before:
             console.say(f"version {version} is published; testing it")
-            _test(function, version, options.event, variables)
+            _test(function, version, options.event)
             function.make_live(version)
     except (RuntimeError, *AWS_ERRORS) as error:
         raise RuntimeError(f"cannot deploy {environment.name}, whose live version is unchanged: {error}") from error
@@ -117,29 +118,39 @@ def _variables(environment: Environment, env_file: Path | None, live: dict) -> d
     return variables
 
 
-def _from_triggers(environment: Environment, triggers: Sequence[Mapping]) -> dict[str, str]:
-    """Returns what the function must know of its triggers and of their queues."""
+def _from_triggers(environment: Environment, triggers: Sequence[Mapping], timeout: int) -> dict[str, str]:
+    """Returns what the function must know of its triggers and of their queues.
+
+    Refuses a queue that shows a message again while an invocation may still work on it, as AWS refuses such a trigger.
+    """
     queues = [each for each in triggers if ":sqs:" in each.get("EventSourceArn", "")]
     if not queues:
         return {}
     reports = all("ReportBatchItemFailures" in each.get("FunctionResponseTypes", []) for each in queues)
     variables = {"REPORT_BATCH_ITEM_FAILURES": str(reports)}
     try:
-        receives = [_max_receives(environment, each["EventSourceArn"]) for each in queues]
+        attributes = [_queue_attributes(environment, each["EventSourceArn"]) for each in queues]
     except AWS_ERRORS as error:
-        console.say(f"warning: cannot read the redrive policy of a queue, so SQS_MAX_RECEIVES stays as it is: {error}")
+        console.say(f"warning: cannot read the attributes of a queue, so SQS_MAX_RECEIVES stays as it is: {error}")
         return variables
+    for queue, each in zip(queues, attributes, strict=True):
+        visibility = int(each.get("VisibilityTimeout", timeout))
+        if visibility < timeout:
+            raise RuntimeError(
+                f"VisibilityTimeout of {queue['EventSourceArn']}: expected at least the timeout of the function"
+                f" ({timeout} s), got {visibility} s"
+            )
+    receives = [int(json.loads(each.get("RedrivePolicy", "{}")).get("maxReceiveCount", 0)) for each in attributes]
     # With several queues, a message counts as lost as early as in the one that delivers it the fewest times.
     return variables | {"SQS_MAX_RECEIVES": str(min((each for each in receives if each), default=0))}
 
 
-def _max_receives(environment: Environment, queue_arn: str) -> int:
-    """Returns how often a queue delivers a message, or 0 if it has no dead-letter queue."""
+def _queue_attributes(environment: Environment, queue_arn: str) -> dict[str, str]:
     *_, account, name = queue_arn.split(":")
     sqs = environment.client("sqs")
     url = sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"]).get("Attributes", {})
-    return int(json.loads(attributes.get("RedrivePolicy", "{}")).get("maxReceiveCount", 0))
+    names = ["RedrivePolicy", "VisibilityTimeout"]
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names).get("Attributes", {})
 
 
 def _warn_about(trigger: Mapping) -> None:
@@ -178,18 +189,14 @@ def _layer(environment: Environment, function: LambdaFunction, bucket: str, arch
     return arn
 
 
-def _test(function: LambdaFunction, version: str, event: Path | None, variables: Mapping[str, str]) -> None:
-    """Sends a test event. By default its span is too long, which needs the camera API, the topic and the role only."""
-    if event:
-        payload = json.loads(event.read_text())
-    else:
-        limit_ms = int(variables.get("VIDEO_MAX_LEN") or 300) * 1000
-
-        def deploy_test(now: int) -> create_test_event.RequestedSpan:
-            return create_test_event.UP_CAMERA_ID, now - limit_ms - 1, now
-
-        payload = create_test_event.event(deploy_test, time.time_ns() // 1_000_000)
-    response = function.invoke(version, payload)
+def _test(function: LambdaFunction, version: str, event: Path | None) -> None:
+    """Runs the self-check of a version, or sends a test event to it."""
+    if not event:
+        if failures := self_check.run(function, version):
+            things = ", ".join(check.thing for check in failures)
+            raise RuntimeError(f"version {version} fails its self-check: {things}")
+        return
+    response = function.invoke(version, json.loads(event.read_text()))
     failures = response.payload if response.failed else (json.loads(response.payload) or {}).get("batchItemFailures")
     if failures:
         raise RuntimeError(f"version {version} failed the test event: {failures}\n{response.log}")

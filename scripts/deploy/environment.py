@@ -24,7 +24,7 @@ ENVIRONMENTS = {"sandbox": "sandbox", "staging": "staging", "prod": "prod", "pro
 REGION = "us-west-1"
 # The trigger invokes this alias of the function, which names the live version.
 ALIAS = "live"
-# An invocation takes at most 900 s, and 300 s in this project's own stack.
+# An invocation takes at most 900 s.
 READ_TIMEOUT_SECONDS = 910
 # The samples have invented values for these.
 ADDRESSES = ("CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL", "AWS_SNS_TOPIC", "AWS_SQS_QUEUE", "AWS_SQS_QUEUE_URL")

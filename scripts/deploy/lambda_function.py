@@ -56,6 +56,10 @@ class LambdaFunction:
             f"cannot find the function {self._name}: `make stack` creates it, FUNCTION_NAME=name selects another"
         )
 
+    def timeout_seconds(self) -> int:
+        """Returns the timeout that the next version will have."""
+        return self._client.get_function_configuration(FunctionName=self._name).get("Timeout", 3)
+
     def triggers(self) -> list[dict]:
         """Returns the triggers that invoke the function or its alias."""
         found = {}

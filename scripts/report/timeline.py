@@ -192,6 +192,10 @@ def _footage(drawing: Drawing, scale: Scale, document: dict) -> None:
         x, width = drawing.box(scale, part, kind, f"{name} shows {_seconds(part)} of the span")
         if len(name) * CHARACTER < width:
             drawing.text(x + 6, name, "on-recording")
+    for joint in document["joints"]:
+        title = f"one film with the recording before, whatever its name says: it is {joint['offMs']:+.1f} ms off"
+        at = {"startUs": joint["atUs"], "endUs": joint["atUs"]}
+        drawing.box(scale, at, "film", title)
     for kind, meaning, gaps in (("held", "frame held", document["held"]), ("gap", "no footage", document["gaps"])):
         for gap in gaps:
             label = f"{meaning} for {_seconds(gap)}"

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::contract::python_literal;
+use crate::mismatch::{mismatch, shown};
 
 /// A request for the footage of one camera within a span.
 #[derive(Clone, Debug)]
@@ -56,8 +57,9 @@ impl Request {
     pub fn parse(body: &str, sent_timestamp: Option<&str>) -> Result<Self, String> {
         let mut request = Self::named(parse_fields(body)?)?;
         request.retry_timestamps_ms = retry_timestamps(&request.fields)?;
-        let sent = sent_timestamp.ok_or("SentTimestamp is missing in the attributes")?;
-        let sent = digits(sent).ok_or_else(|| format!("SentTimestamp: expected {MILLISECONDS}"))?;
+        let sent = sent_timestamp.unwrap_or_default();
+        let refused = || mismatch("attribute SentTimestamp", MILLISECONDS, shown(sent));
+        let sent = digits(sent).ok_or_else(refused)?;
         request.sent_ms = sent.as_ms();
         Ok(request)
     }
@@ -73,7 +75,11 @@ impl Request {
         let camera_id = id(&fields, "cameraId")?;
         let start = instant(&fields, "startTimestampInMs")?;
         let end = instant(&fields, "endTimestampInMs")?;
-        let span = Span::new(start, end).ok_or("startTimestampInMs: expected an instant before endTimestampInMs")?;
+        let refused = || {
+            let expected = format_args!("an instant before endTimestampInMs ({})", end.as_ms());
+            mismatch("startTimestampInMs", expected, start.as_ms())
+        };
+        let span = Span::new(start, end).ok_or_else(refused)?;
         let (retry_timestamps_ms, attributes) = (Vec::new(), Vec::new());
         Ok(Self { clip_id, camera_id, span, retry_timestamps_ms, sent_ms: 0, attributes, fields })
     }
@@ -96,6 +102,7 @@ impl Request {
     }
 }
 
+const FIELDS: &str = "an object with the fields of a request";
 const RETRY_TIMESTAMPS: &str = "retryTimestamps";
 const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as a whole number or as a string of digits";
 
@@ -132,24 +139,22 @@ fn parse_fields(body: &str) -> Result<Fields, String> {
         None => Err(error),
     })?;
     if fields.contains_key("TopicArn") && fields.contains_key("Message") {
-        return Err("body: expected the fields of a request, got the envelope of an SNS notification: set \
-                    RawMessageDelivery of the subscription"
-            .to_owned());
+        let got = "the envelope of an SNS notification: set RawMessageDelivery of the subscription";
+        return Err(mismatch("body", FIELDS, got));
     }
     Ok(fields)
 }
 
 /// Reads an object in JSON or as a Python literal.
 fn parse_notation(text: &str) -> Result<Fields, String> {
-    let not_an_object = |_| format!("body: expected an object with the fields of a request, got {}", excerpt(text));
+    let not_an_object = |_| mismatch("body", FIELDS, shown(text));
     match serde_json::from_str(text) {
         Ok(fields) => Ok(fields),
         Err(error) if error.is_data() => Err(not_an_object(error)),
         Err(json) => match python_literal::to_json(text) {
             Ok(literal) => serde_json::from_str(&literal).map_err(not_an_object),
             Err(python) => {
-                let got = excerpt(text);
-                Err(format!("body: expected JSON ({json}) or a Python literal ({python}), got {got}"))
+                Err(mismatch("body", format_args!("JSON ({json}) or a Python literal ({python})"), shown(text)))
             }
         },
     }
@@ -162,29 +167,24 @@ fn unescaped(text: &str) -> Option<String> {
     text.starts_with('{').then(|| serde_json::from_str(&format!("\"{text}\"")).ok()).flatten()
 }
 
-/// Returns length and first characters of a body that cannot be read, with control characters escaped.
-fn excerpt(body: &str) -> String {
-    const MAX_CHARS: usize = 24;
-    match body.char_indices().nth(MAX_CHARS) {
-        None if body.is_empty() => "nothing".to_owned(),
-        None => format!("{body:?}"),
-        Some((end, _)) => format!("{} bytes beginning with {:?}", body.len(), &body[..end]),
-    }
+/// Says that a field is not what was expected.
+fn refused(fields: &Fields, name: &str, expected: &str) -> String {
+    mismatch(name, expected, fields.get(name).map_or_else(|| shown(""), |raw| shown(raw.get())))
 }
 
 fn optional<'a, T: Deserialize<'a>>(fields: &'a Fields, name: &str, expected: &str) -> Result<Option<T>, String> {
-    let parse = |raw: &'a RawValue| serde_json::from_str(raw.get()).map_err(|_| format!("{name}: expected {expected}"));
+    let parse = |raw: &'a RawValue| serde_json::from_str(raw.get()).map_err(|_| refused(fields, name, expected));
     fields.get(name).map(|raw| parse(raw)).transpose()
 }
 
 fn required<'a, T: Deserialize<'a>>(fields: &'a Fields, name: &str, expected: &str) -> Result<T, String> {
-    optional(fields, name, expected)?.ok_or_else(|| format!("{name} is missing"))
+    optional(fields, name, expected)?.ok_or_else(|| refused(fields, name, expected))
 }
 
 fn id(fields: &Fields, name: &str) -> Result<String, String> {
     const EXPECTED: &str = "a string of 1 to 128 characters of A-Z a-z 0-9 _ -";
     let id: String = required(fields, name, EXPECTED)?;
-    if is_id(&id) { Ok(id) } else { Err(format!("{name}: expected {EXPECTED}")) }
+    if is_id(&id) { Ok(id) } else { Err(refused(fields, name, EXPECTED)) }
 }
 
 /// Reads an id, or the digits of an integer of at least 0, which may be longer than 64 bits.
@@ -203,9 +203,10 @@ fn is_id(id: &str) -> bool {
 
 fn instant(fields: &Fields, name: &str) -> Result<Timestamp, String> {
     let ms: Milliseconds = required(fields, name, MILLISECONDS)?;
-    let instant = ms.instant().ok_or_else(|| format!("{name}: expected {MILLISECONDS}"))?;
+    let instant = ms.instant().ok_or_else(|| refused(fields, name, MILLISECONDS))?;
     if instant.as_ms() < FIRST_MS {
-        return Err(format!("{name}: expected milliseconds since 1970, got an instant before 2001, as if in seconds"));
+        let got = format_args!("{}, an instant before 2001, as if in seconds", instant.as_ms());
+        return Err(mismatch(name, "milliseconds since 1970", got));
     }
     Ok(instant)
 }
@@ -215,7 +216,7 @@ fn retry_timestamps(fields: &Fields) -> Result<Vec<i64>, String> {
     let tries: Option<Option<Vec<Milliseconds>>> = optional(fields, RETRY_TIMESTAMPS, EXPECTED)?;
     let tries = tries.flatten().unwrap_or_default();
     let instants = tries.iter().map(|ms| ms.instant().map(Timestamp::as_ms)).collect::<Option<_>>();
-    instants.ok_or_else(|| format!("{RETRY_TIMESTAMPS}: expected {EXPECTED}"))
+    instants.ok_or_else(|| refused(fields, RETRY_TIMESTAMPS, EXPECTED))
 }
 
 /// Reads decimal digits. Plain `parse` would accept a sign.
@@ -302,13 +303,16 @@ pub(crate) mod tests {
         for (name, value) in table {
             let body = body_with(name, value).to_string();
             let error = Request::parse(&body, Some("1")).expect_err(&body);
-            assert!(error.contains(name), "{body}: {error}");
+            assert!(
+                error.contains(name) && error.contains(": expected ") && error.contains(", got "),
+                "{body}: {error}"
+            );
         }
         for name in ["clipId", "cameraId", "startTimestampInMs", "endTimestampInMs"] {
             let mut body = body_with("extra", json!(1));
             body.as_object_mut().expect("an object").remove(name);
             let error = Request::parse(&body.to_string(), Some("1")).expect_err(name);
-            assert_eq!(error, format!("{name} is missing"));
+            assert!(error.starts_with(&format!("{name}: expected ")) && error.ends_with(", got nothing"), "{error}");
         }
         for body in ["[]", "7", "\"text\"", "null", "", "['a']", "'text'", &"rubbish ".repeat(25_000)] {
             Request::parse(body, Some("1")).expect_err("not an object");
@@ -380,7 +384,8 @@ pub(crate) mod tests {
         let error = Request::parse(&long, Some("1")).expect_err("129 digits");
         assert_eq!(
             error,
-            "clipId: expected an integer of at least 0 or a string of 1 to 128 characters of A-Z a-z 0-9 _ -"
+            "clipId: expected an integer of at least 0 or a string of 1 to 128 characters of A-Z a-z 0-9 _ -, \
+             got 129 bytes beginning with \"111111111111111111111111\""
         );
     }
 

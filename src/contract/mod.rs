@@ -7,5 +7,6 @@ pub mod object_keys;
 mod python_literal;
 pub mod recording_name;
 pub mod retry_schedule;
+pub mod self_check_table;
 pub mod sqs_event;
 pub mod status;

@@ -3,38 +3,27 @@
 //! The transport tolerates what Python's `requests` tolerated, because the API was only ever called by it: compressed
 //! answers, a byte order mark, other charsets, an empty list as 204, and redirects on the same host.
 
-use std::fmt::Display;
-use std::time::Duration;
+use std::sync::Arc;
 
 use exact_cut::deadline::Deadline;
 use exact_cut::time::Span;
-use reqwest::{Client, Method, StatusCode, header, redirect};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use crate::contract::clip_metadata::ClipMetadata;
-use crate::error::{Error, ErrorKind, chain};
-use crate::services::errors::within;
-use crate::services::http_answer::{Answer, delay, kind, media_type, redirected, refusal, text};
+use crate::error::Error;
+use crate::mismatch::{mismatch, shown};
+use crate::services::http_answer::{Answer, kind, media_type, refusal, text};
+use crate::services::http_call::{Call, Http, permanent};
 use crate::settings::Settings;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-const MAX_BODY_BYTES: usize = 4 << 20;
-const MAX_REDIRECTS: usize = 3;
-/// A longer `Retry-After` fails the record, and the message stays hidden for at least that time.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
-/// AWS X-Ray Developer Guide, "Tracing header".
-const TRACE_HEADER: &str = "x-amzn-trace-id";
-/// Pauses before the second and the third try.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
 /// A client of the camera API. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CameraApi {
-    http: Client,
-    cameras: Url,
-    recordings: Url,
+    pub(super) http: Arc<Http>,
+    pub(super) cameras: Url,
+    pub(super) recordings: Url,
     clips_endpoint: String,
     trace_header: Option<String>,
 }
@@ -47,28 +36,14 @@ pub enum PutOutcome {
     Refused(Error),
 }
 
-/// A failed attempt.
-struct Attempt {
-    error: Error,
-    /// `Retry-After` of the answer.
-    retry_after: Option<Duration>,
-}
-
 impl CameraApi {
     /// Returns a client of the APIs in `settings`.
     ///
     /// # Errors
     /// Transient if TLS cannot be set up.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let http = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none()) // `follow` does, on the same host only
-            .retry(reqwest::retry::never()) // `call` retries, within the deadline
-            .user_agent(env!("CARGO_PKG_NAME"))
-            .build()
-            .map_err(|error| Error::transient("HTTP client", chain(&error)))?;
         Ok(Self {
-            http,
+            http: Arc::new(Http::new()?),
             cameras: settings.cam_services_url.clone(),
             recordings: settings.recordings_url.clone(),
             clips_endpoint: settings.clips_endpoint.clone(),
@@ -90,11 +65,12 @@ impl CameraApi {
         let url = url_of_path(&self.cameras, &["cameras", camera_id]);
         let answer = self.get(&url, deadline).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(permanent(&url, "the camera does not exist"));
+            return Err(permanent(&url, mismatch("camera", "one that CAM_SERVICES_URL knows", "404 Not Found")));
         }
         let camera = json(&url, &answer)?;
         let alias = camera["alias"].as_str().filter(|alias| !matches!(*alias, "" | "." | ".."));
-        alias.map(str::to_owned).ok_or_else(|| permanent(&url, "the camera has no alias"))
+        let got = || if camera["alias"].is_null() { "nothing".to_owned() } else { shown(&camera["alias"].to_string()) };
+        alias.map(str::to_owned).ok_or_else(|| permanent(&url, mismatch("alias", "the name of the camera", got())))
     }
 
     /// Returns the API's list of the recordings of `span`, unparsed and in any order.
@@ -114,7 +90,7 @@ impl CameraApi {
         match json(&url, &answer)? {
             Value::Null => Ok(Vec::new()),
             Value::Array(entries) => Ok(entries),
-            other => Err(permanent(&url, format_args!("body: expected a list of recordings, got {}", kind(&other)))),
+            other => Err(permanent(&url, mismatch("body", "a list of recordings", kind(&other)))),
         }
     }
 
@@ -131,7 +107,8 @@ impl CameraApi {
         let path = self.clips_endpoint.replace("{clipId}", clip_id);
         let url = self.cameras.join(&path).map_err(|error| permanent(&self.cameras, error))?;
         let body = serde_json::to_vec(metadata).map_err(|error| permanent(&url, error))?;
-        let answer = self.follow(&Method::PUT, &url, Some(&body), deadline).await?;
+        let call = Call { json: Some(&body), ..self.call(Method::PUT, &url) };
+        let answer = self.http.call(&call, deadline).await?;
         let refusal = || permanent(&url, refusal(&Method::PUT, &answer));
         match answer.status {
             status if status.is_success() => Ok(PutOutcome::Accepted),
@@ -142,109 +119,21 @@ impl CameraApi {
 
     /// Sends a GET request. Any answer but 2xx and 404 is an error.
     async fn get(&self, url: &Url, deadline: Deadline) -> Result<Answer, Error> {
-        let answer = self.follow(&Method::GET, url, None, deadline).await?;
+        let answer = self.http.call(&self.call(Method::GET, url), deadline).await?;
         if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
             return Ok(answer);
         }
         Err(permanent(url, refusal(&Method::GET, &answer)))
     }
 
-    /// Sends a request and follows redirects on the same host. After 301 and 302 a PUT would become a GET (RFC 9110, section
-    /// 15.4), so a PUT follows only 307 and 308, which keep method and body.
-    async fn follow(
-        &self,
-        method: &Method,
-        url: &Url,
-        body: Option<&[u8]>,
-        deadline: Deadline,
-    ) -> Result<Answer, Error> {
-        let mut at = url.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let answer = self.call(method, &at, body, deadline).await?;
-            let keeps_method = matches!(answer.status.as_u16(), 307 | 308);
-            match &answer.location {
-                Some(to) if answer.status.is_redirection() => {
-                    if *method != Method::GET && !keeps_method {
-                        let (status, to) = (answer.status, loggable(to));
-                        let reason =
-                            format_args!("{method} answered {status}: set CAM_SERVICES_URL to the host of {to}");
-                        return Err(permanent(url, reason));
-                    }
-                    at = redirected(&at, to)
-                        .ok_or_else(|| permanent(url, format_args!("redirected to {}", loggable(to))))?;
-                }
-                _ => return Ok(answer),
-            }
-        }
-        Err(permanent(url, format_args!("more than {MAX_REDIRECTS} redirects")))
-    }
-
-    /// Sends a request, and repeats it after a transient failure.
-    async fn call(&self, method: &Method, url: &Url, body: Option<&[u8]>, deadline: Deadline) -> Result<Answer, Error> {
-        let mut pauses = BACKOFF.into_iter();
-        loop {
-            let attempt = async { Ok(self.attempt(method, url, body).await) };
-            let attempt = within(deadline, CALL_TIMEOUT, &loggable(url), attempt).await;
-            let Attempt { error, retry_after } = match attempt {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(attempt)) => attempt,
-                Err(error) => error.into(),
-            };
-            match pauses.next().map(|pause| retry_after.unwrap_or_default().max(pause)) {
-                Some(pause) if error.kind.is_transient() && pause <= MAX_RETRY_AFTER => {
-                    tokio::time::sleep(deadline.limit(pause)).await;
-                }
-                _ => {
-                    let retry_after = retry_after.filter(|delay| *delay > MAX_RETRY_AFTER);
-                    return Err(Error { retry_after, ..error });
-                }
-            }
-        }
-    }
-
-    async fn attempt(&self, method: &Method, url: &Url, body: Option<&[u8]>) -> Result<Answer, Attempt> {
-        let transient = |error: reqwest::Error| {
-            let kind = if error.is_connect() { ErrorKind::Unreachable } else { ErrorKind::Transient };
-            Attempt::from(Error::new(kind, loggable(url), chain(&error.without_url())))
-        };
-        let mut request = self.http.request(method.clone(), url.clone()).header(header::ACCEPT, "application/json");
-        if let Some(trace) = &self.trace_header {
-            request = request.header(TRACE_HEADER, trace);
-        }
-        if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_vec());
-        }
-        let mut response = request.send().await.map_err(transient)?;
-        let status = response.status();
-        let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let location = field(header::LOCATION).and_then(|to| url.join(to).ok());
-        let content_type = field(header::CONTENT_TYPE).unwrap_or_default().to_owned();
-        let retry_after = field(header::RETRY_AFTER).and_then(delay);
-        let mut body = Vec::new();
-        while let Some(part) = response.chunk().await.map_err(transient)? {
-            if body.len() + part.len() > MAX_BODY_BYTES {
-                let reason = format_args!("body: expected at most {MAX_BODY_BYTES} bytes, got more");
-                return Err(permanent(url, reason).into());
-            }
-            body.extend_from_slice(&part);
-        }
-        let answer = Answer { status, location, content_type, body };
-        if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
-            return Err(Attempt { error: Error::transient(loggable(url), refusal(method, &answer)), retry_after });
-        }
-        Ok(answer)
-    }
-}
-
-impl From<Error> for Attempt {
-    fn from(error: Error) -> Self {
-        Self { error, retry_after: None }
+    pub(super) fn call<'a>(&'a self, method: Method, url: &'a Url) -> Call<'a> {
+        Call { method, url, json: None, trace_header: self.trace_header.as_deref() }
     }
 }
 
 /// Returns the URL of the path `segments` on the host of `base`. The path of the base is ignored, and a segment stays one
 /// segment.
-fn url_of_path(base: &Url, segments: &[&str]) -> Url {
+pub(super) fn url_of_path(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
@@ -257,18 +146,8 @@ fn url_of_path(base: &Url, segments: &[&str]) -> Url {
 fn json(url: &Url, answer: &Answer) -> Result<Value, Error> {
     serde_json::from_str(&text(answer)).map_err(|error| {
         let (length, media_type) = (answer.body.len(), media_type(answer));
-        permanent(url, format_args!("body: expected JSON, got {length} bytes of {media_type}: {error}"))
+        permanent(url, mismatch("body", "JSON", format_args!("{length} bytes of {media_type}: {error}")))
     })
-}
-
-fn permanent(url: &Url, reason: impl Display) -> Error {
-    Error::permanent(loggable(url), reason)
-}
-
-/// Returns a URL without what may be secret: its user info, which may hold a password, and its query, which may hold a
-/// signature.
-fn loggable(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 #[cfg(test)]
@@ -279,11 +158,5 @@ mod tests {
     fn ignores_the_path_of_the_base_and_keeps_a_segment_whole() {
         let base = Url::parse("https://host:8443/cameras/recording/?x=1#y").expect("valid");
         assert_eq!(url_of_path(&base, &["cameras", "a/b c"]).as_str(), "https://host:8443/cameras/a%2Fb%20c");
-    }
-
-    #[test]
-    fn a_loggable_url_holds_no_secret() {
-        let url = Url::parse("https://user:secret@host:8443/cameras/1?signature=secret#secret").expect("valid");
-        assert_eq!(loggable(&url), "https://host:8443/cameras/1");
     }
 }

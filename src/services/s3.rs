@@ -7,17 +7,16 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use exact_cut::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, chain};
-use crate::services::errors::{sdk_error, within};
+use crate::mismatch::mismatch;
+use crate::services::errors::{sdk_error, until, within};
+use crate::services::limits::CALL;
 
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-const PUT_TIMEOUT: Duration = Duration::from_mins(5);
 /// A file is read in pieces of this size.
 const READ_BYTES: usize = 256 << 10;
 
@@ -65,6 +64,10 @@ pub enum LookUp {
 pub struct Upload<'a> {
     pub path: &'a Path,
     pub content_type: &'a str,
+    /// `Content-Disposition`, if any.
+    pub content_disposition: Option<&'a str>,
+    /// `Cache-Control`, if any.
+    pub cache_control: Option<&'a str>,
     /// User-defined metadata, at most 2 KB in all.
     pub metadata: &'a HashMap<String, String>,
 }
@@ -104,14 +107,15 @@ impl S3 {
                 }
             }
         };
-        within(deadline, HEAD_TIMEOUT, &object, look_up).await
+        within(deadline, CALL, &object, look_up).await
     }
 
     /// Stores a file. Returns its length in bytes. S3 refuses a body without the CRC-32 that is sent with it (`BadDigest`;
     /// Amazon S3 User Guide, "Checking object integrity"), so the object is the file.
     ///
     /// # Errors
-    /// Transient if the file cannot be read or S3 names another CRC-32; else as S3 answers.
+    /// Transient if the file cannot be read or S3 names another CRC-32; else as S3 answers. An upload takes as long as its
+    /// bytes move, until the deadline.
     pub async fn put(&self, id: &ObjectId, upload: Upload<'_>, deadline: Deadline) -> Result<u64, Error> {
         let object = id.to_string();
         let put = async {
@@ -125,6 +129,8 @@ impl S3 {
                 .bucket(&id.bucket)
                 .key(&id.key)
                 .content_type(upload.content_type)
+                .set_content_disposition(upload.content_disposition.map(str::to_owned))
+                .set_cache_control(upload.cache_control.map(str::to_owned))
                 .set_metadata(Some(upload.metadata.clone()))
                 .checksum_crc32(&crc32)
                 .body(body)
@@ -134,12 +140,12 @@ impl S3 {
             let stored = Box::pin(put.send()).await.map_err(|error| sdk_error(&object, &error))?;
             match stored.checksum_crc32() {
                 Some(other) if other != crc32 => {
-                    Err(Error::transient(&object, format_args!("CRC-32 of the upload: expected {crc32}, got {other}")))
+                    Err(Error::transient(&object, mismatch("CRC-32 of the upload", crc32, other)))
                 }
                 _ => Ok(length),
             }
         };
-        within(deadline, PUT_TIMEOUT, &object, put).await
+        until(deadline, &object, put).await
     }
 }
 

@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use exact_cut::deadline::Deadline;
 use exact_cut::time::Timestamp;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, chain};
+use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
+use crate::services::limits::CALL;
 use crate::services::s3::{ObjectId, S3};
 
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
@@ -57,7 +60,7 @@ impl S3 {
         let object = &id.to_string();
         let read = || async move {
             let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(&(0..length)));
-            let mut answer = Box::pin(get.send()).await.map_err(|error| sdk_error(object, &error))?;
+            let mut answer = answer(get, object, deadline).await?;
             let total = total_length(&answer).ok_or_else(|| Error::transient(object, "answer without a length"))?;
             let etag = answer.e_tag.take().ok_or_else(|| Error::transient(object, "answer without an ETag"))?;
             let modified = answer.last_modified().and_then(|modified| modified.to_millis().ok());
@@ -76,7 +79,7 @@ impl S3 {
     pub async fn read(&self, version: &ObjectVersion, range: Range<u64>, deadline: Deadline) -> Result<Vec<u8>, Error> {
         let (object, range) = (&range_name(version, &range), &range);
         let read = || async move {
-            let answer = self.get_range(version, range, object).await?;
+            let answer = self.get_range(version, range, object, deadline).await?;
             Ok(Body { object, deadline, received: &self.received }.bytes(answer, range).await)
         };
         retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
@@ -97,7 +100,7 @@ impl S3 {
             .map(|part| async move {
                 let (object, part) = (&range_name(version, &part), &part);
                 let fetch = || async move {
-                    let answer = self.get_range(version, part, object).await?;
+                    let answer = self.get_range(version, part, object, deadline).await?;
                     Ok(Body { object, deadline, received: &self.received }.write(answer, part, file).await)
                 };
                 retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(fetch()))).await
@@ -112,11 +115,18 @@ impl S3 {
         version: &ObjectVersion,
         range: &Range<u64>,
         object: &str,
+        deadline: Deadline,
     ) -> Result<GetObjectOutput, Error> {
         let ObjectVersion { id, etag, .. } = version;
         let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(range)).if_match(etag);
-        Box::pin(get.send()).await.map_err(|error| sdk_error(object, &error))
+        answer(get, object, deadline).await
     }
+}
+
+/// Returns the answer to `get`, whose body is still to come.
+async fn answer(get: GetObjectFluentBuilder, object: &str, deadline: Deadline) -> Result<GetObjectOutput, Error> {
+    let answer = async { Box::pin(get.send()).await.map_err(|error| sdk_error(object, &error)) };
+    within(deadline, CALL, object, answer).await
 }
 
 /// Receives a body.
@@ -172,7 +182,7 @@ impl Body<'_> {
             return Ok(answer.body);
         }
         let stated = answer.content_range().unwrap_or("no range");
-        Err(Error::transient(self.object, format_args!("Content-Range: expected {asked}, got {stated}")))
+        Err(Error::transient(self.object, mismatch("Content-Range", asked, stated)))
     }
 
     /// Appends the next bytes to `block` and subtracts them from `left`. Returns `false` at the end of the body.

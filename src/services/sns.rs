@@ -1,7 +1,5 @@
 //! SNS: publishes the metadata of a clip.
 
-use std::time::Duration;
-
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
 use exact_cut::deadline::Deadline;
@@ -9,17 +7,18 @@ use serde_json::json;
 
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::error::Error;
+use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
+use crate::services::limits::CALL;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Limit of `Publish`, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
 /// The topic that announces clips.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    client: Client,
-    arn: String,
+    pub(super) client: Client,
+    pub(super) arn: String,
 }
 
 impl Topic {
@@ -38,7 +37,7 @@ impl Topic {
         let message = json!({ "default": message }).to_string();
         if message.len() > MAX_MESSAGE_BYTES {
             let length = message.len();
-            return Err(permanent(format!("message: expected at most {MAX_MESSAGE_BYTES} bytes, got {length}")));
+            return Err(permanent(mismatch("message", format_args!("at most {MAX_MESSAGE_BYTES} bytes"), length)));
         }
         let status =
             MessageAttributeValue::builder().data_type("String").string_value(metadata.status.as_str()).build();
@@ -52,6 +51,6 @@ impl Topic {
             .message_attributes("status", status);
         let published =
             async { Box::pin(publish.send()).await.map(drop).map_err(|error| sdk_error(&self.arn, &error)) };
-        within(deadline, CALL_TIMEOUT, &self.arn, published).await
+        within(deadline, CALL, &self.arn, published).await
     }
 }

@@ -15,8 +15,8 @@ use crate::contract::message_body::{AttributeValue, MessageAttribute};
 use crate::contract::sqs_event::{Receipt, queue_url};
 use crate::error::Error;
 use crate::services::errors::{sdk_error, within};
+use crate::services::limits::CALL;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// For calls that help other deliveries, not this one.
 const SHORT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit of a batch (Amazon SQS API Reference, `ChangeMessageVisibilityBatch` and `DeleteMessageBatch`).
@@ -25,8 +25,8 @@ const MAX_BATCH: usize = 10;
 /// The queue that gets retries.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    client: Client,
-    url: String,
+    pub(super) client: Client,
+    pub(super) url: String,
 }
 
 impl Queue {
@@ -52,7 +52,7 @@ impl Queue {
         let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(delay_s);
         let send = send.set_message_attributes(attributes);
         let sent = async { Box::pin(send.send()).await.map(drop).map_err(|error| sdk_error(&self.url, &error)) };
-        within(deadline, CALL_TIMEOUT, &self.url, sent).await
+        within(deadline, CALL, &self.url, sent).await
     }
 
     /// Hides each message for so many seconds from now, in one call for up to ten messages of a queue. The calls take at

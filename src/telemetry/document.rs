@@ -9,6 +9,7 @@ use exact_cut::error::Cause;
 use exact_cut::observer::{self, PlanReport, Silence};
 use exact_cut::open::Recordings;
 use exact_cut::plan::coverage::{self, Coverage};
+use exact_cut::plan::joints;
 use exact_cut::time::Span;
 use serde::Serialize;
 use serde_json::Value;
@@ -34,6 +35,8 @@ pub struct Document {
     pub started_ms: u64,
     /// Duration of the work.
     pub ms: f64,
+    /// Number of the message's delivery, counted from 1.
+    pub delivery: u32,
     /// The last status that was announced, else [`FAILED`].
     pub status: &'static str,
     /// Why the record failed, if it did.
@@ -53,6 +56,8 @@ pub struct Document {
     pub gaps: Vec<TimeRange>,
     /// Holes over which a frame is held.
     pub held: Vec<TimeRange>,
+    /// Places at which two recordings are one film.
+    pub joints: Vec<Joint>,
     /// The frames of the clip, in order.
     pub segments: Vec<SegmentReport>,
     /// `copy` or `encode`, if the clip has audio.
@@ -124,6 +129,18 @@ pub struct Part {
     pub recording: usize,
     #[serde(flatten)]
     pub shows: TimeRange,
+}
+
+/// A place at which two recordings are one film, whatever their names say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Joint {
+    /// Index of the second one into the recordings.
+    pub recording: usize,
+    /// The instant in the name of the second one.
+    pub at_us: i64,
+    /// How much later than the end of the first one that is, in milliseconds; negative if it is earlier.
+    pub off_ms: f64,
 }
 
 /// Consecutive frames of the clip that are made in the same way.
@@ -205,6 +222,14 @@ impl From<observer::TimeRange> for TimeRange {
     }
 }
 
+impl From<&joints::Joint> for Joint {
+    fn from(joint: &joints::Joint) -> Self {
+        #[allow(clippy::cast_precision_loss)] // at most an hour
+        let off_ms = joint.off_us() as f64 / 1e3;
+        Self { recording: joint.after.index(), at_us: joint.start.as_us(), off_ms }
+    }
+}
+
 impl From<&coverage::Part> for Part {
     fn from(part: &coverage::Part) -> Self {
         Self { recording: part.recording.index(), shows: part.span.into() }
@@ -240,6 +265,7 @@ impl Document {
             },
             started_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
             ms: 0.0,
+            delivery: 1,
             status: FAILED,
             failure: None,
             mode: None,
@@ -250,6 +276,7 @@ impl Document {
             parts: Vec::new(),
             gaps: Vec::new(),
             held: Vec::new(),
+            joints: Vec::new(),
             segments: Vec::new(),
             audio: None,
             sound: None,
@@ -263,13 +290,17 @@ impl Document {
 
     pub(super) fn set_already_stored(&mut self, gaps: &[Span]) {
         self.mode = Some(Mode::Stored);
+        self.set_gaps(gaps);
+    }
+
+    pub(super) fn set_gaps(&mut self, gaps: &[Span]) {
         self.gaps = gaps.iter().copied().map(TimeRange::from).collect();
     }
 
-    pub(super) fn set_recordings(&mut self, span: Span, recordings: &Recordings, coverage: &Coverage) {
+    pub(super) fn set_recordings(&mut self, recordings: &Recordings, coverage: &Coverage) {
         let opened = recordings.opened.values().map(|recording| Recording {
             name: recording.listed.name.clone(),
-            shows: Some(recording.span.into()),
+            shows: Some(recording.footage.span.into()),
             bytes: recording.object.length(),
             error: None,
         });
@@ -284,8 +315,9 @@ impl Document {
         self.recordings = opened.chain(missing).chain(unreadable).collect();
         self.bytes.recordings = self.recordings.iter().map(|recording| recording.bytes).sum();
         self.parts = coverage.parts.iter().map(Part::from).collect();
-        self.gaps = coverage.gaps.iter().copied().map(TimeRange::from).collect();
-        self.held = coverage.held(span).into_iter().map(TimeRange::from).collect();
+        self.set_gaps(&coverage.gaps);
+        self.held = coverage.held.iter().copied().map(TimeRange::from).collect();
+        self.joints = coverage.joints.iter().map(Joint::from).collect();
     }
 
     pub(super) fn set_plan(&mut self, plan: &PlanReport) {
@@ -304,6 +336,38 @@ impl Document {
             Silence::Unusable { reason, .. } => format!("{missing}, because {reason}"),
         });
         self.bytes.needed = plan.bytes_needed;
+    }
+
+    /// Returns how far the name of a recording is off at a joint of the clip, in milliseconds: the farthest one.
+    #[must_use]
+    pub fn joint_ms(&self) -> Option<f64> {
+        self.joints.iter().map(|joint| joint.off_ms).max_by(|a, b| a.abs().total_cmp(&b.abs()))
+    }
+
+    /// Returns the number of messages that the request has had, this one included.
+    #[must_use]
+    pub fn tries(&self) -> usize {
+        self.request.retry_timestamps.len() + 1
+    }
+
+    /// Returns the time from the sending of the message to the start of the work, in milliseconds. Of a retry it includes
+    /// its delay. Unknown if the message was sent later than now: clocks differ, and test events have invented times.
+    #[must_use]
+    pub fn queued_ms(&self) -> Option<u64> {
+        self.started_ms.checked_sub(u64::try_from(self.request.sent_timestamp).ok()?)
+    }
+
+    /// Returns the time that the user waited, in milliseconds: from the request, or from the end of the span if that is
+    /// later, to the announcement. Unknown if nothing was announced, or if the announcement is not later.
+    #[must_use]
+    pub fn announced_after_ms(&self) -> Option<u64> {
+        let announced = self.messages.iter().find(|message| message.to == Recipient::Sns)?;
+        let request = &self.request;
+        let asked = request.retry_timestamps.iter().copied().min().unwrap_or(request.sent_timestamp);
+        let since = u64::try_from(asked.max(request.end_timestamp_in_ms)).ok()?;
+        let after = Duration::try_from_secs_f64(announced.ms / 1e3).ok()?;
+        let announced_ms = self.started_ms.checked_add(after.as_millis().try_into().ok()?)?;
+        announced_ms.checked_sub(since)
     }
 
     pub(super) fn set_audio_lost(&mut self, cause: &Cause) {

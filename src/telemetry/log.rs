@@ -1,29 +1,28 @@
 //! Logs and metrics. Log lines are JSON if Lambda is set to JSON, else plain text. Each finished request writes one line;
 //! the line of a failure has the fields `error`, `stage` and `object`.
 
-use std::io::{IsTerminal, Write};
-use std::sync::OnceLock;
+use std::io::IsTerminal;
 
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
-use metrics_cloudwatch_embedded::{Builder, Collector};
-use strum::VariantArray;
 use tracing::{Level, Metadata, error, info};
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
+use crate::contract::self_check_table::{Check, Outcome, Table};
 use crate::error::Error;
-use crate::telemetry::document::{Document, FAILED, Failure};
-use crate::telemetry::stages::{Mode, Stage};
+use crate::settings::Process;
+use crate::telemetry::document::{Document, Failure};
+use crate::telemetry::json_lines::JsonLines;
+use crate::telemetry::metrics::{self, count_malformed, count_request, count_self_check};
+use crate::telemetry::reason::{instant, reason};
+use crate::telemetry::stages::Stage;
 
-/// Namespace of the metrics in `CloudWatch`.
-pub const NAMESPACE: &str = "CamerasServiceGenerateClip";
-
-static METRICS: OnceLock<&'static Collector> = OnceLock::new();
+/// The crates of this project. Their lines below INFO are written too; those of libraries would hold secrets.
+const OWN_CRATES: [&str; 2] = [env!("CARGO_CRATE_NAME"), "exact_cut"];
 
 /// Starts logging. A panic is logged in one line, as every other failure. If lines are JSON, starts the metrics of the
-/// function `function` too. Must be called once.
-pub fn start(filter: Targets, json: bool, function: String) {
+/// function too. Must be called once.
+pub fn start(filter: Targets, json: bool, process: Process) {
     std::panic::set_hook(Box::new(|panic| {
         let reason = Error::transient("panic", panic).reason; // in one line
         error!(error = reason, stage = "panic", object = "process", "panicked");
@@ -31,24 +30,31 @@ pub fn start(filter: Targets, json: bool, function: String) {
     let filter = filter.and(filter_fn(may_be_logged)).or(filter_fn(is_own_error));
     let layer = fmt::layer();
     if json {
-        let layer = layer.json().flatten_event(true).with_current_span(false).with_filter(filter);
-        tracing_subscriber::registry().with(layer).init();
-        start_metrics(function);
+        let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let version = process.version.clone();
+        let layer = layer.map_event_format(|inner| JsonLines { inner, version });
+        tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+        metrics::start(process);
     } else {
         let layer = layer.compact().with_target(false).with_ansi(std::io::stdout().is_terminal()).with_filter(filter);
         tracing_subscriber::registry().with(layer).init();
     }
 }
 
-/// Lets every error of the function through, whatever `LOG_LEVEL` says: a failure without a line would never be found.
+/// Lets every error of the function through, whatever `LOG_LEVEL` says: a failure without a line would never be found. So
+/// does the span of an invocation, which gives each line its `requestId`.
 fn is_own_error(line: &Metadata<'_>) -> bool {
-    *line.level() == Level::ERROR && line.is_event() && line.target().starts_with(env!("CARGO_CRATE_NAME"))
+    *line.level() == Level::ERROR && is_own(line)
+}
+
+fn is_own(line: &Metadata<'_>) -> bool {
+    OWN_CRATES.iter().any(|name| line.target().starts_with(name))
 }
 
 /// Keeps libraries silent below INFO, whatever `LOG_LEVEL` says: `lambda_runtime` would log whole events, and the SDK would
 /// log access keys and signed requests.
 fn may_be_logged(line: &Metadata<'_>) -> bool {
-    *line.level() <= Level::INFO || line.target().starts_with(env!("CARGO_CRATE_NAME"))
+    *line.level() <= Level::INFO || is_own(line)
 }
 
 /// Writes the line and the metrics of a finished request.
@@ -61,6 +67,7 @@ pub fn report_finished(document: &Document) {
                 from = instant(document.request.start_timestamp_in_ms),
                 to = instant(document.request.end_timestamp_in_ms),
                 status = document.status,
+                reason = reason(document),
                 mode = document.mode.map(<&str>::from),
                 why = document.why,
                 copied = document.clip.map(|clip| clip.copied),
@@ -71,9 +78,13 @@ pub fn report_finished(document: &Document) {
                 absent = document.absent(),
                 unreadable = document.unreadable(),
                 first_absent = document.first_absent,
+                joint_ms = document.joint_ms(),
                 bytes_fetched = document.bytes.fetched,
                 bytes_needed = document.bytes.needed,
-                tries = document.request.retry_timestamps.len() + 1,
+                tries = document.tries(),
+                delivery = document.delivery,
+                queued_ms = document.queued_ms(),
+                announced_after_ms = document.announced_after_ms(),
                 ms = document.ms,
                 stored_ms = document.stage_ms(Stage::Stored),
                 camera_ms = document.stage_ms(Stage::Camera),
@@ -101,96 +112,23 @@ pub fn report_finished(document: &Document) {
             line!(error!(error, stage, object, kind = <&str>::from(kind), "record failed"));
         }
     }
-    count(document);
-    publish();
+    count_request(document);
 }
 
 /// Writes the line and the metrics of a record whose message cannot be read.
 pub fn report_malformed(failure: &Error) {
     let Error { kind, object, reason, .. } = failure;
     error!(error = reason, stage = "message", object, kind = <&str>::from(kind), "record failed");
-    counter!("Requests", "Status" => FAILED).increment(1);
-    counter!("Failures").increment(1);
-    publish();
+    count_malformed();
 }
 
-/// Adds a request to the metrics.
-fn count(document: &Document) {
-    counter!("Requests", "Status" => document.status).increment(1);
-    counter!("Failures").increment(document.failure.is_some().into());
-    counter!("Repeated").increment((document.mode == Some(Mode::Stored)).into());
-    let refused = document.messages.iter().filter(|message| message.refused.is_some()).count();
-    counter!("MetadataRefused").increment(refused as u64);
-    histogram!("RequestDuration").record(document.ms);
-    for &stage in Stage::VARIANTS {
-        if let Some(ms) = document.stage_ms(stage) {
-            histogram!(duration_metric(stage)).record(ms);
-        }
+/// Writes one line for each thing that fails, one that sums a self-check up, and its metric.
+pub fn report_self_check(table: &Table) {
+    for Check { thing, missing, .. } in table.with(Outcome::Fails) {
+        error!(error = missing, stage = "self-check", object = thing, "self-check failed");
     }
-    if let Some(clip) = document.clip {
-        // numbers of frames and bytes are far below 2⁵³
-        #[allow(clippy::cast_precision_loss)]
-        for (name, value) in [
-            ("BytesFetched", document.bytes.fetched as f64),
-            ("BytesNeeded", document.bytes.needed as f64),
-            ("FramesCopied", clip.copied as f64),
-            ("FramesEncoded", clip.encoded as f64),
-        ] {
-            histogram!(name).record(value);
-        }
-    }
-}
-
-/// Returns an instant in RFC 3339, in UTC.
-fn instant(ms: i64) -> Option<String> {
-    Some(chrono::DateTime::from_timestamp_millis(ms)?.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
-}
-
-/// Returns the name of a stage's metric: `FetchDuration` for `fetch`.
-fn duration_metric(stage: Stage) -> String {
-    let (first, rest) = stage.as_str().split_at(1);
-    format!("{}{rest}Duration", first.to_uppercase())
-}
-
-/// Starts to collect metrics.
-fn start_metrics(function: String) {
-    let builder = Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Function", function);
-    match builder.init() {
-        Ok(collector) => METRICS.set(collector).unwrap_or_default(),
-        Err(reason) => {
-            error!(error = %reason, stage = "start", object = "metrics", "metrics not started");
-            return;
-        }
-    }
-    for (name, meaning) in [
-        ("Requests", "requests by their status"),
-        ("Failures", "records that failed and stay in the queue, in the end in its dead-letter queue"),
-        ("Repeated", "clips that were stored before and only announced again"),
-        ("MetadataRefused", "metadata that the camera API refused"),
-        ("ColdStarts", "starts of a process"),
-    ] {
-        describe_counter!(name, Unit::Count, meaning);
-    }
-    describe_histogram!("RequestDuration", Unit::Milliseconds, "duration of a request");
-    for &stage in Stage::VARIANTS {
-        describe_histogram!(duration_metric(stage), Unit::Milliseconds, "duration of one stage of a request");
-    }
-    for (name, unit, meaning) in [
-        ("BytesFetched", Unit::Bytes, "bytes of recordings received for a clip"),
-        ("BytesNeeded", Unit::Bytes, "bytes of recordings that a clip is made of"),
-        ("FramesCopied", Unit::Count, "copied frames of a clip"),
-        ("FramesEncoded", Unit::Count, "encoded frames of a clip"),
-    ] {
-        describe_histogram!(name, unit, meaning);
-    }
-    counter!("ColdStarts").increment(1);
-}
-
-/// Writes the collected metrics in `CloudWatch`'s embedded metric format, in one call, so that no log line gets between.
-fn publish() {
-    let Some(collector) = METRICS.get() else { return };
-    let mut lines = Vec::new();
-    if let Err(reason) = collector.flush(&mut lines).and_then(|()| std::io::stdout().write_all(&lines)) {
-        error!(error = %reason, stage = "metrics", object = "stdout", "metrics lost");
-    }
+    let count = |outcome| table.with(outcome).count();
+    let (works, fails, unknown) = (count(Outcome::Works), count(Outcome::Fails), count(Outcome::Unknown));
+    info!(works, fails, unknown, "self-check finished");
+    count_self_check(fails);
 }

@@ -2,6 +2,9 @@
 //! document gives.
 
 pub mod document;
+mod json_lines;
 pub mod log;
+pub mod metrics;
+mod reason;
 pub mod stages;
 pub mod trace;

@@ -11,12 +11,12 @@ use exact_cut::plan::coverage::Coverage;
 use exact_cut::time::Span;
 use serde::Serialize;
 use serde_json::Value;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::contract::message_body::Request;
 use crate::contract::status::Status;
 use crate::error::Error;
-use crate::telemetry::document::{Document, FAILED, Failure, SentMessage, StageRun};
+use crate::telemetry::document::{Document, FAILED, Failure, Recording, SentMessage, StageRun, TimeRange};
 use crate::telemetry::stages::{Recipient, Stage};
 
 /// The trace of one request. All tasks of the request share it, so that it survives the panic of one.
@@ -42,6 +42,13 @@ impl Trace {
         let document = Document::new(request, SystemTime::now());
         let record = Mutex::new(Record { document, failed_stage: None });
         Self { began: Instant::now(), xray, received: Arc::default(), record }
+    }
+
+    /// Sets the number of the message's delivery, counted from 1.
+    #[must_use]
+    pub fn of_delivery(self, delivery: u32) -> Self {
+        self.record().document.delivery = delivery;
+        self
     }
 
     /// Runs the work of a stage. Records its duration and whether it completed.
@@ -75,11 +82,13 @@ impl Trace {
 
     /// Records that the clip was stored before, without the parts `gaps` of its span.
     pub fn record_already_stored(&self, gaps: &[Span]) {
+        debug!(gaps = gaps.len(), "clip is stored already");
         self.record().document.set_already_stored(gaps);
     }
 
     /// Records the number of recordings that the camera API listed.
     pub fn record_listed(&self, listed: usize) {
+        debug!(listed, "recordings listed");
         self.record().document.listed = Some(listed);
     }
 
@@ -89,13 +98,28 @@ impl Trace {
     }
 
     /// Records which recordings exist, and how they cover the span.
-    pub fn record_recordings(&self, span: Span, recordings: &Recordings, coverage: &Coverage) {
-        self.record().document.set_recordings(span, recordings, coverage);
+    pub fn record_recordings(&self, recordings: &Recordings, coverage: &Coverage) {
+        let mut record = self.record();
+        record.document.set_recordings(recordings, coverage);
+        for Recording { name, shows, bytes, error } in &record.document.recordings {
+            let shows = shows.map(|TimeRange { start_us, end_us }| format!("{start_us}..{end_us}"));
+            debug!(recording = name, shows_us = shows, bytes, unreadable = error, "recording looked at");
+        }
+        for TimeRange { start_us, end_us } in &record.document.gaps {
+            debug!(start_us, end_us, "gap");
+        }
+    }
+
+    /// Records the parts of the span that the clip leaves out: more than expected, if frames cannot be decoded.
+    pub fn record_gaps(&self, gaps: &[Span]) {
+        self.record().document.set_gaps(gaps);
     }
 
     /// Records a message that was sent, and why the recipient refused it, if it did.
     pub fn record_message(&self, to: Recipient, content: &impl Serialize, refused: Option<&Error>) {
         let content = serde_json::to_value(content).unwrap_or(Value::Null);
+        let status = content["status"].as_str();
+        debug!(to = <&str>::from(to), status, refused = refused.map(|error| &error.reason), "message sent");
         let (ms, refused) = (self.ms_at(Instant::now()), refused.map(Error::to_string));
         self.record().document.messages.push(SentMessage { ms, to, content, refused });
     }
@@ -130,6 +154,7 @@ impl Trace {
 
     fn record_stage(&self, stage: Stage, began: Instant, completed: bool) {
         let run = StageRun { stage, start_ms: self.ms_at(began), ms: ms(began.elapsed()), ok: completed };
+        debug!(stage = stage.as_str(), ms = run.ms, completed, "stage ended");
         let mut record = self.record();
         record.document.stages.push(run);
         if !completed {
@@ -153,6 +178,8 @@ impl Observer for Trace {
     }
 
     fn planned(&self, report: &PlanReport) {
+        let PlanReport { copied, encoded, reasons, bytes_needed, .. } = report;
+        debug!(copied, encoded, reasons, bytes_needed, "clip planned");
         if let Some(Silence::Unusable { object, reason }) = &report.silence {
             warn!(object, reason, "audio left out");
         }

@@ -40,6 +40,10 @@ class System:
         cloud.run("create_stack", "--no-build", "--env-file", cloud.write_env_file(variables))
         [described] = cloud.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
         self.outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+        # CloudFormation makes a number of a parameter. ministack keeps the text, at which its poller fails.
+        functions = cloud.client("lambda")
+        [trigger] = functions.list_event_source_mappings()["EventSourceMappings"]
+        functions.update_event_source_mapping(UUID=trigger["UUID"], ScalingConfig={"MaximumConcurrency": 10})
         cloud.client("s3").put_object(Bucket="recordings", Key=f"live/{RECORDING}", Body=recording)
         scratch = cloud.folder / "function"
         scratch.mkdir()

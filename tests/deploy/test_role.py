@@ -232,8 +232,12 @@ def test_the_role_allows_every_scenario_and_needs_each_statement(aws: Aws, tmp_p
             "Announce": ("too long", "CLIP_TOO_LONG, failed"),
             "SendBack": ("not yet", "CLIP_PENDING, failed"),
             "Hide": ("broken", "FATAL_ERROR, failed"),
+            # No request needs these.
+            "LookTopicUp": ("too long", "CLIP_TOO_LONG, done"),
+            "RemoveSelfCheck": ("too long", "CLIP_TOO_LONG, done"),
             "Poll": ("nothing", "GetQueueAttributes answered 403"),
             "Log": ("nothing", "CreateLogStream answered 403"),
+            "Trace": ("too long", "CLIP_TOO_LONG, done"),  # Lambda itself sends traces
         }
         assert [each["Sid"] for each in statements] == list(breaks)
         for sid, (name, outcome) in breaks.items():
@@ -241,11 +245,45 @@ def test_the_role_allows_every_scenario_and_needs_each_statement(aws: Aws, tmp_p
             assert aws.handle(function, table[name]) == outcome, f"without {sid}; see {tmp_path / 'log'}"
             # nothing else depends on the right to hide messages
             warned = "visibility of messages not changed" in (tmp_path / "log").read_text()
-            assert warned == (sid in {"Hide", "Poll", "Log"}), f"without {sid}; see {tmp_path / 'log'}"
+            before_hide = {"ReadRecordings", "ListRecordings", "StoreClips", "ListClips", "Announce", "SendBack"}
+            assert warned == (sid not in before_hide), f"without {sid}; see {tmp_path / 'log'}"
             if sid == "ListClips":
                 assert "stored clips not recognized" in (tmp_path / "log").read_text()
         aws.allow(statements)
         assert aws.handle(function, table["whole"]) == expected["whole"], "with all statements again"
+
+
+def test_the_self_check_tells_each_missing_right_that_can_be_told(aws: Aws, tmp_path: Path) -> None:
+    package.unpack(package.FUNCTION_ZIP, tmp_path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    untried = {"right to publish", "right to send messages", "metadata"}
+    # What each missing statement changes. A right that serving does not need is told apart from one that it needs.
+    fails, unknown = "fails", "can't be told"
+    changes = {
+        "ReadRecordings": {"recordings: look-up": fails, "recordings: read": fails},
+        "ListRecordings": {"recordings: look-up": fails, "recordings: read": unknown},
+        "StoreClips": {"clips: store": fails, "clips: look-up": unknown},
+        "ListClips": {"clips: look-up": unknown},
+        "Announce": {},
+        "SendBack": {},
+        "Hide": {},
+        "LookTopicUp": {"topic": unknown},
+        "RemoveSelfCheck": {"clips: remove": unknown},
+        "Poll": {"queue": unknown},
+        "Log": {},
+        "Trace": {},
+    }
+    assert [each["Sid"] for each in aws.statements] == list(changes)
+    with runtime_api.running(tmp_path / "bootstrap", aws.environment(scratch), tmp_path / "log") as function:
+        for sid, changed in {"": {}, **changes}.items():
+            aws.allow([each for each in aws.statements if each["Sid"] != sid])
+            response = function.invoke({"selfCheck": True})
+            assert response.ok, response.body
+            outcomes = {row["thing"]: row["outcome"] for row in response.body["selfCheck"]}
+            expected = {thing: "can't be told" if thing in untried else "works" for thing in outcomes} | changed
+            assert outcomes == expected, f"without {sid or 'nothing'}: {response.body}"
+    assert not aws.camera_api.puts
 
 
 def test_the_server_rejects_wrong_signatures(aws: Aws) -> None:

@@ -11,13 +11,14 @@ from scripts.local.stack import REGION
 from system import NAME, System
 
 
-@pytest.mark.parametrize("script", ["deploy", "rollback", "redrive", "create_stack"])
+@pytest.mark.parametrize("script", ["deploy", "rollback", "redrive", "doctor", "create_stack"])
 def test_rejects_invalid_arguments_with_one_line_and_changes_nothing(cloud: Cloud, script: str) -> None:
     nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     missing = {
         "deploy": "cannot find the function",
         "rollback": "cannot find the function",
         "redrive": "cannot find the function",
+        "doctor": "cannot find the function",
         "create_stack": "ENV_FILE: cannot read /nowhere: no such file",
     }
     for arguments, variables, complaint in [
@@ -25,7 +26,9 @@ def test_rejects_invalid_arguments_with_one_line_and_changes_nothing(cloud: Clou
         ([], nobody, "error: cannot find AWS credentials"),
         ([], {}, f"error: {missing[script]}"),
     ]:
-        options = ["--env-file", "/nowhere"] if script == "create_stack" and not arguments else []
+        # Without an environment, the doctor asks the local stack.
+        options = {"create_stack": ["--env-file", "/nowhere"], "doctor": ["--env", "sandbox"]}.get(script, [])
+        options = [] if arguments else options
         output = cloud.run(script, *arguments, *options, succeeds=False, **variables)
         assert output.startswith(complaint), output
         assert len(output.strip().splitlines()) == 1, output
@@ -53,11 +56,15 @@ def test_updates_a_stack_and_leaves_the_live_version_unchanged(system: System) -
     before = system.live()
     assert "nothing to change" in system.cloud.run("create_stack")
     topic = system.outputs["TopicArn"]
+    assert "warning: the alarms notify nobody: make stack ENV=sandbox ALARM_TOPIC=arn" in system.cloud.run(
+        "create_stack"
+    )
     output = system.cloud.run("create_stack", "--alarm-topic", topic)
-    assert "update complete" in output
-    assert "DeadLettersAlarm" in output
+    assert "  modify  DeadLettersAlarm (AWS::CloudWatch::Alarm): AlarmActions" in output
+    assert output.index("  modify  ") < output.index("update complete"), "what changes is shown first"
+    assert "notify nobody" not in output
     alarms = system.cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    assert [alarm["AlarmActions"] for alarm in alarms] == [[topic]] * 4
+    assert [alarm["AlarmActions"] for alarm in alarms] == [[topic]] * 11
     assert system.live() == before
     system.ask("after")
     assert system.served("after")["thumbnail"]["sizes"] == [64, 48]
@@ -115,3 +122,36 @@ def test_completes_a_stack_whose_creation_was_interrupted(system: System) -> Non
     assert staging not in [each["FunctionName"] for each in functions.list_functions()["Functions"]]
     assert f"{staging} is up" in system.cloud.run("create_stack", "--no-build", "--env", "staging")
     assert functions.get_alias(FunctionName=staging, Name="live")["FunctionVersion"] == "1"
+
+
+def test_shows_when_a_change_takes_effect_and_sizes_the_queue_by_the_timeout(system: System) -> None:
+    before = system.live()
+    output = system.cloud.run("create_stack", "--timeout", "600", "--memory", "3008")
+    modified = dict(re.findall(r"^  modify  (\w+) (.*)$", output, re.MULTILINE))
+    assert modified["Queue"] == "(AWS::SQS::Queue): VisibilityTimeout; at once, for the live version too"
+    # ministack also names what refers to other resources.
+    assert re.search(r": .*MemorySize.*Timeout; with the next `make deploy`, which publishes", modified["Function"])
+    assert modified["SlowAlarm"].startswith("(AWS::CloudWatch::Alarm): Threshold")
+    queue = {"QueueUrl": system.outputs["QueueUrl"], "AttributeNames": ["VisibilityTimeout"]}
+    assert system.cloud.client("sqs").get_queue_attributes(**queue)["Attributes"] == {"VisibilityTimeout": "3600"}
+    assert system.live() == before
+    system.deploy(THUMBNAIL_SIZES="64")
+    assert (system.live()["Timeout"], system.live()["MemorySize"]) == (600, 3008)
+    output = system.cloud.run("create_stack", "--timeout", "soon", succeeds=False)
+    assert output == "error: TIMEOUT: expected 1 to 900 seconds, got soon\n"
+
+
+def test_changes_a_stack_of_prod_only_with_a_confirmation_of_what_is_shown(system: System) -> None:
+    variables = system.variables | {"S3_BUCKET_ORIGIN": "prod-recordings", "S3_BUCKET_DESTINATION": "prod-clips"}
+    env_file = system.cloud.write_env_file(variables)
+    prod = ["--no-build", "--env", "prod"]
+    system.cloud.run("create_stack", *prod, "--env-file", env_file, "--yes", "1")
+    output = system.cloud.run("create_stack", *prod, "--memory", "3008", succeeds=False)
+    assert "  modify  Function (AWS::Lambda::Function): MemorySize" in output
+    assert "error: cannot update the stack in prod without a confirmation: set YES=1" in output
+    [described] = system.cloud.client("cloudformation").describe_stacks(StackName=NAME.replace("sandbox", "prod"))[
+        "Stacks"
+    ]
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in described["Parameters"]}
+    assert parameters["MemorySize"] == "2048"
+    assert system.cloud.client("cloudformation").list_change_sets(StackName=described["StackId"])["Summaries"] == []

@@ -11,9 +11,15 @@ import cfnlint.decode
 import pytest
 
 from scripts import ROOT
+from scripts.deploy import create_stack, self_check
 from scripts.deploy.create_stack import TEMPLATE
 
-RESOURCES: dict[str, dict[str, Any]] = cfnlint.decode.decode(str(TEMPLATE))[0]["Resources"]
+DECODED: dict[str, dict[str, Any]] = cfnlint.decode.decode(str(TEMPLATE))[0]
+RESOURCES: dict[str, dict[str, Any]] = DECODED["Resources"]
+
+
+def default(parameter: str) -> int:
+    return DECODED["Parameters"][parameter]["Default"]
 
 
 def of_type(kind: str) -> dict[str, dict]:
@@ -47,7 +53,8 @@ def test_buckets_are_encrypted_private_tls_only_and_remove_aborted_uploads(name:
 
 def test_hides_a_message_while_the_function_works_on_it_and_keeps_dead_letters_longer() -> None:
     queue, dead = (RESOURCES[name]["Properties"] for name in ("Queue", "DeadLetters"))
-    assert queue["VisibilityTimeout"] >= 6 * RESOURCES["Function"]["Properties"]["Timeout"]
+    assert queue["VisibilityTimeout"] == {"Ref": "VisibilityTimeout"}
+    assert default("VisibilityTimeout") == create_stack.VISIBILITY_IN_TIMEOUTS * default("Timeout")
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 8
     assert queue["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
     assert dead["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
@@ -57,9 +64,12 @@ def test_hides_a_message_while_the_function_works_on_it_and_keeps_dead_letters_l
 def test_configures_the_function() -> None:
     function = RESOURCES["Function"]["Properties"]
     assert (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
-    assert 128 <= function["MemorySize"] <= 10_240
-    assert 512 <= function["EphemeralStorage"]["Size"] <= 10_240
-    assert function["Timeout"] <= 900
+    assert function["MemorySize"] == {"Ref": "MemorySize"}
+    assert function["EphemeralStorage"] == {"Size": {"Ref": "TmpSize"}}
+    assert function["Timeout"] == {"Ref": "Timeout"}
+    # src/sizing.rs says that these are enough for the longest clip.
+    assert (default("MemorySize"), default("TmpSize"), default("Timeout")) == (2048, 2048, 900)
+    assert function["TracingConfig"] == {"Mode": {"Ref": "Tracing"}}
     assert function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "Log"}}
     assert function["Layers"] == [{"Ref": "Ffmpeg"}]
     assert function["Architectures"] == [{"Ref": "Architecture"}]
@@ -85,28 +95,60 @@ def test_the_trigger_invokes_the_live_version_and_accepts_partial_failures() -> 
     assert trigger["FunctionName"] == {"Ref": "Live"}
     assert 1 <= trigger["BatchSize"] <= 10
     assert trigger["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert trigger["ScalingConfig"]["MaximumConcurrency"] >= 2
+    assert trigger["ScalingConfig"]["MaximumConcurrency"] == {"Ref": "MaximumConcurrency"}
+    assert default("MaximumConcurrency") == 10
 
 
-def test_alarms_and_dashboard_cover_dead_letters_age_errors_and_fatal_errors() -> None:
-    watched = {
-        "ApproximateNumberOfMessagesVisible": "DeadLetters",
-        "ApproximateAgeOfOldestMessage": "Queue",
-        "Errors": "",
-        "Requests": "",
-    }
+def test_the_live_version_checks_itself_every_hour() -> None:
+    [rule] = of_type("AWS::Events::Rule").values()
+    [target] = rule["Targets"]
+    assert (rule["ScheduleExpression"], target["Arn"]) == ("rate(1 hour)", {"Ref": "Live"})
+    assert json.loads(target["Input"]) == self_check.EVENT
+    [permission] = of_type("AWS::Lambda::Permission").values()
+    assert (permission["FunctionName"], permission["Principal"]) == ({"Ref": "Live"}, "events.amazonaws.com")
+
+
+def test_alarms_watch_what_their_metrics_name() -> None:
+    # The dimension of each metric, and what it names.
+    queues = {"ApproximateNumberOfMessagesVisible": "DeadLetters", "ApproximateAgeOfOldestMessage": "Queue"}
+    of_lambda = {"Errors", "Throttles", "Duration", "RecursiveInvocationsDropped"}
+    own = {"Failures", "Requests", "MetadataRefused", "Tries", "SelfCheckFailures"}
     alarms = {each["MetricName"]: each for each in of_type("AWS::CloudWatch::Alarm").values()}
-    assert alarms.keys() == watched.keys()
-    for metric, queue in watched.items():
-        if queue:
-            [dimension] = alarms[metric]["Dimensions"]
-            assert dimension["Value"] == {"Fn::GetAtt": [queue, "QueueName"]}
-    # The function writes this metric itself; tests/it/telemetry.rs reads it as CloudWatch does.
-    fatal = alarms["Requests"]
-    assert f'"{fatal["Namespace"]}"' in "".join(file.read_text() for file in ROOT.glob("src/telemetry/*.rs"))
-    assert {"Name": "Status", "Value": "FATAL_ERROR"} in fatal["Dimensions"]
+    assert alarms.keys() == queues.keys() | of_lambda | own
+    for metric, alarm in alarms.items():
+        names = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+        if metric in queues:
+            expected = {"QueueName": {"Fn::GetAtt": [queues[metric], "QueueName"]}}
+        elif metric in of_lambda:
+            expected = {"FunctionName": {"Ref": "AWS::StackName"}}
+        else:
+            expected = {"Function": {"Ref": "AWS::StackName"}} | (
+                {"Status": "FATAL_ERROR"} if metric == "Requests" else {}
+            )
+        assert names == expected, metric
+        assert alarm["AlarmActions"] == {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]}
+        assert alarm["TreatMissingData"] == "notBreaching"
+    # The function writes these metrics itself; tests/it/telemetry.rs reads them as CloudWatch does.
+    source = "".join(file.read_text() for file in ROOT.glob("src/telemetry/*.rs"))
+    for metric in own:
+        assert alarms[metric]["Namespace"] == "CamerasServiceGenerateClip"
+        assert f'"{metric}"' in source
+    assert alarms["Duration"]["Threshold"] == {"Ref": "SlowMilliseconds"}
+    assert default("SlowMilliseconds") == default("Timeout") * 10 * create_stack.SLOW_PERCENT
     [dashboard] = of_type("AWS::CloudWatch::Dashboard").values()
-    assert all(metric in dashboard["DashboardBody"]["Fn::Sub"] for metric in watched)
+    assert all(metric in dashboard["DashboardBody"]["Fn::Sub"] for metric in alarms)
+
+
+def test_the_documentation_says_what_each_alarm_means_and_what_to_do() -> None:
+    documentation = (ROOT / "docs/operations.md").read_text()
+    for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
+        rows = [line for line in documentation.splitlines() if line.startswith(f"| `{name}` |")]
+        assert len(rows) == 1, name
+        condition, meaning, action = (cell.strip() for cell in rows[0].strip("| ").split(" | ")[1:])
+        assert condition, name
+        assert meaning, name
+        assert action, name
+        assert alarm["AlarmDescription"], name
 
 
 def test_the_dashboard_shows_the_metrics_that_the_function_writes() -> None:
@@ -140,6 +182,8 @@ def test_the_role_allows_only_the_calls_of_the_code_on_single_resources() -> Non
         for text in re.findall(r"'([^']*\*[^']*)'", str([actions, resource])):
             if text.endswith(":log-group:/aws/lambda/${AWS::StackName}:*"):
                 continue  # the streams of one group
+            if statement["Sid"] == "Trace":
+                continue  # X-Ray has no resources
             assert text.startswith("arn:${AWS::Partition}:s3:::${"), (
                 f"{text}: only the objects of a bucket may be a star"
             )
@@ -148,15 +192,19 @@ def test_the_role_allows_only_the_calls_of_the_code_on_single_resources() -> Non
     assert sorted(allowed) == [
         "logs:CreateLogStream",
         "logs:PutLogEvents",
+        "s3:DeleteObject",  # of the self-check
         "s3:GetObject",  # of recordings
         "s3:GetObject",  # HEAD of clips
         "s3:ListBucket",
         "s3:ListBucket",
         "s3:PutObject",
+        "sns:GetTopicAttributes",  # by the self-check
         "sns:Publish",
         "sqs:ChangeMessageVisibility",
         "sqs:DeleteMessage",
         "sqs:GetQueueAttributes",
         "sqs:ReceiveMessage",
         "sqs:SendMessage",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
     ]

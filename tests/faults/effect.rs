@@ -5,7 +5,7 @@ use testkit::http::{self, Message};
 
 use crate::faulty_servers::{Shared, Side};
 use crate::fixture::Fixture;
-use crate::scenario::{ALL, Scenario};
+use crate::scenario::{Scenario, named};
 
 /// URL of the queue of the requests, as it follows from the ARN in each record.
 const QUEUE_URL: &str = "https://sqs.us-west-1.amazonaws.com/000000000000/requests";
@@ -19,6 +19,8 @@ pub enum Statement {
     SendsBack {
         body: String,
         delay_s: i64,
+        /// The trace header.
+        trace: Option<String>,
     },
     /// The CRC-32 that is sent with the body.
     Uploads {
@@ -49,6 +51,7 @@ pub enum Effect {
     SentBack {
         body: String,
         delay_s: i64,
+        trace: Option<String>,
     },
     Hidden(Vec<(String, i64)>),
     Deleted(Vec<String>),
@@ -85,8 +88,9 @@ impl Call {
         if target.ends_with("SendMessage") {
             let message = json();
             let body = message["MessageBody"].as_str().unwrap_or_default().to_owned();
-            let statement =
-                Statement::SendsBack { body, delay_s: message["DelaySeconds"].as_i64().unwrap_or_default() };
+            let delay_s = message["DelaySeconds"].as_i64().unwrap_or_default();
+            let trace = request.header("X-Amzn-Trace-Id").map(str::to_owned);
+            let statement = Statement::SendsBack { body, delay_s, trace };
             return Self { name: "SQS SendMessage".to_owned(), statement };
         }
         let form = |name: &str| {
@@ -172,7 +176,7 @@ pub async fn judge(shared: &Shared, call: &Call) {
 }
 
 fn scenario(metadata: &Value) -> Option<&'static Scenario> {
-    ALL.into_iter().find(|scenario| metadata["cameraId"] == scenario.camera)
+    named(metadata["cameraId"].as_str()?)
 }
 
 /// Returns what is untrue of `metadata`, if anything.
@@ -219,7 +223,9 @@ pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
     };
     let effect = match &call.statement {
         Statement::Announces(metadata) => Effect::Announced(metadata.clone()),
-        Statement::SendsBack { body, delay_s } => Effect::SentBack { body: body.clone(), delay_s: *delay_s },
+        Statement::SendsBack { body, delay_s, trace } => {
+            Effect::SentBack { body: body.clone(), delay_s: *delay_s, trace: trace.clone() }
+        }
         _ => return answer,
     };
     if (200..300).contains(&answer.status()) {
@@ -231,7 +237,7 @@ pub async fn aws(shared: &Shared, call: &Call, request: &Message) -> Message {
 /// Returns the answer of the camera API.
 pub fn camera(shared: &Shared, request: &Message) -> Message {
     let last = request.path().rsplit('/').next().unwrap_or_default();
-    let scenario = ALL.into_iter().find(|scenario| scenario.camera == last);
+    let scenario = named(last);
     match scenario {
         _ if request.method() == "PUT" => Message::answer(200, "{}"),
         Some(scenario) if request.path().contains("/recording/") => {

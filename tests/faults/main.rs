@@ -16,6 +16,7 @@ mod faulty_servers;
 mod fixture;
 mod function;
 mod hostile;
+mod loops;
 mod memory;
 mod proxy;
 mod queue;

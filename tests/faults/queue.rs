@@ -1,6 +1,10 @@
 //! SQS and its event source mapping, by AWS's documented rules, on a clock that the tests move (AWS Lambda Developer
 //! Guide, "Handling errors for an SQS event source in Lambda"; SQS Developer Guide, "Visibility timeout", "Dead-letter
 //! queues").
+//!
+//! Lambda follows chains of messages by the trace header that a function sends on, and stops a chain after about 16
+//! invocations unless the function's `RecursiveLoop` is `Allow` (AWS Lambda Developer Guide, "Use Lambda recursive loop
+//! detection to prevent infinite loops"). It is the setting of the stack that counts here.
 
 use serde_json::{Value, json};
 
@@ -8,6 +12,12 @@ use crate::function::Ended;
 
 /// Visibility timeout in ms.
 const VISIBILITY_MS: i64 = 180_000;
+/// Invocations of a chain before Lambda stops it.
+const MAX_CHAIN: u32 = 16;
+/// The part of a trace header that counts the invocations of a chain.
+const LINEAGE: &str = "Lineage=1:5bef4de7:";
+/// The stack of the function.
+const TEMPLATE: &str = include_str!("../../scripts/deploy/cloudformation.yaml");
 
 /// A message.
 #[derive(Clone, Debug)]
@@ -17,6 +27,8 @@ pub struct Entry {
     sent_ms: i64,
     visible_ms: i64,
     receives: u32,
+    /// Invocations of its chain before it.
+    chain: u32,
 }
 
 impl Entry {
@@ -42,18 +54,29 @@ pub struct Queue {
     sent: u32,
     /// Whether the trigger reads which records failed (`ReportBatchItemFailures`).
     pub reports: bool,
+    /// Whether Lambda lets chains go on for ever.
+    pub allows_loops: bool,
 }
 
 impl Queue {
-    pub const fn new(now_ms: i64, most_receives: u32) -> Self {
-        Self { now_ms, dead: Vec::new(), entries: Vec::new(), most_receives, sent: 0, reports: true }
+    pub fn new(now_ms: i64, most_receives: u32) -> Self {
+        let allows_loops = TEMPLATE.lines().any(|line| line.trim() == "RecursiveLoop: Allow");
+        Self { now_ms, dead: Vec::new(), entries: Vec::new(), most_receives, sent: 0, reports: true, allows_loops }
     }
 
+    /// Sends the message of a client, which begins a chain.
     pub fn send(&mut self, body: &str, delay_s: i64) {
+        self.send_on(body, delay_s, None);
+    }
+
+    /// Sends the message of a function with the trace header that came with it, which continues the chain of its
+    /// invocation.
+    pub fn send_on(&mut self, body: &str, delay_s: i64, trace: Option<&str>) {
         self.sent += 1;
         let id = format!("message-{}", self.sent);
         let visible_ms = self.now_ms + delay_s * 1000;
-        self.entries.push(Entry { id, body: body.to_owned(), sent_ms: self.now_ms, visible_ms, receives: 0 });
+        let chain = trace.and_then(|trace| trace.split_once(LINEAGE)?.1.split(';').next()?.parse().ok()).unwrap_or(0);
+        self.entries.push(Entry { id, body: body.to_owned(), sent_ms: self.now_ms, visible_ms, receives: 0, chain });
     }
 
     /// Receives up to `count` messages. Moves the clock to the instant at which one is visible. Returns an empty list
@@ -65,7 +88,8 @@ impl Queue {
             for mut entry in std::mem::take(&mut self.entries) {
                 if entry.visible_ms > self.now_ms || taken.len() == count {
                     self.entries.push(entry);
-                } else if entry.receives == self.most_receives {
+                } else if entry.receives == self.most_receives || !self.allows_loops && entry.chain >= MAX_CHAIN {
+                    // without a dead-letter queue, Lambda drops the messages of a chain that it stops
                     self.dead.push(entry);
                 } else {
                     entry.receives += 1;
@@ -134,6 +158,7 @@ pub fn event(taken: &[Entry]) -> Value {
             "attributes": {
                 "ApproximateReceiveCount": entry.receives.to_string(), "SentTimestamp": entry.sent_ms.to_string(),
                 "SenderId": "AIDAIENQZJOLO23YVJ4VO", "ApproximateFirstReceiveTimestamp": entry.sent_ms.to_string(),
+                "AWSTraceHeader": format!("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;{LINEAGE}{}", entry.chain + 1),
             },
             "messageAttributes": {}, "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3", "eventSource": "aws:sqs",
             "eventSourceARN": "arn:aws:sqs:us-west-1:000000000000:requests", "awsRegion": "us-west-1",

@@ -39,6 +39,10 @@ pub const WAITING: Scenario = Scenario {
     ends: &["CLIP_AVAILABLE"],
 };
 
+/// The same request, for whose second recording it waits more than 16 rounds of 60 s.
+pub const LATE_FOOTAGE: Scenario =
+    Scenario { camera: "late", recordings: &[(FIRST, 0), (SECOND, 1_500_000)], ..WAITING };
+
 /// The same request, with both recordings from the start.
 pub const JOINT: Scenario = Scenario { camera: "joint", recordings: &[(SECOND, 0), (FIRST, 0)], ..WAITING };
 
@@ -70,6 +74,11 @@ pub const ALL: [&Scenario; 7] = [
         ends: &[],
     },
 ];
+
+/// Returns the scenario with this name.
+pub fn named(camera: &str) -> Option<&'static Scenario> {
+    ALL.into_iter().chain([&LATE_FOOTAGE]).find(|scenario| scenario.camera == camera)
+}
 
 /// A span so far from the request that its footage is not waited for.
 const LATE: Scenario = Scenario { span: (-100_000_000, -99_990_000), ..WAITING };

@@ -39,6 +39,8 @@ pub struct Schedule {
     pub max_receives: Option<u32>,
     /// Whether the trigger ignores which records failed: it has no `ReportBatchItemFailures`.
     pub ignores_failures: bool,
+    /// Whether Lambda stops loops although the stack allows them.
+    pub cuts_loops: bool,
 }
 
 impl fmt::Display for Schedule {

@@ -110,6 +110,7 @@ impl Worker {
         self.servers.shared.state().listed.clone_from(&schedule.listed);
         let mut queue = Queue::new(SENT, schedule.max_receives.unwrap_or(MAX_RECEIVES));
         queue.reports = !schedule.ignores_failures;
+        queue.allows_loops &= !schedule.cuts_loops;
         for (scenario, clip) in &schedule.requests {
             queue.send(&scenario.body(clip), 0);
         }
@@ -182,8 +183,8 @@ impl Worker {
         }
         done.extend(queue.settle(taken, &ended));
         for effect in &said {
-            if let Effect::SentBack { body, delay_s } = effect {
-                queue.send(body, *delay_s);
+            if let Effect::SentBack { body, delay_s, trace } = effect {
+                queue.send_on(body, *delay_s, trace.as_deref());
             }
         }
         for entry in done {

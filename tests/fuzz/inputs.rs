@@ -4,13 +4,14 @@ use cameras_service_generate_clip::contract::message_body::Request;
 use cameras_service_generate_clip::contract::recording_name::NameFormat;
 use cameras_service_generate_clip::contract::sqs_event::deliveries;
 use cameras_service_generate_clip::recording_list::{parse_listing, select};
-use exact_cut::h264::nal_units::{nal_units, random_access};
+use exact_cut::h264::nal_units::{nal_units, random_access, without_slice};
 use exact_cut::h264::parameter_sets::ParameterSets;
 use exact_cut::mp4::box_finder::BoxFinder;
 use exact_cut::mp4::shape::PictureShape;
 use exact_cut::mp4::tracks::Tracks;
-use exact_cut::plan::coverage::Coverage;
+use exact_cut::plan::coverage::{Coverage, Tolerances};
 use exact_cut::plan::cut_plan::{CutPlan, RecordingView};
+use exact_cut::plan::footage::Footage;
 use exact_cut::plan::random_access::RandomAccessPoints;
 use exact_cut::plan::segments::EncodeReason;
 use exact_cut::recording_id::PerRecording;
@@ -96,7 +97,8 @@ pub fn moov(input: &[u8]) {
         for sample in &video.table.samples {
             let from = usize::try_from(sample.offset).expect("within the file");
             let bytes = &input[from..from + sample.size as usize];
-            let _ = random_access(bytes, sets.length_size());
+            let format = video.entry.nal_format().expect("avcC has parameter sets");
+            let _ = (random_access(bytes, format), without_slice(bytes, format));
             for unit in nal_units(bytes, sets.length_size()).flatten() {
                 let _ = sets.is_contradicted_by(unit);
             }
@@ -117,10 +119,10 @@ pub fn plan(input: &[u8]) {
     let mut below = |end: usize| i64::try_from(random.below(end)).expect("small");
     let starts: Vec<i64> = (0..=below(3)).map(|_| below(900_000)).collect();
     let Some(span) = Span::new(instant(below(500_000)), instant(500_001 + below(500_000))) else { return };
-    let length = video.table.us_after_start(video.table.end_pts);
-    let shown = |&start: &i64| Span::new(instant(start), instant(start.saturating_add(length)));
-    let Some(shown) = starts.iter().map(shown).collect::<Option<PerRecording<Span>>>() else { return };
-    let coverage = Coverage::of(span, &shown, below(2) * 500_000);
+    let shown = |&start: &i64| Footage::of(instant(start), &video.table, audio.as_ref().ok());
+    let Some(shown) = starts.iter().map(shown).collect::<Option<PerRecording<Footage>>>() else { return };
+    let tolerances = Tolerances { gap_us: below(2) * 500_000, joint_us: below(3) * 700_000 };
+    let coverage = Coverage::of(span, &shown, tolerances);
     let copyable = if below(4) == 0 { Err(EncodeReason::Requested) } else { Ok(()) };
     let points = RandomAccessPoints::default();
     let view = |&start: &i64| RecordingView {

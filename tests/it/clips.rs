@@ -61,7 +61,8 @@ async fn cuts_a_clip_out_of_one_recording() {
         })
     );
     let asked = &stack.camera.calls()[1];
-    let query = format!("startDate={}&endDate={}&allowPartialMatch=true", T0 + 2117, T0 + 3900);
+    // wider than the span by the tolerance of a joint
+    let query = format!("startDate={}&endDate={}&allowPartialMatch=true", T0 + 2117 - 1500, T0 + 3900 + 1500);
     assert_eq!(asked.path, format!("/cameras/recording/test?{query}"));
 }
 
@@ -104,14 +105,67 @@ async fn reads_old_names_and_cuts_spans_of_one_frame() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_later_recording_shows_an_overlap() {
+async fn the_later_recording_shows_an_overlap_if_names_are_exact() {
     let stack = Stack::start().await;
     let (first, second) = (recording(0), recording(1));
     stack.recordings(&[put(FIRST, &first, 0), put("test.20180916T173021300.mp4", &second, 4300)]).await;
-    serve(&stack.function(&[]), "overlap", 4000, 4500).await;
+    serve(&stack.function(&[("JOINT_TOLERANCE_MS", "0")]), "overlap", 4000, 4500).await;
     let expected: Vec<u32> = (120..129).chain(1000..1006).collect();
     assert_eq!(stack.clip("overlap").await, expected);
     assert!(stack.camera.puts()[0].get("gaps").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_recordings_are_one_film_however_far_a_name_is_off() {
+    let stack = Stack::start().await;
+    let (first, second, third) = (recording(0), recording(1), recording(2));
+    // 0.7 s too early; then 0.6 s too late by its own clock
+    let (second_name, third_name) = ("test.20180916T173021300.mp4", "test.20180916T173026900.mp4");
+    stack.recordings(&[put(FIRST, &first, 0), put(second_name, &second, 4300), put(third_name, &third, 9900)]).await;
+    let function = stack.function(&[]);
+    serve(&function, "early", 4000, 4500).await;
+    assert_eq!(stack.clip("early").await, (120..150).chain(1000..1006).collect::<Vec<u32>>());
+    serve(&function, "late", 9000, 10_000).await;
+    assert_eq!(stack.clip("late").await, (1141..1150).chain(2000..2003).collect::<Vec<u32>>());
+    serve(&function, "both", 4900, 9950).await;
+    assert_eq!(stack.clip("both").await, (1018..1150).chain(2000..2002).collect::<Vec<u32>>());
+    for put in stack.camera.puts() {
+        assert!(put.get("gaps").is_none(), "a joint is no gap: {put}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_bears_the_instant_of_its_first_frame_and_a_name() {
+    let stack = Stack::start().await;
+    stack.recordings(&[put(FIRST, &recording(0), 0)]).await;
+    let function = stack.function(&[("CLIP_CACHE_CONTROL", "public, max-age=60")]);
+    // frame 64 is shown at 2.133 s; the recording begins in the second span, so its first frame is held
+    for (clip, from, to, instant, name) in [
+        ("dated", 2117, 2500, "2018-09-16T17:30:19.000000Z", "test-20180916T173019133Z.mp4"),
+        ("held", -300, 200, "2018-09-16T17:30:17.000000Z", "test-20180916T173017000Z.mp4"),
+    ] {
+        serve(&function, clip, from, to).await;
+        let key = format!("{CAMERA}/{clip}.mp4");
+        let head = stack.s3.head_object().bucket(stack.bucket("clips")).key(&key).send().await.expect("stored");
+        assert_eq!(head.content_disposition(), Some(&*format!("inline; filename=\"{name}\"")));
+        assert_eq!(head.cache_control(), Some("public, max-age=60"));
+        let (file, _) = stack.stored(&key).await.expect("stored");
+        let probe = std::process::Command::new("ffprobe")
+            .args([
+                "-v",
+                "error",
+                "-of",
+                "csv=p=0",
+                "-show_entries",
+                "stream_tags=creation_time:format_tags=creation_time",
+            ])
+            .arg(&file)
+            .output()
+            .expect("Debian's ffprobe, which `make install` installs");
+        let text = String::from_utf8_lossy(&probe.stdout);
+        let dates: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(dates, [instant; 2], "{clip}: creation_time of the track and of the movie");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,12 +43,12 @@ async fn prints_recordings_holes_segments_and_bytes_and_does_nothing() {
         "Clip clip of camera 1111111111111",
         "  wanted    2018-09-16T17:30:18.000Z to 2018-09-16T17:30:32.000Z (14.000 s)",
         "  would be  CLIP_AVAILABLE (splice)",
-        "  held hole 2018-09-16T17:30:22.000Z to 2018-09-16T17:30:22.300Z (0.300 s)",
+        "  joint     2018-09-16T17:30:22.300Z, recording 1: its name is +300.0 ms off",
         "  gap       2018-09-16T17:30:27.300Z to 2018-09-16T17:30:29.300Z (2.000 s)",
-        "  footage   |00000000000000000000~~~111111111111111111111111!!!!!!!!!!!!2222222222222|",
+        "  footage   |00000000000000000000:::111111111111111111111111!!!!!!!!!!!!2222222222222|",
         "  clip      |EEEEEE=============== ==========================          ==============|",
         // 1 s up to the first key frame, then 3 s, 5 s and 2.7 s, at 30 frames a second
-        "  clip      351 frames, 12.000 s: 321 copied, 30 encoded",
+        "  clip      351 frames, 11.700 s: 321 copied, 30 encoded",
     ] {
         assert!(lines.iter().any(|line| line == wanted), "{wanted:?} in\n{text}");
     }

@@ -7,6 +7,7 @@ mod bad_recordings;
 mod clips;
 mod dry_run;
 mod local_stack;
+mod self_check;
 mod stack;
 mod statuses;
 mod storing;

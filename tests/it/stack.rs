@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_lambda_events::event::sqs::SqsBatchResponse;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
-use cameras_service_generate_clip::handler::handle;
+use cameras_service_generate_clip::invocation::answer;
 use cameras_service_generate_clip::pipeline::Pipeline;
 use cameras_service_generate_clip::settings::Settings;
 use lambda_runtime::{Context, LambdaEvent};
@@ -197,6 +198,11 @@ impl Stack {
         Some((path, content_type))
     }
 
+    /// Removes the folder with the function's scratch space.
+    pub fn remove_scratch(&self) {
+        std::fs::remove_dir_all(self.folder.path()).expect("removed");
+    }
+
     /// Returns the files that the function has left in its scratch space.
     pub fn left_over(&self) -> Vec<PathBuf> {
         let entries = |folder: &Path| -> Vec<PathBuf> {
@@ -227,8 +233,17 @@ pub struct Function(Arc<Pipeline>);
 
 impl Function {
     pub async fn invoke(&self, event: Value) -> Result<SqsBatchResponse, String> {
-        let invoked = handle(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await;
-        invoked.map_err(|error| error.to_string())
+        let invoked = answer(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await;
+        let response = invoked.map_err(|error| error.to_string())?;
+        Ok(serde_json::from_value(response).expect("a partial batch response"))
+    }
+
+    /// Returns the answer to a self-check in an invocation that has so much time.
+    pub async fn self_check(&self, timeout: Option<Duration>) -> Value {
+        let mut context = Context::default();
+        context.deadline = timeout.map(deadline_ms).unwrap_or_default();
+        let invoked = answer(Arc::clone(&self.0), LambdaEvent::new(json!({"selfCheck": true}), context)).await;
+        invoked.expect("it succeeds, whatever it finds")
     }
 
     /// Serves one record, which must succeed.
@@ -247,4 +262,11 @@ pub fn body(clip: &str, from: i64, to: i64) -> Value {
 pub fn record(id: &str, body: &Value, sent: i64) -> Value {
     let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     json!({"messageId": id, "body": body, "attributes": {"SentTimestamp": (T0 + sent).to_string()}, "eventSource": "aws:sqs"})
+}
+
+/// Returns an instant so far from now, in milliseconds since the epoch.
+fn deadline_ms(left: Duration) -> u64 {
+    let end = SystemTime::now() + left;
+    let end = end.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    end.as_millis().try_into().expect("before 2554")
 }

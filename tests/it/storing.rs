@@ -44,7 +44,13 @@ async fn an_answer_that_names_another_crc_32_fails_the_upload() {
     ] {
         server.answers("PUT /clips/c/a.mp4", [answer(200, headers)]);
         let metadata = std::collections::HashMap::new();
-        let upload = Upload { path: file.path(), content_type: "video/mp4", metadata: &metadata };
+        let upload = Upload {
+            path: file.path(),
+            content_type: "video/mp4",
+            content_disposition: None,
+            cache_control: None,
+            metadata: &metadata,
+        };
         let put = s3(&server).put(&id, upload, Deadline::after(Duration::from_mins(1))).await;
         assert_eq!(put.is_ok(), is_stored, "{headers:?}: {put:?}");
         assert!(put.is_ok() || put.expect_err("no").reason.contains("CRC-32"));

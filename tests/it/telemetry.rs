@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use testkit::footage::Footage;
-use testkit::runtime_api::{FUNCTION_NAME, RuntimeApi, TRACE_HEADER};
+use testkit::runtime_api::{FUNCTION_NAME, REQUEST_ID, RuntimeApi, TRACE_HEADER};
 
 use crate::stack::{CAMERA, Put, Stack, T0, body, record};
 
@@ -24,6 +24,29 @@ async fn lines(
     json: bool,
     environment: (&Path, &[(&str, String)]),
     requests: usize,
+) -> Vec<String> {
+    let mut finished = 0;
+    let is_last = |line: &str| {
+        let last = if json { "\"Namespace\"" } else { "tries=" };
+        finished += usize::from(line.contains(last) && (!json || line.contains("\"Status\":")));
+        finished == requests
+    };
+    lines_until(stack, event, json, environment, is_last).await
+}
+
+/// Returns the lines of a self-check, up to its metrics.
+async fn self_check_lines(stack: &Stack, environment: (&Path, &[(&str, String)])) -> Vec<String> {
+    let event = json!({"selfCheck": true});
+    lines_until(stack, &event, true, environment, |line| line.contains("SelfCheckFailures")).await
+}
+
+/// Runs the function's binary on one event and returns the lines that it writes, up to the last one.
+async fn lines_until(
+    stack: &Stack,
+    event: &Value,
+    json: bool,
+    environment: (&Path, &[(&str, String)]),
+    mut is_last: impl FnMut(&str) -> bool,
 ) -> Vec<String> {
     let (trace_dir, more) = environment;
     let runtime = RuntimeApi::start().await;
@@ -43,14 +66,14 @@ async fn lines(
     let _invocation = runtime.invoke(event, Duration::from_mins(10)).await.expect("the API runs");
     let mut output = BufReader::new(function.stdout.take().expect("piped")).lines();
     let mut lines = Vec::new();
-    let mut finished = 0;
-    while finished < requests {
+    loop {
         let line = output.next_line().await.expect("text").expect("the function still runs");
-        let last = if json { "\"Namespace\"" } else { "tries=" };
-        finished += usize::from(line.contains(last) && (!json || line.contains("\"Status\":")));
+        let last = is_last(&line);
         lines.push(line);
+        if last {
+            return lines;
+        }
     }
-    lines
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,6 +122,12 @@ async fn a_successful_request_gives_one_line_its_metrics_and_a_document() {
         ("mode", json!("splice")),
         ("why", json!("before the first IDR picture")),
         ("tries", json!(1)),
+        ("delivery", json!(1)),
+        ("messageId", json!("a")),
+        ("requestId", json!(REQUEST_ID)),
+        ("xrayTraceId", json!(TRACE_HEADER)),
+        ("version", json!("$LATEST")),
+        ("reason", Value::Null),
         ("from", json!("2018-09-16T17:30:18.033Z")),
         ("to", json!("2018-09-16T17:30:20.100Z")),
         ("listed", json!(1)),
@@ -138,6 +167,17 @@ async fn a_successful_request_gives_one_line_its_metrics_and_a_document() {
         assert_eq!(unit(metrics, name), Some(json!(wanted)), "{name}");
     }
     assert_eq!(metrics["FramesEncoded"], json!([line["encoded"].as_f64()]));
+    for (name, field) in [("QueueDuration", "queued_ms"), ("AnnouncedAfter", "announced_after_ms"), ("Tries", "tries")]
+    {
+        assert_eq!(metrics[name], json!([line[field].as_f64()]), "{name}");
+    }
+    // the request came before the end of its span, which is later than 2018 by now
+    let waited = line["announced_after_ms"].as_i64().expect("a number") + T0 + 5000;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
+    assert!(now.abs_diff(waited.try_into().expect("positive")) < 60_000, "{line}");
+    for line in [metrics, statuses] {
+        assert_eq!((&line["level"], &line["version"]), (&json!("INFO"), &json!("$LATEST")));
+    }
     assert_eq!(statuses["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function", "Status"]]));
     assert_eq!((&statuses["Status"], &statuses["Requests"]), (&json!("CLIP_AVAILABLE"), &json!(1)));
 }
@@ -174,6 +214,57 @@ async fn a_failure_names_stage_object_and_reason_on_one_line() {
         (&json!("tables"), &json!(object))
     );
     assert_eq!((&documents[1]["status"], &documents[1]["failure"]), (&json!("CLIP_TOO_LONG"), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_metrics_pass_the_log_level_of_the_function() {
+    let stack = Stack::start().await;
+    let (traces, level) = (TempDir::new().expect("a folder"), "WARN".to_owned());
+    let event = json!({"Records": [record("a", &body("clip", 0, 1_000_000), 0)]});
+    let levels = [("LOG_LEVEL", level.clone()), ("AWS_LAMBDA_LOG_LEVEL", level)];
+    let lines = json_lines(&lines(&stack, &event, true, (traces.path(), &levels), 1).await);
+    assert_eq!(lines.len(), 2, "only metrics: {lines:#?}");
+    for line in lines {
+        assert_eq!(line["level"], "WARN");
+        let timestamp = line["timestamp"].as_str().expect("Lambda takes a line without one for INFO");
+        chrono::DateTime::parse_from_rfc3339(timestamp).expect("RFC 3339");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_debug_log_tells_the_steps() {
+    let stack = stack().await;
+    let traces = TempDir::new().expect("a folder");
+    let event = json!({"Records": [record("a", &body("clip", 4000, 6000), 6000)]});
+    let debug = [("LOG_LEVEL", "debug".to_owned())];
+    let lines = json_lines(&lines(&stack, &event, true, (traces.path(), &debug), 1).await);
+    let steps: Vec<&str> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+    for step in ["recordings listed", "recording looked at", "gap", "decided", "stage ended", "message sent"] {
+        assert!(steps.contains(&step), "{step} is not in {steps:?}");
+    }
+    let below_info = lines.iter().filter(|line| line["level"] == "DEBUG");
+    for line in below_info {
+        let target = line["target"].as_str().expect("a target");
+        assert!(target.starts_with("cameras_service_generate_clip"), "only own lines: {line}");
+        let names = (&line["requestId"], &line["messageId"], &line["clip"]);
+        assert_eq!(names, (&json!(REQUEST_ID), &json!("a"), &json!("clip")), "{line}");
+    }
+    let last = lines.iter().find(|line| line["message"] == "request finished").expect("a line");
+    assert_eq!(last["status"], "CLIP_PENDING");
+    assert_eq!(last["reason"], "the footage ends at 2018-09-16T17:30:22.000Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_self_check_that_finds_something_writes_an_error_and_its_metric() {
+    let stack = stack().await;
+    let traces = TempDir::new().expect("a folder");
+    let broken = [("AWS_SNS_TOPIC", "arn:aws:sns:us-west-1:000000000000:gone".to_owned())];
+    let lines = json_lines(&self_check_lines(&stack, (traces.path(), &broken)).await);
+    let errors = lines.iter().filter(|line| line["level"] == "ERROR" && line["stage"] == "self-check");
+    let errors: Vec<&Value> = errors.map(|error| &error["object"]).collect();
+    assert_eq!(errors, ["queue", "topic"], "the queue of this test is visible again after 30 s: {lines:#?}");
+    let metrics = lines.last().expect("a line");
+    assert_eq!((&metrics["SelfCheckFailures"], &metrics["Function"]), (&json!(2), &json!(FUNCTION_NAME)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`render`] | **carries a plan out**: [`render::clip`] is the story |
+//! | [`compare`] | finds what two recordings show twice, by their bytes |
 //! | [`open`], [`fetch`] | read sample tables, then the bytes that a plan needs |
 //! | [`plan`] | decides which frames make up the clip, and which of them are copied |
 //! | [`mux`] | lays a clip out as data: header bytes and an ordered list of pieces |
@@ -48,6 +49,7 @@
 
 #![warn(missing_docs)]
 
+pub mod compare;
 pub mod deadline;
 pub mod error;
 pub mod fetch;

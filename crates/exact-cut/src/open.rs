@@ -15,16 +15,21 @@ use crate::error::{Cause, Error, FootageError};
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::in_band_sets::SETS_WITHIN;
+use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::tracks::{Tracks, VideoTrack};
+use crate::plan::footage::Footage;
 use crate::recording_id::PerRecording;
 use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
 use crate::time::{Span, Timestamp};
 
 /// Bytes that are read at once where only the header of a box is required: the box itself and the next headers often
 /// come with it.
-const READ_AHEAD: u64 = 64 << 10;
+pub(crate) const READ_AHEAD: u64 = 64 << 10;
 /// Recordings that are opened at once.
 const PARALLEL: usize = 8;
+/// The most sample entries that are completed with parameter sets from among the pictures.
+const MAX_ENTRIES: usize = 4;
 
 /// A recording that is known by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +67,27 @@ pub struct OpenRecording {
     pub video: VideoTrack,
     /// The audio track, or why there is none that can be used.
     pub audio: Result<AudioTrack, Mp4Error>,
-    /// The span that the recording shows: from the instant of its first frame on, as long as its own video lasts.
-    pub span: Span,
+    /// What the recording shows: from the instant of its first frame on, as long as its own video lasts.
+    pub footage: Footage,
+}
+
+impl OpenRecording {
+    /// Takes the frames of these samples out, and returns whether the recording shows anything without them.
+    pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
+        if !self.video.table.remove_frames(samples) {
+            return false;
+        }
+        let footage = Footage::of(self.listed.start, &self.video.table, self.audio.as_ref().ok());
+        // what the next recording shows, too, stays its own
+        let end = self.footage.span.end();
+        let shown = footage.and_then(|footage| {
+            let span = Span::new(footage.span.start(), footage.span.end().min(end))?;
+            Some(Footage { span, ..footage })
+        });
+        let shows_something = shown.is_some();
+        self.footage = shown.unwrap_or_else(|| self.footage.clone());
+        shows_something
+    }
 }
 
 /// The recordings of a request.
@@ -101,10 +125,10 @@ impl Recordings {
         }));
     }
 
-    /// Returns the span that each recording shows.
+    /// Returns what each recording shows.
     #[must_use]
-    pub fn spans(&self) -> PerRecording<Span> {
-        self.opened.map(|opened| opened.span)
+    pub fn footage(&self) -> PerRecording<Footage> {
+        self.opened.map(|opened| opened.footage.clone())
     }
 }
 
@@ -155,16 +179,42 @@ pub async fn open_recordings(
     Ok(Recordings { opened: open.into_iter().collect(), missing, unreadable })
 }
 
-async fn open_recording(
+/// Opens a recording whose object was opened.
+///
+/// # Errors
+/// [`Error`] if it cannot be read.
+pub(crate) async fn open_recording(
     listed: ListedRecording,
     OpenedObject { first_bytes, object }: OpenedObject,
     deadline: Deadline,
 ) -> Result<OpenRecording, Error> {
-    let Tracks { video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
-    let at = |pts: i64| Timestamp::from_us(listed.start.as_us().saturating_add(video.table.us_after_start(pts)));
-    let span = Span::new(at(video.table.first_pts()), at(video.table.end_pts))
+    let Tracks { mut video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
+    complete_entries(&mut video, &*object, deadline).await?;
+    let footage = Footage::of(listed.start, &video.table, audio.as_ref().ok())
         .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
-    Ok(OpenRecording { listed, object, video, audio, span })
+    Ok(OpenRecording { listed, object, video, audio, footage })
+}
+
+/// Completes sample entries without parameter sets with those that lie among the pictures, at the cost of a read for each.
+async fn complete_entries(video: &mut VideoTrack, object: &dyn PinnedObject, deadline: Deadline) -> Result<(), Error> {
+    let lacks_sets =
+        |(_, number): &(usize, usize)| video.entries.get(*number).is_some_and(SampleEntry::lacks_parameter_sets);
+    let lacking: Vec<(usize, usize)> =
+        video.table.entries.iter().copied().filter(lacks_sets).take(MAX_ENTRIES).collect();
+    for (from, number) in lacking {
+        let own = video.table.samples[from..].iter().enumerate();
+        let own = own.take_while(|(index, _)| video.table.entry_of(from + index) == number).map(|(_, sample)| sample);
+        let Some(sample) = own.clone().find(|sample| sample.sync).or_else(|| own.clone().next()) else { continue };
+        let range = sample.offset..sample.offset + u64::from(sample.size).min(SETS_WITHIN);
+        let bytes = object.read(range, deadline).await?;
+        if let Some(complete) = video.entries[number].with_sets_of(&bytes) {
+            if video.entry == video.entries[number] {
+                video.entry = complete.clone();
+            }
+            video.entries[number] = complete;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the tracks of an object. `window` holds its first bytes.

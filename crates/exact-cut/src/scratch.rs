@@ -132,6 +132,15 @@ fn free_space(folder: &Path) -> io::Result<u64> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
+/// Returns the size of the file system that holds `folder`, in bytes.
+///
+/// # Errors
+/// If the folder cannot be looked at.
+pub fn disk_size(folder: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(folder)?;
+    Ok(system.f_blocks.saturating_mul(system.f_frsize))
+}
+
 /// Removes the scratch folders of processes that have ended: folders in `parent` whose names begin with `prefix`, that
 /// contain the mark of [`Scratch::new`], and whose mark no process has locked. Everything else is left alone, whatever its
 /// name. Goes on after a failure.

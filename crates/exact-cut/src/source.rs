@@ -101,8 +101,9 @@ impl LocalFolder {
     }
 }
 
+/// A file that was opened.
 #[derive(Debug)]
-struct LocalFile {
+pub(crate) struct LocalFile {
     name: String,
     file: File,
     length: u64,
@@ -110,7 +111,8 @@ struct LocalFile {
 }
 
 impl LocalFile {
-    fn open(path: &Path) -> std::io::Result<Self> {
+    /// Opens the file at `path`.
+    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         let (length, modified) = (metadata.len(), metadata.modified().ok());

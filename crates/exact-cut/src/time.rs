@@ -81,6 +81,13 @@ impl Span {
         self.end.0 - self.start.0
     }
 
+    /// Returns the span that begins `us` microseconds earlier and ends as much later; `us` is not negative.
+    #[must_use]
+    pub const fn extended_by(self, us: i64) -> Self {
+        let (start, end) = (self.start.0.saturating_sub(us), self.end.0.saturating_add(us));
+        Self { start: Timestamp(start), end: Timestamp(end) }
+    }
+
     /// Returns the part that both spans share, if there is one.
     #[must_use]
     pub fn intersection(self, other: Self) -> Option<Self> {

@@ -15,7 +15,10 @@ pub fn numbers(video: &Path, (width, height): (usize, usize)) -> Vec<u32> {
 /// Returns all pictures of a video, 8 bits of luma a pixel.
 #[must_use]
 pub fn gray(video: &Path) -> Vec<u8> {
-    decoded(video, &["-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo"])
+    decoded(
+        video,
+        &["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux", "-pix_fmt", "gray", "-f", "rawvideo"],
+    )
 }
 
 /// Returns what ffmpeg makes of `file` with these output options.

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use crate::http::{self, Message};
 
-/// The X-Ray trace header that every event carries.
+/// The X-Ray trace header of every event, unless its first record has one of its own (`AWSTraceHeader`).
 pub const TRACE_HEADER: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
+/// The id of every invocation.
+pub const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 /// The name of the function.
 pub const FUNCTION_NAME: &str = "under-test";
 
@@ -118,11 +120,12 @@ async fn serve(connection: TcpStream, events: Arc<Events>) {
     while let Ok(Some(request)) = http::read(&mut connection, false).await {
         let answer = if request.path().ends_with("/invocation/next") {
             let Some(event) = events.waiting.lock().await.recv().await else { return };
-            *events.current.lock().await = Some(event.ended);
+            let Event { body: event, within, begun, ended } = event;
+            *events.current.lock().await = Some(ended);
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-            let deadline_ms = (now + event.within).as_millis();
-            let _ = event.begun.send(Instant::now());
-            next_event(event.body, deadline_ms)
+            let deadline_ms = (now + within).as_millis();
+            let _ = begun.send(Instant::now());
+            next_event(event, deadline_ms)
         } else {
             let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
             let failed = request.path().ends_with("/error");
@@ -138,12 +141,15 @@ async fn serve(connection: TcpStream, events: Arc<Events>) {
 }
 
 fn next_event(body: String, deadline_ms: u128) -> Message {
+    let event: Value = serde_json::from_str(&body).unwrap_or_default();
+    let trace = event.pointer("/Records/0/attributes/AWSTraceHeader").and_then(Value::as_str);
+    let trace = trace.unwrap_or(TRACE_HEADER).to_owned();
     let mut next = Message::answer(200, body);
-    next.set("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+    next.set("Lambda-Runtime-Aws-Request-Id", REQUEST_ID);
     next.set("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string());
     let arn = format!("arn:aws:lambda:us-west-1:000000000000:function:{FUNCTION_NAME}");
     next.set("Lambda-Runtime-Invoked-Function-Arn", &arn);
-    next.set("Lambda-Runtime-Trace-Id", TRACE_HEADER);
+    next.set("Lambda-Runtime-Trace-Id", &trace);
     next.set("Content-Type", "application/json");
     next
 }

@@ -18,13 +18,33 @@ pub fn file_url(path: &Path) -> String {
     format!("file:{}", path.display())
 }
 
+/// A file of pictures.
+#[derive(Clone, Copy, Debug)]
+pub struct Pictures<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Bitstream filter that its samples must pass before they are decoded, if any.
+    pub filter: Option<&'static str>,
+}
+
 /// Returns a command that writes a line for each picture of `input` into `list`: among other things its time and a hash of
 /// its pixels. MD5 takes twice as long as the decoding.
 #[must_use]
-pub fn hashing(ffmpeg: &Ffmpeg, input: &Path, list: &Path) -> FfmpegCommand {
-    let mut command = reading(ffmpeg, &[input]);
+pub fn hashing(ffmpeg: &Ffmpeg, input: Pictures<'_>, list: &Path) -> FfmpegCommand {
+    let mut command = reading_pictures(ffmpeg, input);
     command.args(["-map", "0:v:0"]).fps_mode("passthrough").format("framehash");
     command.args(["-hash", "murmur3"]).output(file_url(list));
+    command
+}
+
+/// Returns a command that reads pictures, as [`reading`] does.
+#[must_use]
+pub fn reading_pictures(ffmpeg: &Ffmpeg, Pictures { path, filter }: Pictures<'_>) -> FfmpegCommand {
+    let mut command = quiet(ffmpeg);
+    if let Some(filter) = filter {
+        command.args(["-bsf:v", filter]);
+    }
+    add_input(&mut command, path);
     command
 }
 
@@ -32,14 +52,24 @@ pub fn hashing(ffmpeg: &Ffmpeg, input: &Path, list: &Path) -> FfmpegCommand {
 /// recording makes ffmpeg read other files.
 #[must_use]
 pub fn reading(ffmpeg: &Ffmpeg, inputs: &[&Path]) -> FfmpegCommand {
+    let mut command = quiet(ffmpeg);
+    for input in inputs {
+        add_input(&mut command, input);
+    }
+    command
+}
+
+fn quiet(ffmpeg: &Ffmpeg) -> FfmpegCommand {
     let mut command = FfmpegCommand::new_with_path(ffmpeg.path());
     // -copyts: ffmpeg would otherwise count times from the first one that it reads
     command.hide_banner().overwrite().args(["-nostdin", "-loglevel", "error", "-copyts"]);
-    for input in inputs {
-        command
-            .args(["-threads", DECODER_THREADS, "-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS])
-            .arg("-noautorotate")
-            .input(file_url(input));
-    }
     command
+}
+
+/// Adds a file to what a command reads, as [`reading`] does.
+pub fn add_input(command: &mut FfmpegCommand, input: &Path) {
+    command
+        .args(["-threads", DECODER_THREADS, "-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS])
+        .arg("-noautorotate")
+        .input(file_url(input));
 }

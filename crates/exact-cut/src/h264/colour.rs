@@ -47,6 +47,12 @@ impl Colour {
         if self.is_rgb() { Self { codes: [primaries, transfer, matrix], full_range: false } } else { self }
     }
 
+    /// Returns whether the matrix is one that the standard reserves: ffmpeg refuses such pictures.
+    #[must_use]
+    pub const fn has_reserved_matrix(self) -> bool {
+        self.codes[2] == 3
+    }
+
     /// Returns the description without codes that ffmpeg does not know.
     #[must_use]
     pub fn known(self) -> Self {

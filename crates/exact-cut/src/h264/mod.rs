@@ -2,6 +2,7 @@
 //! (ITU-T H.264; ISO/IEC 14496-15). Pure.
 
 pub mod colour;
+pub mod hevc;
 pub mod nal_units;
 pub mod parameter_sets;
 pub mod quantizer;

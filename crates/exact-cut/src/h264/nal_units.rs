@@ -1,9 +1,9 @@
 //! The NAL units of a sample: where decoding may begin, and which parameter sets the sample carries (ITU-T H.264, sections
-//! 7.3.1 and 7.4.1; ISO/IEC 14496-15, section 5.3).
+//! 7.3.1 and 7.4.1; ITU-T H.265, section 7.4.2.2; ISO/IEC 14496-15, section 5.3).
 //!
-//! In MP4 each unit is preceded by its length, in 1, 2 or 4 bytes as `avcC` says, not by a start code. The first slice of a
-//! sample decides whether it is an IDR picture. Before it an SEI message may state a recovery point; only a count of 0 is
-//! used, because with a larger one the first pictures are not exact.
+//! In MP4 each unit is preceded by its length, in 1, 2 or 4 bytes as `avcC` or `hvcC` says, not by a start code. The first
+//! slice of a sample decides whether it is an IDR picture. Before it an SEI message of H.264 may state a recovery point; only
+//! a count of 0 is used, because with a larger one the first pictures are not exact.
 
 use h264_reader::nal::sei::recovery_point::RecoveryPoint;
 use h264_reader::nal::sei::{HeaderType, SeiReader};
@@ -23,6 +23,24 @@ pub enum RandomAccess {
     RecoveryPoint,
     /// An IDR picture: no later picture refers to an earlier one.
     Idr,
+}
+
+/// A codec whose samples are made of NAL units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    /// ITU-T H.264.
+    H264,
+    /// ITU-T H.265.
+    Hevc,
+}
+
+/// How the NAL units of a track are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NalFormat {
+    /// The codec.
+    pub codec: Codec,
+    /// Size of the length field before each unit, in bytes.
+    pub length_size: usize,
 }
 
 /// A sample is not made of NAL units with length fields of the stated size.
@@ -70,20 +88,78 @@ pub fn unit_type(unit: &[u8]) -> Option<UnitType> {
     UnitType::for_id(unit.first()? & 0x1f).ok()
 }
 
+/// What a NAL unit is to the sample that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnitKind {
+    /// Coded pictures begin with it, and decoding may begin there or not.
+    Slice(RandomAccess),
+    /// A parameter set.
+    ParameterSet,
+    /// A message that may state a recovery point.
+    Sei,
+    /// Anything else, such as a delimiter.
+    Other,
+}
+
+impl UnitKind {
+    fn of(unit: &[u8], codec: Codec) -> Self {
+        let first = unit.first().copied().unwrap_or_default();
+        match codec {
+            Codec::H264 => match first & 0x1f {
+                1 | 2 => Self::Slice(RandomAccess::No),
+                5 => Self::Slice(RandomAccess::Idr),
+                6 => Self::Sei,
+                7 | 8 | 13 | 15 => Self::ParameterSet,
+                _ => Self::Other,
+            },
+            Codec::Hevc => match first >> 1 & 0x3f {
+                // pictures with leading ones, which refer to what was before
+                16..=18 | 21 => Self::Slice(RandomAccess::RecoveryPoint),
+                19 | 20 => Self::Slice(RandomAccess::Idr),
+                0..=31 => Self::Slice(RandomAccess::No),
+                32..=34 => Self::ParameterSet,
+                _ => Self::Other,
+            },
+        }
+    }
+}
+
 /// Returns whether decoding may begin at `sample`. Its first slice decides, and a recovery point before that slice.
 #[must_use]
-pub fn random_access(sample: &[u8], length_size: usize) -> RandomAccess {
+pub fn random_access(sample: &[u8], NalFormat { codec, length_size }: NalFormat) -> RandomAccess {
     let mut result = RandomAccess::No;
     for unit in nal_units(sample, length_size) {
         let Ok(unit) = unit else { return RandomAccess::No };
-        match unit_type(unit) {
-            Some(UnitType::SliceLayerWithoutPartitioningIdr) => return RandomAccess::Idr,
-            Some(UnitType::SliceLayerWithoutPartitioningNonIdr) => return result,
-            Some(UnitType::SEI) if has_recovery_point(unit) => result = RandomAccess::RecoveryPoint,
+        match UnitKind::of(unit, codec) {
+            UnitKind::Slice(access) => return access.max(result),
+            UnitKind::Sei if has_recovery_point(unit) => result = RandomAccess::RecoveryPoint,
             _ => {}
         }
     }
     RandomAccess::No
+}
+
+/// What a sample without a slice holds. It belongs to the next picture (ITU-T H.264, section 7.4.1.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WithoutSlice {
+    /// Delimiters, messages and the like, which no picture needs.
+    Expendable,
+    /// Parameter sets.
+    ParameterSets,
+}
+
+/// Returns what `sample` holds if that is no slice. One that is not made of NAL units counts as a picture that is damaged.
+#[must_use]
+pub fn without_slice(sample: &[u8], NalFormat { codec, length_size }: NalFormat) -> Option<WithoutSlice> {
+    let mut result = WithoutSlice::Expendable;
+    for unit in nal_units(sample, length_size) {
+        match UnitKind::of(unit.ok()?, codec) {
+            UnitKind::Slice(_) => return None,
+            UnitKind::ParameterSet => result = WithoutSlice::ParameterSets,
+            UnitKind::Sei | UnitKind::Other => {}
+        }
+    }
+    Some(result)
 }
 
 /// Returns whether an SEI unit holds a recovery point with a count of 0: decoding recovers at once.
@@ -110,6 +186,8 @@ mod tests {
         units.iter().flat_map(prefixed).collect()
     }
 
+    const H264: NalFormat = NalFormat { codec: Codec::H264, length_size: 4 };
+    const HEVC: NalFormat = NalFormat { codec: Codec::Hevc, length_size: 4 };
     const AUD: &[u8] = &[9, 0x10];
     const IDR: &[u8] = &[0x65, 0x88];
     const SLICE: &[u8] = &[0x41, 0x9a];
@@ -130,10 +208,38 @@ mod tests {
             ("nothing", &[], RandomAccess::No),
         ];
         for (case, units, expected) in table {
-            assert_eq!(random_access(&sample(units), 4), expected, "{case}");
+            assert_eq!(random_access(&sample(units), H264), expected, "{case}");
         }
-        assert_eq!(random_access(&[0, 0, 0, 9, 0x65], 4), RandomAccess::No, "truncated");
-        assert_eq!(random_access(&[0, 2, 0x65, 0x88], 2), RandomAccess::Idr, "a length of two bytes");
+        assert_eq!(random_access(&[0, 0, 0, 9, 0x65], H264), RandomAccess::No, "truncated");
+        let short = NalFormat { length_size: 2, ..H264 };
+        assert_eq!(random_access(&[0, 2, 0x65, 0x88], short), RandomAccess::Idr, "a length of two bytes");
+    }
+
+    #[test]
+    fn the_type_of_the_first_slice_decides_about_hevc() {
+        for (unit_type, expected) in [
+            (1, RandomAccess::No),
+            (16, RandomAccess::RecoveryPoint),
+            (19, RandomAccess::Idr),
+            (20, RandomAccess::Idr),
+            (21, RandomAccess::RecoveryPoint),
+        ] {
+            let units: [&[u8]; 2] = [&[35 << 1, 1], &[unit_type << 1, 1, 0x80]];
+            assert_eq!(random_access(&sample(&units), HEVC), expected, "{unit_type}");
+            assert_eq!(without_slice(&sample(&units), HEVC), None, "{unit_type}");
+        }
+    }
+
+    #[test]
+    fn a_sample_without_a_slice_is_no_picture() {
+        let h264 = |units: &[&[u8]]| without_slice(&sample(units), H264);
+        assert_eq!(h264(&[AUD]), Some(WithoutSlice::Expendable));
+        assert_eq!(h264(&[AUD, RECOVERY_0]), Some(WithoutSlice::Expendable));
+        assert_eq!(h264(&[AUD, &[0x67, 66], &[0x68, 1]]), Some(WithoutSlice::ParameterSets));
+        assert_eq!(h264(&[AUD, SLICE]), None);
+        assert_eq!(without_slice(&[0, 0, 0, 9, 9], H264), None, "damaged");
+        assert_eq!(without_slice(&sample(&[&[35 << 1, 1]]), HEVC), Some(WithoutSlice::Expendable));
+        assert_eq!(without_slice(&sample(&[&[33 << 1, 1]]), HEVC), Some(WithoutSlice::ParameterSets));
     }
 
     proptest! {
@@ -146,7 +252,10 @@ mod tests {
 
         #[test]
         fn no_sample_causes_a_panic(sample in prop::collection::vec(any::<u8>(), 0..99), length_size in 1_usize..=4) {
-            let _ = random_access(&sample, length_size);
+            for codec in [Codec::H264, Codec::Hevc] {
+                let _ = random_access(&sample, NalFormat { codec, length_size });
+                let _ = without_slice(&sample, NalFormat { codec, length_size });
+            }
         }
     }
 }

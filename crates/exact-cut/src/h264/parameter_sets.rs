@@ -234,6 +234,10 @@ fn fill_in_chroma_fields(avcc: &mut AvccBox) {
 pub struct Picture {
     /// Width and height in pixels, cropped.
     pub size: (u16, u16),
+    /// The picture is cropped on the left or at the top.
+    pub has_offset: bool,
+    /// Pictures may be coded as two fields, which may be samples of their own.
+    pub may_be_fields: bool,
     /// Width and height of a pixel, if they are stated.
     pub pixel_aspect: Option<(u32, u32)>,
     /// How the values of pixels mean colours.
@@ -247,7 +251,9 @@ pub fn picture_of(avcc: &AvccBox) -> Option<Picture> {
     let (width, height) = sps.pixel_dimensions().ok()?;
     let Signal { colour, pixel_aspect } = signal(&sps);
     let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
-    Some(Picture { size, pixel_aspect, colour })
+    let has_offset = sps.frame_cropping.as_ref().is_some_and(|crop| crop.left_offset > 0 || crop.top_offset > 0);
+    let may_be_fields = sps.frame_mbs_flags != FrameMbsFlags::Frames;
+    Some(Picture { size, has_offset, may_be_fields, pixel_aspect, colour })
 }
 
 /// Reads the first sequence parameter set.
@@ -264,9 +270,11 @@ struct Signal {
 }
 
 impl Signal {
-    /// Returns whether players show pictures of both alike. Pixels are square unless their shape is stated.
+    /// Returns whether players show pictures of both alike. Pixels are square unless their shape is stated, and a code that
+    /// is not known says nothing.
     fn looks_like(&self, other: &Self) -> bool {
-        self.colour == other.colour && self.pixel_aspect.unwrap_or((1, 1)) == other.pixel_aspect.unwrap_or((1, 1))
+        self.colour.known() == other.colour.known()
+            && self.pixel_aspect.unwrap_or((1, 1)) == other.pixel_aspect.unwrap_or((1, 1))
     }
 }
 

@@ -172,6 +172,7 @@ fn median(mut values: Vec<i64>) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_wrap, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small numbers
 mod tests {
     use testkit::random::SplitMix64;
 

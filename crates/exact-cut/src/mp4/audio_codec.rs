@@ -42,7 +42,7 @@ struct EntryFields {
 }
 
 impl EntryFields {
-    /// Reads the fields: those of version 1 of `mov` files begin like those of version 0, version 2 has its own (QuickTime
+    /// Reads the fields: those of version 1 of `mov` files begin like those of version 0, version 2 has its own (`QuickTime`
     /// File Format, "Sound Sample Descriptions"). Returns `None` without channels or rate.
     fn read(entry: &SampleEntry) -> Option<Self> {
         let mut fields = Fields(entry.payload().get(8..)?);
@@ -80,7 +80,7 @@ impl AudioCodec {
             b"alaw" | b"ulaw" => 1,
             kind => {
                 let fields = EntryFields::read(entry)?;
-                linear_bytes(kind, fields, entry.payload())?
+                linear_bytes(*kind, fields, entry.payload())?
             }
         };
         let channels = EntryFields::read(entry)?.channels;
@@ -119,9 +119,9 @@ pub fn encoded_format(entry: &SampleEntry) -> (u32, u16) {
 }
 
 /// Returns the bytes of a linear PCM sample of one channel, if ffmpeg's `mov` demuxer and our decoders know the kind.
-fn linear_bytes(kind: &[u8; 4], EntryFields { version, bits, .. }: EntryFields, payload: &[u8]) -> Option<u32> {
+fn linear_bytes(kind: [u8; 4], EntryFields { version, bits, .. }: EntryFields, payload: &[u8]) -> Option<u32> {
     let bytes = u32::from(bits / 8);
-    match kind {
+    match &kind {
         b"twos" | b"sowt" | b"raw " => Some(bytes).filter(|bytes| matches!(bytes, 1 | 2)),
         b"in24" => Some(3),
         b"in32" | b"fl32" => Some(4),
@@ -146,6 +146,7 @@ mod tests {
     use super::*;
     use crate::mp4::boxes::boxed;
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as byte strings are written
     fn entry(kind: &[u8; 4], channels: u8, bits: u8, rate: u16, boxes: &[u8]) -> SampleEntry {
         let rate = rate.to_be_bytes();
         let fields = [&[0; 16][..], &[0, channels, 0, bits, 0, 0, 0, 0], &rate, &[0; 2], boxes].concat();

@@ -53,13 +53,11 @@ impl AudioTrack {
     /// Returns the format to which the audio is encoded if it cannot be copied.
     #[must_use]
     pub fn encoded_format(&self) -> AudioFormat {
-        match self.codec {
-            AudioCodec::Aac => self.aac_lc_format().unwrap_or(AudioFormat { rate: 48_000, channels: 2 }),
-            _ => {
-                let (rate, channels) = encoded_format(&self.entry);
-                AudioFormat { rate, channels }
-            }
+        if self.codec == AudioCodec::Aac {
+            return self.aac_lc_format().unwrap_or(AudioFormat { rate: 48_000, channels: 2 });
         }
+        let (rate, channels) = encoded_format(&self.entry);
+        AudioFormat { rate, channels }
     }
 
     /// Returns the PCM samples that come in a second, as the file states it.

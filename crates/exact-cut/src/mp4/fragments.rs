@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::mp4::Mp4Error;
 use crate::mp4::boxes::{Fields, child, children};
-use crate::mp4::sample_table::{ListedSample, MAX_SAMPLES, Step};
+use crate::mp4::sample_boxes::{ListedSample, MAX_SAMPLES, Step};
 
 /// `sample_is_non_sync_sample` among the flags of a sample (section 8.8.3.1).
 const NON_SYNC: u32 = 0x0001_0000;

@@ -5,6 +5,7 @@
 //! modules get bytes and never see a file. No claim of a file is believed before it is checked against the bytes that are
 //! there: one `stts` entry of 8 bytes can claim 4·10⁹ samples.
 
+mod access_units;
 mod audio_clock;
 pub mod audio_codec;
 pub mod audio_track;
@@ -12,8 +13,10 @@ pub mod box_finder;
 pub mod boxes;
 mod edit_list;
 pub mod fragments;
+pub mod in_band_sets;
 pub mod orientation;
 mod pcm;
+pub mod sample_boxes;
 pub mod sample_entry;
 pub mod sample_table;
 pub mod shape;
@@ -57,7 +60,7 @@ pub enum Mp4Error {
         max: usize,
     },
     /// A track claims more samples than are read.
-    #[error("{name} claims {claimed} samples, at most {} are read", sample_table::MAX_SAMPLES)]
+    #[error("{name} claims {claimed} samples, at most {} are read", sample_boxes::MAX_SAMPLES)]
     TooManySamples {
         /// Name of the box that claims them.
         name: &'static str,

@@ -1,11 +1,11 @@
 //! The samples of a track of PCM. Each PCM sample is a sample of the file, millions of them in ten minutes, so a table of
 //! them is not made: consecutive ones of a chunk are taken together (ISO/IEC 14496-12, section 8.7.4). What `stsz` states
-//! is not read: QuickTime writes 1 there, whatever the size is.
+//! is not read: `QuickTime` writes 1 there, whatever the size is.
 
 use std::ops::ControlFlow;
 
 use crate::mp4::Mp4Error;
-use crate::mp4::sample_table::{ListedSample, MAX_SAMPLES, Step, chunk_offsets, runs, samples_per_chunk};
+use crate::mp4::sample_boxes::{ListedSample, MAX_SAMPLES, Step, chunk_offsets, runs, samples_per_chunk};
 
 /// PCM samples that are taken together: as many as an AAC frame has.
 const TOGETHER: u32 = 1024;
@@ -48,6 +48,7 @@ mod tests {
     use super::*;
     use crate::mp4::boxes::boxed;
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as byte strings are written
     fn words(name: &[u8; 4], words: &[u32]) -> Vec<u8> {
         boxed(name, &[0].iter().chain(words).flat_map(|word: &u32| word.to_be_bytes()).collect::<Vec<_>>())
     }

@@ -9,6 +9,7 @@ use shiguredo_mp4::boxes::{AudioSampleEntryFields, AvccBox, EsdsBox, Mp4aBox, Un
 use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
 use shiguredo_mp4::{BoxSize, BoxType, Decode, Encode, FixedPointNumber, Uint};
 
+use crate::h264::nal_units::{Codec, NalFormat};
 use crate::mp4::boxes::{Fields, boxed, child, children};
 
 /// Bytes of a visual sample entry before its boxes (section 12.1.3).
@@ -141,6 +142,14 @@ impl SampleEntry {
         AvccBox::decode(&avcc).ok().map(|(avcc, _)| avcc)
     }
 
+    /// Returns how the NAL units of the samples are written (ISO/IEC 14496-15, sections 5.3.3.1 and 8.3.3.1).
+    #[must_use]
+    pub fn nal_format(&self) -> Option<NalFormat> {
+        let (family, configuration) = self.decoder_configuration()?;
+        let (codec, at) = if family == b"avc1" { (Codec::H264, 4) } else { (Codec::Hevc, 21) };
+        Some(NalFormat { codec, length_size: usize::from(configuration.get(at)? & 3) + 1 })
+    }
+
     /// Returns width and height of a pixel (`pasp`, section 12.1.4), if they are stated.
     #[must_use]
     pub fn pixel_aspect(&self) -> Option<(NonZeroU32, NonZeroU32)> {
@@ -169,13 +178,26 @@ impl SampleEntry {
         boxes.filter(|(name, _)| DISPLAY.contains(&name)).flat_map(|(name, content)| boxed(&name, content)).collect()
     }
 
-    /// Returns the entry without what says how pictures are displayed. A decoder then goes by the parameter sets alone.
+    /// Returns the entry without what says how pictures are displayed, with this size. A decoder then goes by the parameter
+    /// sets alone.
     #[must_use]
-    pub fn without_display(&self) -> Self {
+    pub fn for_decoding(&self, size: Option<(u16, u16)>) -> Self {
         let Some((fields, boxes)) = self.payload.split_at_checked(VISUAL_FIELDS) else { return self.clone() };
+        let mut fields = fields.to_vec();
+        if let Some((width, height)) = size {
+            fields[24..28].copy_from_slice(&[width.to_be_bytes(), height.to_be_bytes()].concat());
+        }
         let kept = children(boxes).filter(|(name, _)| !DISPLAY.contains(&name));
         let kept: Vec<u8> = kept.flat_map(|(name, content)| boxed(&name, content)).collect();
-        Self { kind: self.kind, payload: [fields, &kept].concat() }
+        Self { kind: self.kind, payload: [fields, kept].concat() }
+    }
+
+    /// Returns the entry of a video track with another content of one of its boxes.
+    #[must_use]
+    pub fn with_child(&self, name: [u8; 4], content: &[u8]) -> Self {
+        let Some((fields, boxes)) = self.payload.split_at_checked(VISUAL_FIELDS) else { return self.clone() };
+        let boxes = children(boxes).map(|(other, own)| boxed(&other, if other == name { content } else { own }));
+        Self { kind: self.kind, payload: [fields.to_vec(), boxes.flatten().collect()].concat() }
     }
 
     /// Returns what a decoder of pictures needs: type and configuration.
@@ -286,6 +308,8 @@ mod tests {
         assert_eq!(entry.pixel_aspect().map(|(a, b)| (a.get(), b.get())), Some((4, 3)));
         assert_eq!(entry.colour(), Some(([1, 13, 6], Some(true))));
         assert_eq!(entry.display_boxes(), [pasp, colr].concat());
-        assert_eq!(entry.without_display().payload, [fields, btrt].concat());
+        assert_eq!(entry.for_decoding(None).payload, [&fields[..], &btrt].concat());
+        let resized = [&fields[..24], &[5, 0, 2, 0xd8], &fields[28..], &btrt].concat();
+        assert_eq!(entry.for_decoding(Some((1280, 728))).payload, resized);
     }
 }

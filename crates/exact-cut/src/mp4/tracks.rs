@@ -15,8 +15,9 @@ use crate::mp4::audio_track::{AudioFrame, AudioTrack};
 use crate::mp4::boxes::{Fields, child, children, descendant};
 use crate::mp4::edit_list::EditList;
 use crate::mp4::orientation::Orientation;
+use crate::mp4::sample_boxes::{self, ListedSample, MAX_DAYS, Step};
 use crate::mp4::sample_entry::SampleEntry;
-use crate::mp4::sample_table::{self, ListedSample, MAX_DAYS, SampleTable, SampleTableBuilder, Step};
+use crate::mp4::sample_table::{SampleTable, SampleTableBuilder};
 use crate::mp4::{Mp4Error, fragments, pcm};
 use crate::time::rescaled;
 
@@ -186,7 +187,7 @@ impl<'a> FileBoxes<'a> {
             take(sample);
             ControlFlow::Continue(())
         };
-        sample_table::for_each_sample(track.stbl, &mut present)?;
+        sample_boxes::for_each_sample(track.stbl, &mut present)?;
         if complete.get() && child(self.moov, b"mvex").is_some() {
             fragments::for_each_sample(self.moov, self.moofs, track.id, present)?;
         }
@@ -209,11 +210,13 @@ impl<'a> FileBoxes<'a> {
         let stated_end = child(track.stbl, b"cslg").filter(|_| self.moofs.is_empty()).and_then(composition_end);
         let edits = EditList::read(elst, timescale, self.movie_timescale);
         // an edit list that shows nothing is not followed by players either
-        let (table, edits) = if let Ok(shown) = table.clone().finish(timescale, stated_end, &edits.shown) {
-            (shown, edits)
-        } else {
-            let everything = EditList::showing_everything();
-            (table.finish(timescale, stated_end, &everything.shown)?, everything)
+        let (table, edits) = match table.finish(timescale, stated_end, &edits.shown) {
+            Ok(table) => (table, edits),
+            Err((_, table)) => {
+                let everything = EditList::showing_everything();
+                let table = table.finish(timescale, stated_end, &everything.shown).map_err(|(error, _)| error)?;
+                (table, everything)
+            }
         };
         let entry = track.entries.get(table.entry_of(table.frames[0] as usize)).unwrap_or(first_entry).clone();
         let entries = track.entries.clone();

@@ -13,9 +13,10 @@ use shiguredo_mp4::Encode;
 use shiguredo_mp4::boxes::{Brand, FtypBox};
 
 use crate::mux::MuxError;
-use crate::mux::moov::{ChunkTable, moov_box, trak_box};
+use crate::mux::moov::{ChunkTable, file_time, moov_box, trak_box};
 use crate::mux::track::{SampleLocation, Track, TrackWithSources};
 use crate::recording_id::RecordingId;
+use crate::time::Timestamp;
 
 /// Tracks are interleaved in chunks of half a second.
 const CHUNKS_PER_SECOND: i64 = 2;
@@ -54,12 +55,21 @@ pub struct Piece<S> {
 }
 
 impl<S: Copy + PartialEq> Layout<S> {
-    /// Lays out a file of `tracks`.
+    /// Lays out a file of `tracks` that states no dates.
     ///
     /// # Errors
     /// [`MuxError`] if a time or a size exceeds its box.
     pub fn of(tracks: &[TrackWithSources<S>]) -> Result<Self, MuxError> {
-        let (header, chunks) = lay_out(&tracks.iter().map(|one| &one.track).collect::<Vec<_>>())?;
+        Self::dated(tracks, None)
+    }
+
+    /// Lays out a file of `tracks` whose first frame was taken at `taken_at`. The file states that instant, and never when
+    /// it was made: the same request gives the same bytes.
+    ///
+    /// # Errors
+    /// [`MuxError`] if a time or a size exceeds its box.
+    pub fn dated(tracks: &[TrackWithSources<S>], taken_at: Option<Timestamp>) -> Result<Self, MuxError> {
+        let (header, chunks) = lay_out(&tracks.iter().map(|one| &one.track).collect::<Vec<_>>(), taken_at)?;
         let (mut pieces, mut offsets): (Vec<Piece<S>>, Vec<u64>) = (Vec::new(), Vec::new());
         let mut at = header.len() as u64;
         for chunk in &chunks {
@@ -107,7 +117,8 @@ struct Chunk {
 }
 
 /// Returns the header bytes, and the chunks that follow.
-fn lay_out(tracks: &[&Track]) -> Result<(Vec<u8>, Vec<Chunk>), MuxError> {
+fn lay_out(tracks: &[&Track], taken_at: Option<Timestamp>) -> Result<(Vec<u8>, Vec<Chunk>), MuxError> {
+    let date = file_time(taken_at);
     let decode_times: Vec<Vec<i64>> = tracks.iter().map(|track| track.decode_times()).collect();
     let chunks = interleave(tracks, &decode_times);
     let data: u64 = tracks.iter().flat_map(|track| &track.samples).map(|sample| u64::from(sample.size)).sum();
@@ -127,8 +138,9 @@ fn lay_out(tracks: &[&Track]) -> Result<(Vec<u8>, Vec<Chunk>), MuxError> {
             at += tracks[chunk.track].samples[chunk.samples.clone()].iter().map(|s| u64::from(s.size)).sum::<u64>();
         }
         let traks = tracks.iter().zip(&decode_times).zip(&tables).enumerate();
-        let traks = traks.map(|(index, ((track, decode_times), table))| trak_box(index, track, decode_times, table));
-        encoded(&moov_box(tracks, traks.collect::<Result<_, _>>()?))
+        let traks =
+            traks.map(|(index, ((track, decode_times), table))| trak_box(index, track, decode_times, table, date));
+        encoded(&moov_box(tracks, traks.collect::<Result<_, _>>()?, date))
     };
     let length = |wide: bool| Ok::<_, MuxError>((ftyp.len() + moov_of(0, wide)?.len() + mdat.len()) as u64);
     let wide = length(true)? + data > u64::from(u32::MAX);
@@ -260,7 +272,7 @@ mod tests {
     fn interleaves_tracks_by_time() {
         let samples = |step: i64| (0..6).map(|n| TrackSample { size: 1, pts: n * step, sync: true }).collect();
         let (a, b) = (track(samples(10), 60), track(samples(5), 30));
-        let (_, chunks) = lay_out(&[&a.track, &b.track]).expect("writable");
+        let (_, chunks) = lay_out(&[&a.track, &b.track], None).expect("writable");
         let order: Vec<_> = chunks.iter().map(|chunk| (chunk.track, chunk.samples.clone())).collect();
         assert_eq!(order, [(0, 0..2), (1, 0..3), (0, 2..3), (1, 3..6), (0, 3..5), (0, 5..6)]);
     }

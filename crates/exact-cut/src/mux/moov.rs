@@ -8,6 +8,7 @@
 //! All sizes are known before the first byte is written, so `moov` precedes the media data, and a player can begin at once.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use shiguredo_mp4::boxes::{
     Co64Box, CslgBox, CttsBox, CttsEntry, DinfBox, HdlrBox, MdhdBox, MdiaBox, MediaHeader, MinfBox, MoovBox, MvhdBox,
@@ -17,6 +18,7 @@ use shiguredo_mp4::{Either, FixedPointNumber, LanguageCode, Mp4FileTime};
 
 use crate::mux::MuxError;
 use crate::mux::track::Track;
+use crate::time::Timestamp;
 
 /// Ticks a second of the movie. Tracks have their own timescales.
 const MOVIE_TIMESCALE: NonZeroU32 = NonZeroU32::new(1000).expect("not 0");
@@ -38,12 +40,20 @@ fn movie_duration(track: &Track) -> u64 {
     u64::try_from(ticks.div_ceil(u128::from(track.timescale.get()))).unwrap_or(u64::MAX)
 }
 
-/// Returns the `moov` box of `tracks`. It states no dates: the same request gives the same bytes.
+/// Returns an instant as boxes state it: whole seconds since 1904, rounded down; 0 for none (section 8.2.2.3). Boxes of
+/// version 1 have room for instants after 2040.
 #[must_use]
-pub fn moov_box(tracks: &[&Track], trak_boxes: Vec<TrakBox>) -> MoovBox {
+pub fn file_time(instant: Option<Timestamp>) -> Mp4FileTime {
+    let since_epoch = instant.and_then(|instant| u64::try_from(instant.as_us()).ok()).map(Duration::from_micros);
+    since_epoch.map(Mp4FileTime::from_unix_time).unwrap_or_default()
+}
+
+/// Returns the `moov` box of `tracks`, with `date` as its creation time.
+#[must_use]
+pub fn moov_box(tracks: &[&Track], trak_boxes: Vec<TrakBox>, date: Mp4FileTime) -> MoovBox {
     let mvhd_box = MvhdBox {
-        creation_time: Mp4FileTime::default(),
-        modification_time: Mp4FileTime::default(),
+        creation_time: date,
+        modification_time: date,
         timescale: MOVIE_TIMESCALE,
         duration: tracks.iter().map(|track| movie_duration(track)).max().unwrap_or_default(),
         rate: MvhdBox::DEFAULT_RATE,
@@ -54,11 +64,17 @@ pub fn moov_box(tracks: &[&Track], trak_boxes: Vec<TrakBox>) -> MoovBox {
     MoovBox { mvhd_box, trak_boxes, mvex_box: None, unknown_boxes: Vec::new() }
 }
 
-/// Returns the `trak` box of track number `index`, counted from 0.
+/// Returns the `trak` box of track number `index`, counted from 0, with `date` as its creation time.
 ///
 /// # Errors
 /// [`MuxError`] if a time or a size exceeds its box.
-pub fn trak_box(index: usize, track: &Track, decode_times: &[i64], chunks: &ChunkTable) -> Result<TrakBox, MuxError> {
+pub fn trak_box(
+    index: usize,
+    track: &Track,
+    decode_times: &[i64],
+    chunks: &ChunkTable,
+    date: Mp4FileTime,
+) -> Result<TrakBox, MuxError> {
     let visual = track.display;
     let (width, height) = visual.map_or((0, 0), |display| display.size);
     let pixels = |pixels: u16| FixedPointNumber::new(i16::try_from(pixels).unwrap_or(i16::MAX), 0);
@@ -68,8 +84,8 @@ pub fn trak_box(index: usize, track: &Track, decode_times: &[i64], chunks: &Chun
         flag_track_in_movie: true,
         flag_track_in_preview: false,
         flag_track_size_is_aspect_ratio: false,
-        creation_time: Mp4FileTime::default(),
-        modification_time: Mp4FileTime::default(),
+        creation_time: date,
+        modification_time: date,
         track_id: u32::try_from(index + 1).map_err(|_| MuxError::FieldOverflow("a track id"))?,
         duration: movie_duration(track),
         layer: TkhdBox::DEFAULT_LAYER,
@@ -80,8 +96,8 @@ pub fn trak_box(index: usize, track: &Track, decode_times: &[i64], chunks: &Chun
         height: pixels(height),
     };
     let mdhd_box = MdhdBox {
-        creation_time: Mp4FileTime::default(),
-        modification_time: Mp4FileTime::default(),
+        creation_time: date,
+        modification_time: date,
         timescale: track.timescale,
         duration: u64::try_from(track.end_pts).unwrap_or_default(),
         language: LanguageCode::UNDEFINED,

@@ -6,6 +6,8 @@ use super::*;
 use crate::mp4::audio_codec::AudioCodec;
 use crate::mp4::audio_track::AudioFrame;
 use crate::mp4::sample_entry::SampleEntry;
+use crate::plan::coverage::Tolerances;
+use crate::plan::footage::Footage;
 use crate::time::Span;
 
 /// AAC-LC, 48 kHz, two channels.
@@ -41,15 +43,19 @@ fn request() -> impl Strategy<Value = (Vec<(Timestamp, Option<AudioTrack>)>, Spa
 }
 
 fn planned(recordings: &[(Timestamp, Option<AudioTrack>)], span: Span) -> Option<(AudioPlan, Coverage)> {
-    let shown: PerRecording<Span> = recordings
+    let shown: PerRecording<Footage> = recordings
         .iter()
-        .map(|(start, _)| Span::new(*start, Timestamp::from_us(start.as_us() + 4_000_000)).expect("in order"))
+        .map(|(start, _)| Span::new(*start, Timestamp::from_us(start.as_us() + 4_000_000)).expect("in order").into())
         .collect();
-    let coverage = Coverage::of(span, &shown, 500_000);
-    let clock = ClipClock { span, gaps: &coverage.gaps, timescale: 90_000 };
-    let origin = coverage.parts.first()?.span.start();
-    let end = clock.ticks(WallInstant::at(span.end())) - clock.ticks(WallInstant::at(origin));
-    let pictures = PictureTimes { clock, origin: WallInstant::at(origin), end: end.max(1) };
+    let coverage = Coverage::of(span, &shown, Tolerances { gap_us: 500_000, joint_us: 0 });
+    let clock = ClipClock { start: span.start(), timescale: 90_000 };
+    let (first, last) = (coverage.parts.first()?, coverage.parts.last()?);
+    let origin = first.span.start();
+    let until = if coverage.has_tail_gap(span) { last.span.end() } else { span.end() };
+    let end = WallInstant::at(until).shifted(last.shift_us);
+    let end = clock.ticks(end) - clock.ticks(WallInstant::at(origin).shifted(first.shift_us));
+    let origin = WallInstant::at(origin).shifted(first.shift_us);
+    let pictures = PictureTimes { clock, origin, end: end.max(1) };
     let audio: PerRecording<AudioOfRecording<'_>> =
         recordings.iter().map(|(start, track)| AudioOfRecording { start: *start, track: track.as_ref() }).collect();
     let plan = AudioPlan::of(pictures, &coverage, &audio)?;

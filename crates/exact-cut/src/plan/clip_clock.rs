@@ -4,11 +4,11 @@
 //! least common multiple of theirs, up to 1,000,000, so the times of frames carry over without rounding. If the multiple is
 //! larger, it is the timescale of the first recording. Where a joint or the end of a held frame must be placed, it is at
 //! least 90,000: a multiple of the former. Then an instant is rounded once, from an exact fraction, and
-//! durations are differences of rounded instants, so nothing drifts. Gaps are taken out of the clock: the frame after a
-//! gap follows the frame before it.
+//! durations are differences of rounded instants, so nothing drifts. Footage after gaps and joints comes with a shift: the
+//! frame after a gap follows the frame before it, and at a joint the film's own clock goes on.
 
 use crate::mp4::sample_table::SampleTable;
-use crate::time::{Span, Timestamp, gcd};
+use crate::time::{Timestamp, gcd};
 
 /// The finest timescale of a clip, in ticks a second.
 const MAX_TIMESCALE: u32 = 1_000_000;
@@ -54,35 +54,40 @@ impl WallInstant {
     pub fn at(instant: Timestamp) -> Self {
         Self { us: instant.as_us(), ticks: 0, timescale: 1 }
     }
+
+    /// Returns the instant `us` microseconds later.
+    #[must_use]
+    pub const fn shifted(self, us: i64) -> Self {
+        Self { us: self.us.saturating_add(us), ..self }
+    }
+
+    /// Returns the instant in microseconds since the epoch, rounded down.
+    #[must_use]
+    pub fn as_timestamp(self) -> Timestamp {
+        let after = (i128::from(self.ticks) * 1_000_000).div_euclid(i128::from(self.timescale));
+        Timestamp::from_us(self.us.saturating_add(i64::try_from(after).unwrap_or(i64::MAX)))
+    }
 }
 
-/// Turns instants into ticks of the clip. The start of the span is tick 0, and gaps take no time.
+/// Turns instants into ticks of the clip.
 #[derive(Clone, Copy, Debug)]
-pub struct ClipClock<'a> {
-    /// The span of the clip.
-    pub span: Span,
-    /// Gaps, which are cut out.
-    pub gaps: &'a [Span],
+pub struct ClipClock {
+    /// The instant of tick 0: the start of the span.
+    pub start: Timestamp,
     /// Ticks a second.
     pub timescale: u32,
 }
 
-impl ClipClock<'_> {
+impl ClipClock {
     /// Returns the tick nearest to `instant`.
     #[must_use]
     pub fn ticks(&self, instant: WallInstant) -> i64 {
         let per_second = i128::from(instant.timescale);
-        // microseconds since the start of the span, times `per_second`
-        let scaled = |us: i64| (i128::from(us) - i128::from(self.span.start().as_us())) * per_second;
-        let at = scaled(instant.us) + i128::from(instant.ticks) * 1_000_000;
-        let cut_out: i128 = self
-            .gaps
-            .iter()
-            .filter(|gap| scaled(gap.end().as_us()) <= at)
-            .map(|gap| i128::from(gap.length_us()) * per_second)
-            .sum();
+        // microseconds since tick 0, times `per_second`
+        let at = (i128::from(instant.us) - i128::from(self.start.as_us())) * per_second
+            + i128::from(instant.ticks) * 1_000_000;
         let unit = 1_000_000 * per_second;
-        let ticks = ((at - cut_out) * i128::from(self.timescale) + unit / 2).div_euclid(unit);
+        let ticks = (at * i128::from(self.timescale) + unit / 2).div_euclid(unit);
         i64::try_from(ticks).unwrap_or(i64::MAX)
     }
 }
@@ -105,10 +110,9 @@ mod tests {
     #[test]
     fn an_instant_becomes_the_nearest_tick_and_the_later_one_of_a_tie() {
         let at = Timestamp::from_us;
-        let span = |from, to| Span::new(at(from), at(to)).expect("in order");
-        let gaps = [span(2_000_000, 3_000_000)];
-        let clock = ClipClock { span: span(1_000_000, 9_000_000), gaps: &gaps, timescale: 10 };
+        let clock = ClipClock { start: at(1_000_000), timescale: 10 };
         let ticks = [949_999, 950_000, 1_049_999, 1_050_000, 1_999_999, 3_000_000, 3_100_000];
-        assert_eq!(ticks.map(|us| clock.ticks(WallInstant::at(at(us)))), [-1, 0, 0, 1, 10, 10, 11]);
+        assert_eq!(ticks.map(|us| clock.ticks(WallInstant::at(at(us)))), [-1, 0, 0, 1, 10, 20, 21]);
+        assert_eq!(clock.ticks(WallInstant::at(at(3_000_000)).shifted(-950_001)), 10);
     }
 }

@@ -1,14 +1,28 @@
 //! Which recording shows which part of a span, and what no recording shows.
 //!
-//! The instant in a recording's name and the length of its video track decide, not the dates of a list. Where several
-//! recordings show the same instant, the one that began last is used. What no recording shows is a hole: up to a tolerance
-//! a frame is held over it, beyond that it is a gap, which the clip leaves out and names. The order of the list does not
-//! matter.
+//! The instant in a recording's name and the length of its video track decide, not the dates of a list. An instant maps to
+//! one place in the footage, and later instants never map to earlier places: so clips of adjacent spans hold every frame
+//! once. Where two recordings are one film (see [`super::joints`]), instants before the second one's start map at most to
+//! the joint, and from it on into the second one. Where recordings overlap by more, the one that began last is used.
+//!
+//! What no recording shows is a hole: up to a tolerance a frame is held over it, beyond that it is a gap, which the clip
+//! leaves out and names. The hole of a joint is neither. The order of the list does not matter.
 
 use std::collections::BTreeSet;
 
+use crate::plan::footage::Footage;
+use crate::plan::joints::{Joint, joints};
 use crate::recording_id::{PerRecording, RecordingId};
 use crate::time::{Span, Timestamp};
+
+/// How long a hole may be that is not a gap, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerances {
+    /// The longest hole over which a frame is held.
+    pub gap_us: i64,
+    /// How far the name of a recording may be off from the end of the one before; 0 if names are exact.
+    pub joint_us: i64,
+}
 
 /// A part of the span that one recording shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +31,11 @@ pub struct Part {
     pub recording: RecordingId,
     /// The part of the span.
     pub span: Span,
+    /// What is shown of the recording, by its own clock: frames that begin in it. At a joint it may be longer than `span`.
+    pub footage: Span,
+    /// How much later the clip shows the footage than its own clock says, in microseconds: less for each gap before it,
+    /// more or less for each joint before it.
+    pub shift_us: i64,
 }
 
 /// How recordings cover a span.
@@ -26,20 +45,78 @@ pub struct Coverage {
     pub parts: Vec<Part>,
     /// Holes that are too long to hold a frame over, in order. They are cut out of the clip.
     pub gaps: Vec<Span>,
+    /// Holes over which a frame is held, in order.
+    pub held: Vec<Span>,
+    /// Joints that the span crosses or touches, in order.
+    pub joints: Vec<Joint>,
+    /// Gaps that are holes inside a recording: nothing will ever fill them.
+    lost: Vec<Span>,
 }
 
 impl Coverage {
-    /// Covers `span` with recordings, each given by the span that it shows. Where several show the same instant, the one
-    /// that began last wins, so an overlap goes to the later recording from its start on; among equals the longer one
-    /// wins, then the later one in the list. A hole of up to `gap_tolerance_us` is not a gap.
+    /// Covers `span` with recordings, each given by what it shows. Where several show the same instant, the one that began
+    /// last wins, so a large overlap goes to the later recording from its start on; among equals the longer one wins, then
+    /// the later one in the list.
     #[must_use]
-    pub fn of(span: Span, recordings: &PerRecording<Span>, gap_tolerance_us: i64) -> Self {
-        let parts = parts(span, recordings);
-        let gaps = holes(span, &parts)
-            .into_iter()
-            .filter(|hole| hole.length_us() > gap_tolerance_us || parts.is_empty())
-            .collect();
-        Self { parts, gaps }
+    pub fn of(span: Span, recordings: &PerRecording<Footage>, tolerances: Tolerances) -> Self {
+        let joints = joints(recordings, tolerances.joint_us);
+        let mut coverage = Self { parts: parts(span, recordings), ..Self::default() };
+        if coverage.parts.is_empty()
+            && let Some((joint, part)) = inside_joint(span, &joints)
+        {
+            coverage.joints.push(joint);
+            coverage.parts.push(part);
+        }
+        coverage.follow_joints(span, &joints, tolerances);
+        let is_lost = |gap: &&Span| {
+            let mut holes = recordings.values().flat_map(|footage| &footage.holes);
+            holes.any(|hole| hole.intersection(**gap) == Some(**gap))
+        };
+        coverage.lost = coverage.gaps.iter().filter(is_lost).copied().collect();
+        coverage
+    }
+
+    /// Extends parts to the ends of their recordings where these are joined to the next ones, and sorts the holes.
+    fn follow_joints(&mut self, span: Span, joints: &[Joint], Tolerances { gap_us, .. }: Tolerances) {
+        let (mut shift_us, mut shown_until, mut shown): (i64, Timestamp, Option<RecordingId>) = (0, span.start(), None);
+        let (is_empty, parts) = (self.parts.is_empty(), std::mem::take(&mut self.parts));
+        for mut part in parts {
+            let joint = joints.iter().find(|joint| joint.after == part.recording && joint.start == part.span.start());
+            let hides_start = |joint: &Joint| joint.end <= span.start() && joint.start > span.start();
+            let joint = joint.filter(|joint| shown.map_or(hides_start(joint), |shown| shown == joint.before));
+            if let Some(joint) = joint {
+                if shown.is_some() {
+                    shift_us -= joint.off_us();
+                }
+                self.joints.push(*joint);
+            } else if let Some(hole) = Span::new(shown_until, part.span.start()) {
+                if hole.length_us() > gap_us {
+                    self.gaps.push(hole);
+                    shift_us -= hole.length_us();
+                } else {
+                    self.held.push(hole);
+                }
+            }
+            part.shift_us = shift_us;
+            let next = joints.iter().find(|joint| joint.before == part.recording && joint.start == part.span.end());
+            if let Some(footage) = next.and_then(|joint| Span::new(part.footage.start(), joint.end)) {
+                part.footage = footage; // the joint is reached, so the recording is shown to its end
+            }
+            (shown_until, shown) = (part.span.end(), Some(part.recording));
+            self.parts.push(part);
+        }
+        let tail = Span::new(shown_until, span.end());
+        let at_end = |joint: &&Joint| {
+            let ends_in_hole = joint.end == shown_until && joint.end < span.end() && joint.start >= span.end();
+            let is_reached = joint.start == span.end() && joint.end > span.end();
+            Some(joint.before) == shown && (ends_in_hole || is_reached)
+        };
+        match (tail, joints.iter().find(at_end)) {
+            (_, Some(joint)) => self.joints.push(*joint),
+            (Some(hole), None) if hole.length_us() > gap_us || is_empty => self.gaps.push(hole),
+            (Some(hole), None) => self.held.push(hole),
+            (None, None) => {}
+        }
     }
 
     /// Returns whether the end of the span lies in a gap.
@@ -48,10 +125,31 @@ impl Coverage {
         self.gaps.last().is_some_and(|gap| gap.end() == span.end())
     }
 
-    /// Returns the holes over which a frame is held.
+    /// Returns whether a frame is held at the end of the span.
     #[must_use]
-    pub fn held(&self, span: Span) -> Vec<Span> {
-        holes(span, &self.parts).into_iter().filter(|hole| !self.gaps.contains(hole)).collect()
+    pub fn is_held_to_end(&self, span: Span) -> bool {
+        self.held.last().is_some_and(|hole| hole.end() == span.end())
+    }
+
+    /// Returns whether a frame is held at the start of the span.
+    #[must_use]
+    pub fn is_held_from_start(&self, span: Span) -> bool {
+        self.held.first().is_some_and(|hole| hole.start() == span.start())
+    }
+
+    /// Returns whether footage of that gap may still come: the gap is not a hole inside a recording.
+    #[must_use]
+    pub fn may_be_filled(&self, gap: &Span) -> bool {
+        !self.lost.contains(gap)
+    }
+
+    /// Returns whether two neighbouring parts, given by number, are one film.
+    #[must_use]
+    pub fn are_joined(&self, one: usize, other: usize) -> bool {
+        let (Some(first), Some(second)) = (self.parts.get(one.min(other)), self.parts.get(one.max(other))) else {
+            return false;
+        };
+        self.joints.iter().any(|joint| joint.before == first.recording && joint.after == second.recording)
     }
 
     /// Returns the recording that shows most of the span; of equals, the first.
@@ -65,12 +163,14 @@ impl Coverage {
     }
 }
 
-/// Sweeps over the starts and ends of all recordings. The recordings that cover the current instant are kept in order of
-/// preference.
-fn parts(span: Span, recordings: &PerRecording<Span>) -> Vec<Part> {
+/// Sweeps over the starts and ends of all recordings and their holes. The recordings that cover the current instant are kept
+/// in order of preference.
+fn parts(span: Span, recordings: &PerRecording<Footage>) -> Vec<Part> {
     let mut turns: Vec<(Timestamp, bool, RecordingId)> = Vec::with_capacity(2 * recordings.len());
-    for (id, recording) in recordings.iter() {
-        if let Some(inside) = recording.intersection(span) {
+    for (id, Footage { span: shown, holes }) in recordings.iter() {
+        let starts = [shown.start()].into_iter().chain(holes.iter().map(|hole| hole.end()));
+        let ends = holes.iter().map(|hole| hole.start()).chain([shown.end()]);
+        for inside in starts.zip(ends).filter_map(|(start, end)| Span::new(start, end)?.intersection(span)) {
             turns.push((inside.start(), true, id));
             turns.push((inside.end(), false, id));
         }
@@ -84,14 +184,14 @@ fn parts(span: Span, recordings: &PerRecording<Span>) -> Vec<Part> {
             match parts.last_mut() {
                 Some(last) if last.recording == recording && last.span.end() == since => {
                     if let Some(longer) = Span::new(last.span.start(), at) {
-                        last.span = longer;
+                        (last.span, last.footage) = (longer, longer);
                     }
                 }
-                _ => parts.push(Part { recording, span: shown }),
+                _ => parts.push(Part { recording, span: shown, footage: shown, shift_us: 0 }),
             }
         }
         since = at;
-        let entry = (recordings[id].start(), recordings[id].end(), id);
+        let entry = (recordings[id].span.start(), recordings[id].span.end(), id);
         if begins {
             covering.insert(entry)
         } else {
@@ -101,11 +201,13 @@ fn parts(span: Span, recordings: &PerRecording<Span>) -> Vec<Part> {
     parts
 }
 
-/// Returns what lies between the parts, and between them and the ends of the span.
-fn holes(span: Span, parts: &[Part]) -> Vec<Span> {
-    let starts = parts.iter().map(|part| part.span.start()).chain([span.end()]);
-    let ends = [span.start()].into_iter().chain(parts.iter().map(|part| part.span.end()));
-    ends.zip(starts).filter_map(|(end, start)| Span::new(end, start)).collect()
+/// Returns the part of a span that lies wholly in the hole of a joint: it shows the second recording's first frame. Its
+/// footage ends where that frame begins, so that it is the one that follows.
+fn inside_joint(span: Span, joints: &[Joint]) -> Option<(Joint, Part)> {
+    let joint = joints.iter().find(|joint| joint.end <= span.start() && joint.start >= span.end())?;
+    let before = Timestamp::from_us(joint.start.as_us() - span.length_us());
+    let footage = Span::new(before, joint.start)?;
+    Some((*joint, Part { recording: joint.after, span, footage, shift_us: 0 }))
 }
 
 #[cfg(test)]
@@ -118,8 +220,14 @@ mod tests {
         Span::new(Timestamp::from_us(from), Timestamp::from_us(to)).expect("in order")
     }
 
-    fn of(wanted: Span, recordings: &[Span], gap_tolerance_us: i64) -> Coverage {
-        Coverage::of(wanted, &recordings.iter().copied().collect(), gap_tolerance_us)
+    /// Covers `wanted` with recordings whose names are exact.
+    fn of(wanted: Span, recordings: &[Span], gap_us: i64) -> Coverage {
+        with_joints(wanted, recordings, gap_us, 0)
+    }
+
+    fn with_joints(wanted: Span, recordings: &[Span], gap_us: i64, joint_us: i64) -> Coverage {
+        let recordings = recordings.iter().copied().map(Footage::from).collect();
+        Coverage::of(wanted, &recordings, Tolerances { gap_us, joint_us })
     }
 
     /// Parts as plain numbers: index of the recording, start and end.
@@ -171,7 +279,7 @@ mod tests {
     #[test]
     fn a_hole_within_the_tolerance_is_held_and_a_longer_one_is_not() {
         let wanted = span(100, 200);
-        let held = |recordings: &[Span]| of(wanted, recordings, 7).held(wanted);
+        let held = |recordings: &[Span]| of(wanted, recordings, 7).held;
         assert_eq!(held(&[span(0, 300)]), []);
         assert_eq!(held(&[span(0, 120), span(127, 150), span(158, 193)]), [span(120, 127), span(193, 200)]);
         assert_eq!(held(&[]), []);
@@ -186,6 +294,62 @@ mod tests {
         assert_eq!(main(&[span(0, 150), span(150, 300)]), Some(0));
         // the first shows 30 before and 30 after the second
         assert_eq!(main(&[span(100, 200), span(130, 170)]), Some(0));
+    }
+
+    /// What is shown of each recording, by its own clock, and by how much the clip shifts it.
+    fn shown(coverage: &Coverage) -> Vec<(usize, Span, i64)> {
+        coverage.parts.iter().map(|part| (part.recording.index(), part.footage, part.shift_us)).collect()
+    }
+
+    #[test]
+    fn a_joint_shows_the_first_recording_to_its_end_and_then_the_second() {
+        let r = span;
+        let early = [r(0, 100), r(95, 200)];
+        let late = [r(0, 100), r(105, 200)];
+        #[rustfmt::skip]
+        #[allow(clippy::type_complexity)] // the columns of a table
+        let table: &[(&str, [Span; 2], Span, &[(usize, Span, i64)], &[Span], &[Span], &[i64])] = &[
+            ("early: across",                   early, r(90, 110), &[(0, r(90, 100), 0), (1, r(95, 110), 5)],   &[], &[], &[-5]),
+            ("early: before the second",        early, r(90, 94),  &[(0, r(90, 94), 0)],                        &[], &[], &[]),
+            ("early: up to the second",         early, r(90, 95),  &[(0, r(90, 100), 0)],                       &[], &[], &[-5]),
+            ("early: from the second on",       early, r(95, 99),  &[(1, r(95, 99), 0)],                        &[], &[], &[]),
+            ("late: across",                    late,  r(90, 110), &[(0, r(90, 100), 0), (1, r(105, 110), -5)], &[], &[], &[5]),
+            ("late: up to the first's end",     late,  r(90, 100), &[(0, r(90, 100), 0)],                       &[], &[], &[]),
+            ("late: into the hole",             late,  r(90, 103), &[(0, r(90, 100), 0)],                       &[], &[], &[5]),
+            ("late: up to the second",          late,  r(90, 105), &[(0, r(90, 100), 0)],                       &[], &[], &[5]),
+            ("late: out of the hole",           late,  r(103, 110), &[(1, r(105, 110), 0)],                     &[], &[], &[5]),
+            ("late: inside the hole",           late,  r(101, 104), &[(1, r(102, 105), 0)],                     &[], &[], &[5]),
+            ("late: before and behind: gaps",   late,  r(-9, 210), &[(0, r(0, 100), -9), (1, r(105, 200), -14)], &[r(-9, 0), r(200, 210)], &[], &[5]),
+            ("late: before and behind: held",   late,  r(-2, 202), &[(0, r(0, 100), 0), (1, r(105, 200), -5)],  &[], &[r(-2, 0), r(200, 202)], &[5]),
+        ];
+        for (case, recordings, wanted, expected, gaps, held, off) in table {
+            let coverage = with_joints(*wanted, recordings, 7, 5);
+            assert_eq!(shown(&coverage), *expected, "{case}");
+            assert_eq!((&coverage.gaps[..], &coverage.held[..]), (*gaps, *held), "{case}");
+            assert_eq!(coverage.joints.iter().map(|joint| joint.off_us()).collect::<Vec<_>>(), *off, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_hole_inside_a_recording_is_a_gap_that_nothing_will_fill() {
+        let recording = Footage { span: span(0, 300), holes: vec![span(120, 150)] };
+        let of = |wanted: Span, others: &[Span]| {
+            let others = others.iter().copied().map(Footage::from);
+            let all = [recording.clone()].into_iter().chain(others).collect();
+            Coverage::of(wanted, &all, Tolerances { gap_us: 7, joint_us: 0 })
+        };
+        let across = of(span(100, 200), &[]);
+        assert_eq!(shown(&across), [(0, span(100, 120), 0), (0, span(150, 200), -30)]);
+        assert_eq!(across.gaps, [span(120, 150)]);
+        assert!(!across.may_be_filled(&across.gaps[0]));
+        let tail = of(span(100, 140), &[]);
+        assert_eq!((tail.gaps.as_slice(), tail.may_be_filled(&span(120, 140))), (&[span(120, 140)][..], false));
+        // another recording shows some of it
+        let other = of(span(100, 200), &[span(110, 140)]);
+        assert_eq!(shown(&other), [(0, span(100, 110), 0), (1, span(110, 140), 0), (0, span(150, 200), -10)]);
+        assert_eq!(other.gaps, [span(140, 150)]);
+        let behind = of(span(290, 320), &[]);
+        assert!(behind.may_be_filled(&span(300, 320)));
     }
 
     fn recordings() -> impl Strategy<Value = Vec<Span>> {
@@ -216,9 +380,9 @@ mod tests {
         #[test]
         fn parts_and_holes_make_up_the_span(recordings in recordings(), from in 0_i64..89, length in 1_i64..53) {
             let wanted = span(from, from + length);
-            let parts = of(wanted, &recordings, 3).parts;
-            let total: i64 = parts.iter().map(|part| part.span.length_us()).sum::<i64>()
-                + holes(wanted, &parts).iter().map(|hole| hole.length_us()).sum::<i64>();
+            let Coverage { parts, gaps, held, .. } = of(wanted, &recordings, 3);
+            let total: i64 = [&gaps, &held].into_iter().flatten().chain(parts.iter().map(|part| &part.span))
+                .map(|span| span.length_us()).sum();
             prop_assert_eq!(total, length);
         }
 

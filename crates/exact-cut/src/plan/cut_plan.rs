@@ -45,6 +45,8 @@ pub struct CutPlan {
     pub times: Vec<i64>,
     /// End of the last frame, in ticks.
     pub end: i64,
+    /// When the first frame was taken, by the name of its recording, in whole microseconds.
+    pub taken_at: Timestamp,
     /// The audio, if the clip has any.
     pub audio: Option<AudioPlan>,
 }
@@ -62,26 +64,27 @@ impl CutPlan {
     /// Plans the clip of `span`, or returns `None` without footage.
     ///
     /// A frame belongs to the clip if it is first shown inside the span. The clip's time runs as in the world, from its
-    /// first frame on, except that gaps are cut out. Over a hole that is not a gap the frame before it is held; over one
-    /// at the start of the span, the frame after it. A span in which no frame begins shows the frame that was on screen.
+    /// first frame on, except that gaps are cut out, and that at a joint the clock of the film goes on. Over a hole that is
+    /// neither, the frame before it is held; over one at the start of the span, the frame after it. A span in which no frame
+    /// begins shows the frame that was on screen.
     #[must_use]
     pub fn of(span: Span, coverage: &Coverage, recordings: &PerRecording<RecordingView<'_>>) -> Option<Self> {
-        let segments = segments(coverage, recordings)?;
+        let frames = frames(coverage, recordings)?;
+        let segments = segments(&frames, recordings);
         let timescale = clip_timescale(segments.iter().map(|segment| recordings[segment.recording].table.timescale));
         let is_one = segments.iter().all(|segment| segment.recording == segments[0].recording);
-        let timescale = if is_one && coverage.held(span).is_empty() { timescale } else { fine_timescale(timescale) };
-        let clock = ClipClock { span, gaps: &coverage.gaps, timescale };
-        let instant = |segment: &Segment, pts: i64| {
-            let RecordingView { start, table, .. } = recordings[segment.recording];
-            WallInstant::of_frame(start, table, pts)
+        let timescale = if is_one && coverage.held.is_empty() { timescale } else { fine_timescale(timescale) };
+        let clock = ClipClock { start: span.start(), timescale };
+        let instant = |part: &Part, time: i64| {
+            let RecordingView { start, table, .. } = recordings[part.recording];
+            WallInstant::of_frame(start, table, time).shifted(part.shift_us)
         };
         let mut times: Vec<i64> = Vec::new();
-        for segment in &segments {
-            let table = recordings[segment.recording].table;
-            times.extend(segment.frames.clone().map(|frame| clock.ticks(instant(segment, table.shown_at(frame)))));
+        for (part, frames) in &frames {
+            let table = recordings[part.recording].table;
+            times.extend(frames.clone().map(|frame| clock.ticks(instant(part, table.shown_at(frame)))));
         }
-        // this is true after a gap, too, but a gap takes no time: the recording after it begins with its first frame
-        let held_from_start = coverage.parts[0].span.start() > span.start();
+        let held_from_start = coverage.is_held_from_start(span);
         let origin = if held_from_start { 0 } else { times[0] };
         times[0] = origin;
         for time in &mut times {
@@ -91,19 +94,26 @@ impl CutPlan {
         for next in 1..times.len() {
             times[next] = times[next].max(times[next - 1] + 1);
         }
-        let (first, last) = (segments.first()?, segments.last()?);
-        let shown_until = coverage.parts.last()?.span.end();
-        let whole = clock.ticks(WallInstant::at(if coverage.has_tail_gap(span) { shown_until } else { span.end() }));
-        let natural =
-            clock.ticks(instant(last, recordings[last.recording].table.frame_end(last.frames.end - 1))) - origin;
-        let held_to_end = !coverage.has_tail_gap(span) && shown_until < span.end();
-        let end = if held_to_end { whole } else { natural.min(whole) };
+        let ((first, first_frames), (last, last_frames)) = (frames.first()?, frames.last()?);
+        let table = recordings[last.recording].table;
+        let natural = clock.ticks(instant(last, table.frame_end(last_frames.end - 1))) - origin;
+        let part = coverage.parts.last()?;
+        // the clip is no longer than what it shows of the span, although its first frame may begin a little later
+        let end_of = |instant: Timestamp| clock.ticks(WallInstant::at(instant).shifted(part.shift_us));
+        let end = if coverage.is_held_to_end(span) {
+            end_of(span.end())
+        } else if starts_inside(last, recordings) {
+            natural.min(end_of(part.footage.end()))
+        } else {
+            natural // a frame that stands for the hole of a joint
+        };
         let end = end.max(times.last()? + 1);
-        let first_shown = instant(first, recordings[first.recording].table.shown_at(first.frames.start));
-        let origin = if held_from_start { WallInstant::at(span.start()) } else { first_shown };
+        let RecordingView { start, table, .. } = recordings[first.recording];
+        let taken_at = WallInstant::of_frame(start, table, table.shown_at(first_frames.start));
+        let origin = if held_from_start { WallInstant::at(span.start()) } else { taken_at.shifted(first.shift_us) };
         let audio = recordings.map(|recording| AudioOfRecording { start: recording.start, track: recording.audio });
         let audio = AudioPlan::of(PictureTimes { clock, origin, end }, coverage, &audio);
-        Some(Self { segments, timescale, times, end, audio })
+        Some(Self { segments, timescale, times, end, taken_at: taken_at.as_timestamp(), audio })
     }
 
     /// Returns how many frames are copied, and how many are encoded.
@@ -162,31 +172,54 @@ impl CutPlan {
     }
 }
 
-fn segments(coverage: &Coverage, recordings: &PerRecording<RecordingView<'_>>) -> Option<Vec<Segment>> {
-    let split_frames = |part: &Part, frames: Range<usize>| {
-        let RecordingView { table, random_access, copyable, .. } = recordings[part.recording];
-        split(part.recording, table, random_access, copyable, frames)
-    };
+/// Returns the frames of each part that has any; at least one frame, if there is footage.
+fn frames<'a>(
+    coverage: &'a Coverage,
+    recordings: &PerRecording<RecordingView<'_>>,
+) -> Option<Vec<(&'a Part, Range<usize>)>> {
     let first_frame_at = |part: &Part, at: Timestamp| {
         let RecordingView { start, table, .. } = recordings[part.recording];
         table.first_frame_at(at, start)
     };
-    let mut segments: Vec<Segment> = Vec::new();
-    for part in &coverage.parts {
-        let frames = first_frame_at(part, part.span.start())..first_frame_at(part, part.span.end());
-        if !frames.is_empty() {
-            let table = recordings[part.recording].table;
-            segments.extend(table.split_into_parts(frames).flat_map(|frames| split_frames(part, frames)));
+    let of_part = |part: &Part| first_frame_at(part, part.footage.start())..first_frame_at(part, part.footage.end());
+    let frames = coverage.parts.iter().map(|part| (part, of_part(part)));
+    let mut frames: Vec<_> = frames.filter(|(_, frames)| !frames.is_empty()).collect();
+    if frames.is_empty() {
+        let part = coverage.parts.first()?;
+        let on_screen = first_frame_at(part, part.footage.start()).saturating_sub(1);
+        frames.push((part, on_screen..on_screen + 1));
+    }
+    Some(frames)
+}
+
+/// Returns whether a frame of the part's recording begins before the part ends.
+fn starts_inside(part: &Part, recordings: &PerRecording<RecordingView<'_>>) -> bool {
+    let RecordingView { start, table, .. } = recordings[part.recording];
+    table.first_frame_at(part.footage.end(), start) > 0
+}
+
+/// Splits the frames of all parts into segments. Frames that follow each other in their recording are copied together, even
+/// if time was cut out between them.
+fn segments(frames: &[(&Part, Range<usize>)], recordings: &PerRecording<RecordingView<'_>>) -> Vec<Segment> {
+    let mut runs: Vec<(RecordingId, Range<usize>)> = Vec::new();
+    for (part, frames) in frames {
+        match runs.last_mut() {
+            Some((recording, run)) if *recording == part.recording && run.end == frames.start => run.end = frames.end,
+            _ => runs.push((part.recording, frames.clone())),
         }
     }
-    if segments.is_empty() {
-        let part = coverage.parts.first()?;
-        let on_screen = first_frame_at(part, part.span.start()).saturating_sub(1);
-        segments.extend(split_frames(part, on_screen..on_screen + 1));
-    }
-    Some(segments)
+    let split_run = |(recording, run): (RecordingId, Range<usize>)| {
+        let RecordingView { table, random_access, copyable, .. } = recordings[recording];
+        let parts = table.split_into_parts(run);
+        parts.flat_map(move |frames| split(recording, table, random_access, copyable, frames)).collect::<Vec<_>>()
+    };
+    runs.into_iter().flat_map(split_run).collect()
 }
 
 #[cfg(test)]
 #[path = "cut_plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "film_tests.rs"]
+mod film_tests;

@@ -7,7 +7,10 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::h264::nal_units::RandomAccess;
-use crate::mp4::sample_table::{ListedSample, Sample, SampleTableBuilder, Step};
+use crate::mp4::sample_boxes::{ListedSample, Step};
+use crate::mp4::sample_table::{Sample, SampleTableBuilder};
+use crate::plan::coverage::Tolerances;
+use crate::plan::footage::Footage;
 
 const TOLERANCE_US: i64 = 500_000;
 
@@ -157,8 +160,8 @@ fn request() -> impl Strategy<Value = (Vec<Recording>, Span)> {
 }
 
 fn planned(recordings: &[Recording], span: Span) -> Option<(Coverage, CutPlan)> {
-    let shown = recordings.iter().map(Recording::span).collect();
-    let coverage = Coverage::of(span, &shown, TOLERANCE_US);
+    let shown = recordings.iter().map(|recording| Footage::from(recording.span())).collect();
+    let coverage = Coverage::of(span, &shown, Tolerances { gap_us: TOLERANCE_US, joint_us: 0 });
     let points: Vec<RandomAccessPoints> = recordings.iter().map(Recording::inspected).collect();
     let views = recordings.iter().zip(&points).map(|(recording, points)| recording.view(points)).collect();
     let plan = CutPlan::of(span, &coverage, &views);
@@ -349,7 +352,7 @@ fn a_plan_locates_and_counts_its_frames_and_names_the_poster() {
     let encode = |reason| Segment { recording: ids[1], frames: 2..6, method: Method::Encode { decode: 0..6, reason } };
     let segments = vec![encode(EncodeReason::NoIdr), copy, encode(EncodeReason::NoIdr)];
     let times: Vec<i64> = (0..15).map(|frame| frame * 7).collect();
-    let plan = CutPlan { segments, timescale: 600, times, end: 112, audio: None };
+    let plan = CutPlan { segments, timescale: 600, times, end: 112, taken_at: Timestamp::from_us(0), audio: None };
     let located: Vec<_> = (0..16).map(|frame| plan.locate(frame)).collect();
     let at = |recording: usize, frame| Some(FrameOfRecording { recording: ids[recording], frame });
     let expected = (2..6).map(|frame| at(1, frame)).chain((5..12).map(|frame| at(3, frame)));

@@ -5,5 +5,8 @@ pub mod audio_plan;
 pub mod clip_clock;
 pub mod coverage;
 pub mod cut_plan;
+pub mod footage;
+pub mod joints;
 pub mod random_access;
+pub mod same_footage;
 pub mod segments;

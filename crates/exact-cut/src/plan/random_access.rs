@@ -29,12 +29,24 @@ use crate::mp4::sample_table::SampleTable;
 pub struct RandomAccessPoints {
     inspected: BTreeMap<usize, RandomAccess>,
     ignores_stss: bool,
+    pairs_fields: bool,
 }
 
 impl RandomAccessPoints {
+    /// Returns that nothing is known, of a track whose samples may be fields if `pairs_fields`.
+    #[must_use]
+    pub fn new(pairs_fields: bool) -> Self {
+        Self { pairs_fields, ..Self::default() }
+    }
+
     /// Records what the bytes of a sample say.
     pub fn record(&mut self, sample: usize, access: RandomAccess) {
         self.inspected.insert(sample, access);
+    }
+
+    /// Forgets what was recorded: the samples got other numbers.
+    pub fn forget(&mut self) {
+        self.inspected.clear();
     }
 
     /// From now on ignores `stss`: decoding starts only at samples whose NAL units were inspected. This ends the search in
@@ -67,7 +79,8 @@ impl RandomAccessPoints {
 
     /// Returns the samples, in decode order, that must be decoded to get `frames`. They begin at the last random access
     /// point that is shown no later than the first frame, since leading pictures of a recovery point are wrong. Without
-    /// such a point they begin at the first sample, as a full decode does.
+    /// such a point they begin at the first sample, as a full decode does. If the last one may be a field, the other field
+    /// follows it.
     #[must_use]
     pub fn decode_window(&self, table: &SampleTable, frames: Range<usize>) -> Range<usize> {
         let first_pts = table.frame(frames.start).pts;
@@ -77,7 +90,7 @@ impl RandomAccessPoints {
         let may_begin =
             |&sample: &usize| table.samples[sample].pts <= first_pts && self.at(table, sample) != RandomAccess::No;
         let start = (0..=first).rev().find(may_begin).unwrap_or(0);
-        start..last + 1
+        start..(last + 1 + usize::from(self.pairs_fields)).min(table.samples.len())
     }
 }
 

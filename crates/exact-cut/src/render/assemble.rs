@@ -1,7 +1,7 @@
 //! Assembles the video track of a clip: which bytes of which source become its samples, under which one sample entry.
 //!
 //! The clip has one `avc1` sample entry, whose `avcC` holds the parameter sets of the recording and of the encoded edges. Two
-//! sample entries, as ffmpeg writes them, stop Chromium at the joint (`PIPELINE_ERROR_DECODE`). The level is the maximum, the
+//! sample entries, as ffmpeg writes them, stop Chromium at the seam (`PIPELINE_ERROR_DECODE`). The level is the maximum, the
 //! compatibility flags are the intersection, and the profile covers both.
 //!
 //! Samples whose NAL units have lengths of 1 or 2 bytes are rewritten with 4 bytes, because one sample entry has one length

@@ -1,10 +1,11 @@
-//! What the bytes of a recording prove about it: whether decoding may begin where `stss` says, and whether the samples of a
-//! copied run carry parameter sets of their own.
+//! What the bytes of a recording prove about it: whether decoding may begin where `stss` says, whether each sample is a
+//! picture, and whether the samples of a copied run carry parameter sets of their own.
 //!
 //! `avc1` promises that all parameter sets are in the sample entry (ISO/IEC 14496-15, section 5.3.3). Many cameras repeat
 //! theirs in the samples all the same, which is harmless as long as they are equal. Where they differ, a copied run would be
 //! decoded with other sets than the recording was, so it is encoded.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -13,10 +14,10 @@ use std::sync::Arc;
 use crate::blocking::blocking;
 use crate::error::Error;
 use crate::fetch::FetchedRecording;
-use crate::h264::nal_units::{nal_units, random_access};
+use crate::h264::nal_units::{NalFormat, WithoutSlice, nal_units, random_access, without_slice};
 use crate::h264::parameter_sets::ParameterSets;
 use crate::mp4::sample_table::Sample;
-use crate::mp4::shape::{PictureShape, colour_of};
+use crate::mp4::shape::{PictureShape, colour_of, may_be_fields};
 use crate::mp4::tracks::VideoTrack;
 use crate::open::OpenRecording;
 use crate::plan::random_access::RandomAccessPoints;
@@ -31,6 +32,8 @@ pub struct BitstreamFacts {
     pub copyable: Result<(), EncodeReason>,
     /// The parameter sets, if they are of a kind that can be copied.
     pub sets: Option<ParameterSets>,
+    /// Inspected samples that hold no slice.
+    without_slice: BTreeMap<usize, WithoutSlice>,
 }
 
 /// Returns whether copied pictures of both can stand in one clip.
@@ -64,11 +67,12 @@ impl BitstreamFacts {
             Ok(sets) if sets.free_id().is_none() => Err(EncodeReason::NoFreeId),
             Ok(_) => Ok(()),
         };
-        Self { random_access: RandomAccessPoints::default(), copyable, sets: sets.ok() }
+        let (random_access, without_slice) = (RandomAccessPoints::new(may_be_fields(&video.entry)), BTreeMap::new());
+        Self { random_access, copyable, sets: sets.ok(), without_slice }
     }
 
-    /// Inspects the fetched bytes of `samples`: whether decoding may begin there, and the parameter sets of those that are to
-    /// be copied.
+    /// Inspects the fetched bytes of `samples`: whether they are pictures, whether decoding may begin there, and the parameter
+    /// sets of those that are to be copied.
     ///
     /// # Errors
     /// [`Cause::Disk`](crate::error::Cause::Disk).
@@ -78,9 +82,10 @@ impl BitstreamFacts {
         samples: Range<usize>,
         copied: bool,
     ) -> Result<(), Error> {
-        let Some(sets) = self.sets.clone() else { return Ok(()) };
+        let video = &recording.open.video;
+        let Some(format) = video.entry_of(samples.start).nal_format() else { return Ok(()) };
         let samples = samples.map(|number| {
-            let sample = recording.open.video.table.samples[number];
+            let sample = video.table.samples[number];
             // `stss` may lack IDR pictures; what is decoded is fetched anyway
             let may_begin = sample.sync || !copied;
             SampleToInspect { number, sample, is_new: may_begin && !self.random_access.is_inspected(number) }
@@ -88,7 +93,7 @@ impl BitstreamFacts {
         let samples: Vec<SampleToInspect> = samples.filter(|one| copied || one.is_new).collect();
         let (file, mut facts) = (Arc::clone(&recording.file), self.clone());
         let inspected = blocking(move || {
-            let inspected = samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, &sets, &file));
+            let inspected = samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, format, &file));
             inspected.map(|()| facts)
         });
         *self = inspected.await.map_err(|error| Error::new(recording.name(), error))?;
@@ -99,23 +104,51 @@ impl BitstreamFacts {
         &mut self,
         one: &SampleToInspect,
         copied: bool,
-        sets: &ParameterSets,
+        format: NalFormat,
         file: &File,
     ) -> std::io::Result<()> {
         let mut bytes = vec![0; one.sample.size as usize];
         file.read_exact_at(&mut bytes, one.sample.offset)?;
         if one.is_new {
-            self.random_access.record(one.number, random_access(&bytes, sets.length_size()));
+            self.random_access.record(one.number, random_access(&bytes, format));
+        }
+        let units = || nal_units(&bytes, format.length_size);
+        let is_contradicted = |unit: &[u8]| self.sets.as_ref().is_none_or(|sets| sets.is_contradicted_by(unit));
+        if let Some(mut kind) = without_slice(&bytes, format) {
+            if units().flatten().all(|unit| !is_contradicted(unit)) {
+                kind = WithoutSlice::Expendable; // `avcC` has the same sets
+            }
+            self.without_slice.insert(one.number, kind);
         }
         if copied {
-            for unit in nal_units(&bytes, sets.length_size()) {
+            for unit in units() {
                 match unit {
-                    Ok(unit) if sets.is_contradicted_by(unit) => self.copyable = Err(EncodeReason::ContradictingSets),
+                    Ok(unit) if is_contradicted(unit) => self.copyable = Err(EncodeReason::ContradictingSets),
                     Ok(_) => {}
                     Err(error) => self.copyable = Err(error.into()),
                 }
             }
         }
         Ok(())
+    }
+
+    /// Corrects the sample table of `recording` by the inspected samples that hold no slice: they belong to the next picture.
+    /// Returns whether the plan must be made again. What is known of random access is forgotten then, since the numbers of
+    /// samples change; their bytes are there already.
+    ///
+    /// # Errors
+    /// [`FootageError::Mp4`](crate::error::FootageError::Mp4) if no picture is left.
+    pub fn correct_table(&mut self, recording: &mut FetchedRecording) -> Result<bool, Error> {
+        let without_slice = std::mem::take(&mut self.without_slice);
+        if without_slice.is_empty() {
+            return Ok(false);
+        }
+        let table = &mut Arc::make_mut(&mut recording.open).video.table;
+        let corrected = table.join_to_pictures(&without_slice);
+        let corrected = corrected.map_err(|error| Error::footage(recording.name(), error))?;
+        if corrected {
+            self.random_access.forget();
+        }
+        Ok(corrected)
     }
 }

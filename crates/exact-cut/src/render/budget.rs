@@ -21,7 +21,7 @@ const SLACK_PERCENT: u32 = 66;
 
 /// Picoseconds of one processor that decoding a pixel takes, with one thread.
 ///
-/// Measured as user time on a 2-core x86_64 machine (AMD EPYC), November 2026, with the layer's ffmpeg 7.1.5, 1280 × 720.
+/// Measured as user time on a 2-core `x86_64` machine (AMD EPYC), November 2026, with the layer's ffmpeg 7.1.5, 1280 × 720.
 const DECODE_H264_PS: u64 = 2_400;
 const DECODE_HEVC_PS: u64 = 3_500;
 

@@ -1,9 +1,9 @@
 //! Renders a clip: the story of the engine.
 //!
 //! 1. **Plan until the plan is stable.** Inspecting candidates before planning would cost a round trip to the source. So the
-//!    first plan trusts `stss`, and the bytes of its random access points are fetched together with the footage. Where they
-//!    contradict the plan, it is made again with this knowledge. Usually the first plan is right. Each further plan inspects
-//!    samples that were not inspected before, so the loop ends.
+//!    first plan trusts the tables: `stss`, and that every sample is a picture. The bytes of its random access points are
+//!    fetched together with the footage. Where they contradict the plan, it is made again with this knowledge. Usually the
+//!    first plan is right. Each further plan inspects samples that were not inspected before, so the loop ends.
 //! 2. **Encode** the frames in front of and behind each copied run: less than a GOP at each.
 //! 3. **Lay out** the clip: header bytes, and pieces of recordings and of encoded bytes.
 //! 4. **Verify** the layout and **execute** it, at the same time. A clip counts only if both succeed.
@@ -12,6 +12,7 @@
 //!
 //! The thumbnails are rendered beside steps 2 to 4, because they need only the fetched bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::mux::layout::ClipLayout;
 use crate::mux::track::Display;
 use crate::observer::{RenderStage, observed};
 use crate::open::OpenRecording;
-use crate::plan::coverage::Coverage;
+use crate::plan::coverage::{Coverage, Tolerances};
 use crate::plan::cut_plan::{CutPlan, FrameOfRecording, RecordingView};
 use crate::plan::segments::{EncodeReason, Method, Segment, TrimMode};
 use crate::recording_id::{PerRecording, RecordingId};
@@ -35,6 +36,7 @@ use crate::render::context::RenderContext;
 use crate::render::encode::{Encoding, PROVEN_WHOLE};
 use crate::render::encoder_options::EncoderOptions;
 use crate::render::excerpt::{Excerpt, Poster};
+use crate::render::key_frame_search::KeyFrameSearch;
 use crate::render::ladder::{Ladder, OTHER_POSTERS};
 use crate::render::quality::WholeEncoding;
 use crate::render::report::{frames_needed, plan_report, samples_needed};
@@ -47,6 +49,9 @@ use crate::time::Span;
 
 /// After this many plans that turned out wrong, sync samples no longer count as IDR pictures.
 const PLANS_TRUSTING_STSS: usize = 3;
+
+/// How often samples that turn out to be no pictures make the plan be made again.
+const MAX_CORRECTIONS: usize = 8;
 
 /// Scratch bytes for each byte that is copied: the fetched byte, the byte in the clip, and what verifying it takes.
 const SCRATCH_PER_COPIED_BYTE: u64 = 3;
@@ -61,6 +66,8 @@ pub struct ClipSpec<'a> {
     pub span: Span,
     /// Which recording shows which part of the span.
     pub coverage: &'a Coverage,
+    /// How long a hole may be that is not a gap.
+    pub tolerances: Tolerances,
     /// How the clip is cut.
     pub trim_mode: TrimMode,
     /// The thumbnails.
@@ -76,6 +83,8 @@ pub struct RenderedClip {
     pub thumbnails: Vec<Thumbnail>,
     /// How the clip was cut.
     pub plan: CutPlan,
+    /// Parts of the span that the clip leaves out: those that no recording shows, and those of which nothing can be decoded.
+    pub gaps: Vec<Span>,
 }
 
 /// A cut plan with everything needed to execute it.
@@ -107,12 +116,20 @@ pub async fn render(
     executor: &dyn ClipExecutor,
 ) -> Result<RenderedClip, Error> {
     let mut ladder = Ladder::default();
+    let mut coverage = spec.coverage.clone();
     loop {
         let folder = ladder.folder(cx.folder)?;
         let attempt = RenderContext { folder: &folder, ..cx };
-        match Box::pin(render_once(attempt, spec, &recordings, &mut ladder, executor)).await {
+        let spec = ClipSpec { coverage: &coverage, ..spec };
+        match Box::pin(render_once(attempt, spec, &mut recordings, &mut ladder, executor)).await {
             Err(error) if error.cause.is_footage() => {
                 if !ladder.step_down(&error, &mut recordings) {
+                    return Err(error);
+                }
+                // without some of its frames, a recording may show less of the span
+                let footage = recordings.map(|recording| recording.footage.clone());
+                coverage = Coverage::of(spec.span, &footage, spec.tolerances);
+                if coverage.parts.is_empty() {
                     return Err(error);
                 }
                 cx.observer.stepped_down(&error);
@@ -126,24 +143,30 @@ pub async fn render(
 async fn render_once(
     cx: RenderContext<'_>,
     spec: ClipSpec<'_>,
-    recordings: &PerRecording<Arc<OpenRecording>>,
+    recordings: &mut PerRecording<Arc<OpenRecording>>,
     ladder: &mut Ladder,
     executor: &dyn ClipExecutor,
 ) -> Result<RenderedClip, Error> {
     let prepared = prepare_step(cx, spec, recordings.map(Arc::clone), ladder).await?;
+    // their tables may have been corrected, and errors count samples as they do
+    *recordings = prepared.recordings.map(|recording| Arc::clone(&recording.open));
     ladder.has_copies = prepared.plan.has_copies();
     let files = PieceFiles::of(&prepared.recordings);
     let Poster { recording, excerpt } = &prepared.poster;
     let thumbnails = render_thumbnails(cx, &prepared.recordings[*recording], excerpt, &files, spec.thumbnails);
     let thumbnails = observed(cx.observer, RenderStage::Thumbnails, thumbnails);
-    let thumbnails = async { thumbnails.await.map_err(|error| (error, true)) };
-    let clip = async { render_clip(cx, &prepared, files.clone(), executor).await.map_err(|error| (error, false)) };
-    let ((layout, audio), thumbnails) = try_join(clip, thumbnails).await.map_err(|(error, of_thumbnails)| {
-        ladder.thumbnails_failed = of_thumbnails;
-        error
-    })?;
-    let plan = CutPlan { audio: prepared.plan.audio.filter(|_| audio), ..prepared.plan };
-    Ok(RenderedClip { layout, thumbnails, plan })
+    // what the clip says of the footage tells more, so it is waited for if the thumbnails fail because of that
+    let thumbnails = async {
+        match thumbnails.await {
+            Err(error) if !error.cause.is_footage() => Err(error),
+            result => Ok(result),
+        }
+    };
+    let clip = render_clip(cx, &prepared, files.clone(), executor);
+    let ((layout, has_audio), thumbnails) = try_join(clip, thumbnails).await?;
+    let thumbnails = thumbnails.inspect_err(|_| ladder.thumbnails_failed = true)?;
+    let plan = CutPlan { audio: prepared.plan.audio.filter(|_| has_audio), ..prepared.plan };
+    Ok(RenderedClip { layout, thumbnails, plan, gaps: spec.coverage.gaps.clone() })
 }
 
 /// Plans the clip of `spec`, and fetches the bytes that the plan needs.
@@ -189,20 +212,24 @@ async fn plan_until_stable(
     mut recordings: PerRecording<FetchedRecording>,
     posters_tried: usize,
 ) -> Result<PreparedRender, Error> {
-    let (mut previous, mut plans) = (None, 0);
+    let (mut previous, mut plans, mut corrections) = (None, 0, 0);
+    let mut search = KeyFrameSearch::default();
     loop {
         let views = recordings.map(|recording| view(recording, &facts[recording.id]));
         let plan = CutPlan::of(spec.span, spec.coverage, &views);
         let plan = plan.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
         let poster = poster(&plan, &views, posters_tried);
         let chosen = work::choose(cx, &plan, &recordings)?;
+        let scratch_needed = scratch_needed(&plan, &views);
         if previous.as_ref() == Some(&plan) {
             let (whole, estimate) = chosen.unzip();
             return Ok(PreparedRender { plan, poster, main, facts, whole, estimate, recordings });
         }
-        let needed = scratch_needed(&plan, &views);
-        work::ensure_disk(cx, &plan, &recordings, needed)?;
-        ensure_free_space(cx.folder, needed)?;
+        if Box::pin(search.run(cx, &plan, &poster, &mut recordings, &mut facts)).await? {
+            continue;
+        }
+        work::ensure_disk(cx, &plan, &recordings, scratch_needed)?;
+        ensure_free_space(cx.folder, scratch_needed)?;
         let fetches = recordings.iter_mut().map(|(id, recording)| {
             let (samples, frames) = (samples_needed(&plan, &poster, id), frames_needed(&plan, id));
             async move { recording.fetch_missing(&samples, &frames, cx.deadline).await }
@@ -214,6 +241,13 @@ async fn plan_until_stable(
         }
         let decoded = poster.excerpt.decode.clone();
         facts[poster.recording].inspect(&recordings[poster.recording], decoded, false).await?;
+        if corrections < MAX_CORRECTIONS {
+            let corrected = recordings.iter_mut().map(|(id, recording)| facts[id].correct_table(recording));
+            if corrected.collect::<Result<Vec<_>, _>>()?.contains(&true) {
+                (previous, corrections) = (None, corrections + 1);
+                continue;
+            }
+        }
         plans += 1;
         if plans == PLANS_TRUSTING_STSS {
             let inspected = plan.segments.iter().map(|segment| segment.recording).chain([poster.recording]);
@@ -279,7 +313,7 @@ async fn render_clip(
             rendered => tracks.push(rendered?),
         }
     }
-    let layout = Arc::new(ClipLayout::of(&tracks).map_err(|error| footage(error.into()))?);
+    let layout = Arc::new(ClipLayout::dated(&tracks, Some(plan.taken_at)).map_err(|error| footage(error.into()))?);
     let clip = ClipToVerify { layout: &layout, files: &files, plan, tracks: &tracks, recordings };
     let verified = observed(cx.observer, RenderStage::Verify, verify(cx, clip));
     let executed = executor.execute(Arc::clone(&layout), files.clone());
@@ -287,11 +321,17 @@ async fn render_clip(
     Ok((layout, tracks.len() > 1))
 }
 
-/// Returns a sample of the longest segment of the main recording: the clip looks like that.
+/// Returns a sample of the main recording whose sample entry shows most of the clip; of equals, the first. The clip looks
+/// like that.
 fn main_sample(plan: &CutPlan, main: RecordingId, video: &VideoTrack) -> usize {
-    let segments = plan.segments.iter().filter(|segment| segment.recording == main);
-    let longest = segments.max_by_key(|segment| segment.frames.len());
-    longest.map_or(0, |segment| video.table.frames[segment.frames.start] as usize)
+    let segments = || plan.segments.iter().filter(|segment| segment.recording == main);
+    let sample_of = |segment: &Segment| video.table.frames[segment.frames.start] as usize;
+    let mut frames: BTreeMap<usize, usize> = BTreeMap::new();
+    for segment in segments() {
+        *frames.entry(video.table.entry_of(sample_of(segment))).or_default() += segment.frames.len();
+    }
+    let shown = |segment: &&Segment| frames[&video.table.entry_of(sample_of(segment))];
+    segments().rev().max_by_key(shown).map_or(0, sample_of)
 }
 
 /// Encodes the segments that must be encoded, one after the other, and prepares those that are copied.

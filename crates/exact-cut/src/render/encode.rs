@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{file_url, hashing, reading};
+use crate::ffmpeg::command::{Pictures, file_url, hashing, reading_pictures};
 use crate::ffmpeg::memory::decoding;
 use crate::h264::parameter_sets::ParameterSets;
 use crate::h264::quantizer::median_quantizer;
-use crate::mp4::shape::PictureShape;
+use crate::mp4::shape::{PictureShape, filter_before_decoding};
 use crate::mux::track::SampleLocation;
 use crate::plan::random_access::RandomAccessPoints;
-use crate::render::compare::{RankedFile, compare, proven};
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{EncoderOptions, GROUP};
 use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, rank, write_excerpt, write_runs};
+use crate::render::likeness::{RankedFile, compare, proven};
 use crate::render::quality::{EDGE_QUANTIZERS, RateControl, WRONG_DB, WholeEncoding, finer};
 use crate::render::write_file::PieceFiles;
 
@@ -88,13 +88,12 @@ impl Encoding<'_> {
             let bits = encoded.video.table.samples.iter().map(|sample| u64::from(sample.size) * 8).sum();
             let next = whole.coarser(rate_control, bits, us).filter(|_| tries < MAX_TRIES);
             was_too_large |= next.is_some();
-            let next = match next {
-                Some(coarser) => Some(coarser),
-                None => {
-                    let average = self.prove(&encoded, ranks).await?;
-                    let may_be_finer = !was_too_large && tries < MAX_TRIES;
-                    whole.finer(rate_control, average, bits, us).filter(|_| may_be_finer)
-                }
+            let next = if next.is_some() {
+                next
+            } else {
+                let average = self.prove(&encoded, ranks).await?;
+                let may_be_finer = !was_too_large && tries < MAX_TRIES;
+                whole.finer(rate_control, average, bits, us).filter(|_| may_be_finer)
             };
             match next {
                 Some(next) => rate_control = next,
@@ -132,10 +131,20 @@ impl Encoding<'_> {
 
     /// Returns the dB of each frame against its source, of a segment that is compared as a whole.
     async fn compare_all(&self, ranks: &Range<usize>) -> Result<Vec<f64>, Error> {
-        let (input, output) = (self.input(), self.output());
-        let source = RankedFile { path: &input, ranks: (ranks.start, ranks.end), pixels: self.source_pixels() };
+        let (input, output, rate) = (self.input(), self.output(), self.options.rate);
+        let source = RankedFile {
+            pictures: self.pictures(&input),
+            ranks: (ranks.start, ranks.end),
+            rate,
+            pixels: self.source_pixels(),
+        };
         let frames = self.excerpt.frames.len();
-        let encoded = RankedFile { path: &output, ranks: (0, frames), pixels: self.options.shape.pixels() };
+        let encoded = RankedFile {
+            pictures: Pictures { path: &output, filter: None },
+            ranks: (0, frames),
+            rate,
+            pixels: self.options.shape.pixels(),
+        };
         self.compared(source, encoded, frames).await
     }
 
@@ -157,6 +166,12 @@ impl Encoding<'_> {
             return Err(Error::footage(self.recording.name(), FootageError::Verification(reason)));
         }
         Ok(all)
+    }
+
+    /// Returns a file with samples of the recording.
+    fn pictures<'a>(&self, path: &'a Path) -> Pictures<'a> {
+        let entry = self.recording.open.video.entry_of(self.excerpt.decode.start);
+        Pictures { path, filter: filter_before_decoding(entry) }
     }
 
     fn source_pixels(&self) -> u64 {
@@ -194,8 +209,18 @@ impl Encoding<'_> {
             let run = SampleRun { video: &encoded.video, samples: window.clone(), locations };
             write_runs(&[run], &files, ANY_RATE, &part).await?;
             let pixels = self.source_pixels();
-            let original = RankedFile { path: &source, ranks: (ranks.start, ranks.end), pixels };
-            let shown = RankedFile { path: &part, ranks: (0, window.len()), pixels: self.options.shape.pixels() };
+            let original = RankedFile {
+                pictures: self.pictures(&source),
+                ranks: (ranks.start, ranks.end),
+                rate: ANY_RATE,
+                pixels,
+            };
+            let shown = RankedFile {
+                pictures: Pictures { path: &part, filter: None },
+                ranks: (0, window.len()),
+                rate: ANY_RATE,
+                pixels: self.options.shape.pixels(),
+            };
             all.extend(self.compared(original, shown, window.len()).await?);
             for file in [&source, &part] {
                 std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
@@ -220,7 +245,8 @@ impl Encoding<'_> {
             ranks.end,
             options.filters(video, entry).map_err(footage)?
         );
-        let mut command = reading(cx.ffmpeg, &[&input]);
+        let pictures = Pictures { path: &input, filter: filter_before_decoding(entry) };
+        let mut command = reading_pictures(cx.ffmpeg, pictures);
         command
             .args(["-map", "0:v:0"])
             .filter(filters)
@@ -230,7 +256,7 @@ impl Encoding<'_> {
             .args(options.arguments(rate_control))
             .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
             .output(file_url(&output));
-        let undecodable = async || undecodable(cx, recording, excerpt, &input).await;
+        let undecodable = async || undecodable(cx, recording, excerpt, pictures).await;
         match cx.run_ffmpeg(command, takes, recording.name()).await {
             Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
             result => result?,
@@ -264,9 +290,9 @@ async fn undecodable(
     cx: RenderContext<'_>,
     recording: &FetchedRecording,
     excerpt: &Excerpt,
-    input: &Path,
+    input: Pictures<'_>,
 ) -> Result<Option<Error>, Error> {
-    let list = input.with_extension("framehash");
+    let list = input.path.with_extension("framehash");
     let command = hashing(cx.ffmpeg, input, &list);
     let takes =
         decoding(PictureShape::of(&recording.open.video, &recording.open.video.entry).map_or(0, PictureShape::pixels));

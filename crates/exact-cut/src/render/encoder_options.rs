@@ -54,6 +54,7 @@ impl<'a> EncoderOptions<'a> {
         if sets.is_none() {
             // the encoder takes whole pixels of chroma only
             (shape.width, shape.height) = ((shape.width & !1).max(2), (shape.height & !1).max(2));
+            shape.decoded = (shape.width, shape.height);
         }
         let (rate, orientation) = (main.table.rate(), main.orientation);
         // what is encoded beside copied pictures says of them what their parameter sets say
@@ -80,7 +81,7 @@ impl<'a> EncoderOptions<'a> {
         if self.sets.is_some() && is_alike && turned == self.orientation {
             return Ok(String::new());
         }
-        let mut filters = Vec::new();
+        let mut filters = Vec::from_iter(from.cropping());
         if turned != self.orientation {
             let turns = [turned.to_upright, self.orientation.from_upright];
             filters.extend(turns.into_iter().filter(|filter| !filter.is_empty()).map(str::to_owned));
@@ -110,6 +111,9 @@ impl<'a> EncoderOptions<'a> {
                 (width - fitted.0) / 4 * 2,
                 (height - fitted.1) / 4 * 2
             ));
+        }
+        if to.decoded != (width, height) {
+            filters.push(format!("pad={}:{}:0:0", to.decoded.0, to.decoded.1));
         }
         let (across, down) = match self.sets {
             Some(sets) => sets.pixel_aspect().unwrap_or((0, 1)),
@@ -201,7 +205,7 @@ mod tests {
     use super::*;
 
     fn shape(width: u16, height: u16, across: u32, down: u32) -> PictureShape {
-        PictureShape { width, height, pixel_aspect: (across, down) }
+        PictureShape { width, height, decoded: (width, height), pixel_aspect: (across, down) }
     }
 
     const UPRIGHT: [i32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];

@@ -1,7 +1,8 @@
 //! Excerpts: samples that ffmpeg is to decode, in a small file of their own.
 //!
-//! An excerpt has the camera's own sample entry, without what it says of colours and of the shape of a pixel: pictures that
-//! are encoded beside copied ones must say what the parameter sets say, and what players show is known without ffmpeg.
+//! An excerpt has the camera's own sample entry, without what it says of colours, of the shape of a pixel and of cropping:
+//! pictures that are encoded beside copied ones must be as the parameter sets say, and what players show is known without
+//! ffmpeg.
 //!
 //! The time of each frame in an excerpt is its rank: frame r is shown at tick r. So ffmpeg knows a frame by its number,
 //! exactly, whatever the times of the recording are, and nothing is rounded anywhere near ffmpeg.
@@ -17,6 +18,7 @@ use crate::error::{Cause, Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::mp4::box_finder::BoxFinder;
 use crate::mp4::sample_table::SampleTable;
+use crate::mp4::shape::PictureShape;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::{Display, SampleLocation, Track, TrackSample, TrackWithSources};
@@ -117,9 +119,10 @@ pub async fn write_runs(runs: &[SampleRun<'_>], files: &PieceFiles, rate: u32, p
         ranks_before += i64::try_from(source.len()).unwrap_or(i64::MAX);
     }
     let entry = video.entry_of(runs[0].samples.start);
+    let decoded = PictureShape::of(video, entry).map(|shape| shape.decoded).or_else(|| entry.stated_size());
     let track = Track {
-        entry: entry.without_display(),
-        display: Some(Display { size: entry.stated_size().unwrap_or_default(), orientation: video.orientation }),
+        entry: entry.for_decoding(decoded),
+        display: Some(Display { size: decoded.unwrap_or_default(), orientation: video.orientation }),
         timescale: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         samples,
         end_pts: ranks_before,

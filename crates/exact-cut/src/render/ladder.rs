@@ -67,7 +67,7 @@ impl Ladder {
             && self.removals < MAX_REMOVALS
         {
             self.removals += 1;
-            return Arc::make_mut(&mut recordings[id]).video.table.remove_frames(samples);
+            return Arc::make_mut(&mut recordings[id]).remove_frames(samples);
         }
         if std::mem::take(&mut self.thumbnails_failed) && self.posters_tried < OTHER_POSTERS {
             self.posters_tried += 1;

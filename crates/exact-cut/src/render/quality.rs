@@ -28,7 +28,7 @@ const QUALITY: u8 = 21;
 const FINEST: u8 = 13;
 const COARSEST: u8 = 40;
 /// Bit rate, in bits a second, that an encoded clip may always have: at less, a cap only spoils small pictures.
-const ALWAYS_ALLOWED: u64 = 1_500_000;
+const ALWAYS_ALLOWED: u64 = 2_000_000;
 
 /// How an encoder spends its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl RateControl {
     }
 }
 
-/// Steps of the quality by which pictures get finer at once, and what they cost at most: as many bits again.
-const FINER: u8 = 4;
+/// Steps of the quality by which pictures get finer at once. They cost at most half as many bits again.
+const FINER: u8 = 3;
 
 /// Bits of footage that is encoded, by codec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl WholeEncoding {
     #[must_use]
     pub fn finer(self, tried: RateControl, average: f64, bits: u64, us: u64) -> Option<RateControl> {
         let RateControl::Whole { preset, quality } = tried else { return None };
-        let has_room = u128::from(bits) * 2_000_000 <= u128::from(self.cap) * u128::from(us);
+        let has_room = u128::from(bits) * 1_500_000 <= u128::from(self.cap) * u128::from(us);
         let quality = quality.checked_sub(FINER).filter(|quality| *quality >= FINEST)?;
         (average < EDGE_DB && has_room).then_some(RateControl::Whole { preset, quality })
     }

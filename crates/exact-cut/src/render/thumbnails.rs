@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::command::{Pictures, file_url, reading_pictures};
 use crate::ffmpeg::memory;
-use crate::mp4::shape::{PictureShape, colour_of};
+use crate::mp4::shape::{PictureShape, colour_of, filter_before_decoding};
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{SCALING_FLAGS, from_colours};
 use crate::render::excerpt::{ANY_RATE, Excerpt, write_excerpt};
@@ -82,8 +82,9 @@ pub async fn render_thumbnails(
     let pixels = sizes.iter().map(|&(width, height)| u64::from(width) * u64::from(height)).sum();
     let takes = memory::thumbnails(size.pixels(), pixels);
 
-    let to_upright = [",", orientation.to_upright].concat();
-    let to_upright = if orientation.to_upright.is_empty() { "" } else { &to_upright };
+    let to_upright = Some(orientation.to_upright.to_owned()).filter(|turn| !turn.is_empty());
+    let to_upright: String =
+        size.cropping().into_iter().chain(to_upright).flat_map(|filter| [",".to_owned(), filter]).collect();
     let inputs: String = (0..sizes.len()).map(|n| ["[in", &n.to_string(), "]"].concat()).collect();
     let mut graph =
         vec![format!("[0:v:0]trim=start_pts={rank}:end_pts={}{to_upright},split={}{inputs}", rank + 1, sizes.len())];
@@ -96,7 +97,7 @@ pub async fn render_thumbnails(
     for (n, (width, height)) in sizes.iter().enumerate() {
         graph.push(format!("[in{n}]scale={width}:{height}:flags={SCALING_FLAGS}{colours},setsar=1[out{n}]"));
     }
-    let mut command = reading(cx.ffmpeg, &[&input]);
+    let mut command = reading_pictures(cx.ffmpeg, Pictures { path: &input, filter: filter_before_decoding(entry) });
     command.filter_complex(graph.join(";"));
     let mut thumbnails = Vec::with_capacity(sizes.len());
     for (n, &(width, _)) in sizes.iter().enumerate() {

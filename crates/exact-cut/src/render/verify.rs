@@ -1,6 +1,6 @@
 //! Verifies a clip before it may be announced. The header is read as that of any recording, and what it says is compared
 //! with the plan: the times of the frames, the parameter sets, the source of every sample. Then the clip is decoded around
-//! every joint, and copied pictures must be those that the recordings give. ffmpeg's exit code and its silence prove
+//! every seam, and copied pictures must be those that the recordings give. ffmpeg's exit code and its silence prove
 //! nothing.
 //!
 //! The layout is verified, not a file: a sample of the clip is found by way of the header and the pieces, as a player
@@ -13,10 +13,11 @@ use futures::future::try_join;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::hashing;
+use crate::ffmpeg::command::{Pictures, hashing};
 use crate::ffmpeg::memory::decoding;
 use crate::mp4::audio_track::PCM_SAMPLES_PER_AAC_FRAME;
 use crate::mp4::box_finder::BoxFinder;
+use crate::mp4::shape::filter_before_decoding;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
 use crate::mux::track::TrackWithSources;
@@ -28,9 +29,9 @@ use crate::render::encode::PROVEN_WHOLE;
 use crate::render::excerpt::{ANY_RATE, SampleRun, write_runs};
 use crate::render::write_file::PieceFiles;
 
-/// Pictures of a copied run that are decoded after a joint. The first one is an IDR picture. If it and those after it come
+/// Pictures of a copied run that are decoded after a seam. The first one is an IDR picture. If it and those after it come
 /// out right, a decoder found their parameter sets and let go of what came before.
-const PICTURES_AFTER_JOINT: usize = 8;
+const PICTURES_AFTER_SEAM: usize = 8;
 
 /// A clip that is to be verified, and what it was made of.
 #[derive(Clone, Copy, Debug)]
@@ -163,12 +164,12 @@ fn placed(segments: &[Segment]) -> Vec<(&Segment, Range<usize>)> {
     segments.iter().map(place).collect()
 }
 
-/// Returns the samples of the clip that are decoded: all of a short encoded segment, and around each joint the last group of
+/// Returns the samples of the clip that are decoded: all of a short encoded segment, and around each seam the last group of
 /// pictures of a copied run or a long segment, and the first pictures of the next.
 fn windows(segments: &[(&Segment, Range<usize>)], clip: &VideoTrack) -> Vec<Range<usize>> {
     let last_group =
         |at: &Range<usize>| at.clone().rev().find(|&n| clip.table.samples[n].sync).unwrap_or(at.start)..at.end;
-    let first_pictures = |at: &Range<usize>| at.start..at.end.min(at.start + PICTURES_AFTER_JOINT);
+    let first_pictures = |at: &Range<usize>| at.start..at.end.min(at.start + PICTURES_AFTER_SEAM);
     let mut windows: Vec<Range<usize>> = Vec::new();
     for (index, (segment, at)) in segments.iter().enumerate() {
         if segment.is_copy() {
@@ -179,12 +180,12 @@ fn windows(segments: &[(&Segment, Range<usize>)], clip: &VideoTrack) -> Vec<Rang
         } else if at.len() <= PROVEN_WHOLE {
             windows.push(at.clone());
         } else {
-            // compared with its source when it was encoded; here only its joints count
+            // compared with its source when it was encoded; here only its seams count
             windows.push(first_pictures(at));
             windows.push(last_group(at));
         }
     }
-    // windows that touch are decoded in one go: the joints lie there
+    // windows that touch are decoded in one go: the seams lie there
     let mut merged: Vec<Range<usize>> = Vec::new();
     for window in windows {
         match merged.last_mut() {
@@ -207,8 +208,9 @@ async fn picture_hashes(
     }
     let (excerpt, hashes) = (path.with_extension("mp4"), path.with_extension("framehash"));
     write_runs(runs, files, ANY_RATE, &excerpt).await?;
-    let command = hashing(cx.ffmpeg, &excerpt, &hashes);
-    let size = runs[0].video.entry.stated_size().unwrap_or_default();
+    let entry = &runs[0].video.entry;
+    let command = hashing(cx.ffmpeg, Pictures { path: &excerpt, filter: filter_before_decoding(entry) }, &hashes);
+    let size = entry.stated_size().unwrap_or_default();
     let pixels = u64::from(size.0) * u64::from(size.1);
     cx.run_ffmpeg(command, decoding(pixels), "clip.mp4").await?;
     let text = tokio::fs::read_to_string(&hashes).await.map_err(|error| differs(error.to_string()))?;
@@ -219,6 +221,6 @@ async fn picture_hashes(
     if pictures.len() == samples {
         Ok(pictures)
     } else {
-        Err(differs(format!("{} of {samples} pictures around the joints are decoded", pictures.len())))
+        Err(differs(format!("{} of {samples} pictures around the seams are decoded", pictures.len())))
     }
 }

@@ -51,6 +51,8 @@ pub struct Camera {
     pub tolerance_us: Option<f64>,
     /// The most frames that may be encoded.
     pub most_encoded: Option<usize>,
+    /// Parts of what is said of each way to make a clip that fails before one succeeds, if that is looked at.
+    pub steps: Option<Vec<&'static str>>,
     /// The least PSNR of an encoded frame, where the usual one cannot be asked for.
     pub least_psnr: Option<f64>,
     /// The matrix of the clip: (x, y) is displayed at (a·x + c·y, b·x + d·y).
@@ -112,6 +114,7 @@ pub fn camera(name: &str, recordings: Vec<Recording>, spans: &[(i64, i64)]) -> C
         shown: Vec::new(),
         tolerance_us: None,
         most_encoded: None,
+        steps: None,
         least_psnr: None,
         turned: None,
         looks_at_thumbnails: false,

@@ -24,6 +24,7 @@ pub fn all() -> Vec<Camera> {
     all.extend(several_movies());
     all.extend(unreadable());
     all.push(no_sets_in_avcc());
+    all.push(no_sets_in_hvcc());
     all.push(zero_matrix());
     all
 }
@@ -420,7 +421,26 @@ fn no_sets_in_avcc() -> Camera {
             avcc.extend(chroma);
         }),
     )
-    .perhaps()
+}
+
+/// The same with HEVC, whose sets alone say that luma has its full range.
+fn no_sets_in_hvcc() -> Camera {
+    let in_band = Footage {
+        filters: ",scale=out_range=pc,format=yuvj420p",
+        ..footage(
+            "-c:v libx265 -preset ultrafast -x265-params keyint=60:repeat-headers=1:range=full:pools=1:log-level=error \
+             -color_range pc -tag:v hev1",
+        )
+    };
+    let recording = edited(&in_band, "no-sets", |boxes| {
+        let entry = boxes.table(0, "stsd/hev1");
+        entry.inner.retain(|node| node.kind != *b"colr");
+        let hvcc = &mut entry.at("hvcC").own;
+        hvcc.truncate(22);
+        hvcc.push(0);
+    });
+    let recording = recording.showing(move |_| vec![Film::of(&in_band.file(), true)]);
+    Camera { copies: Copies::None, full_range: true, ..one("parameter-sets-in-band-only-of-hevc", recording) }
 }
 
 /// A matrix of zeros, which players take for none.

@@ -1,5 +1,6 @@
 //! Displayed shapes: what `pasp`, `tkhd`, the matrix and the sequence parameter set say of them, and shapes that change.
 
+use exact_cut::plan::segments::TrimMode;
 use testkit::footage::Footage;
 
 use crate::boxes::{Boxes, reboxed};
@@ -16,6 +17,8 @@ pub fn all() -> Vec<Camera> {
     all.extend(matrices());
     all.extend(changing());
     all.push(odd_size());
+    all.extend(cut_by_the_entry());
+    all.push(hevc());
     all
 }
 
@@ -101,6 +104,33 @@ fn shapes() -> Vec<Camera> {
         in_container("aspect-in-pasp-and-another-in-sps", sized((240, 180), ",setsar=1"), "16:9", (16, 9)),
         reshaped("square-pixels-without-pasp", sized((240, 180), ",setsar=1"), no_pasp, (4, 3)),
     ]
+}
+
+/// 192 lines are coded, and only the sample entry says that 180 are shown, as some of Canon's cameras have it.
+fn cut_by_the_entry() -> Vec<Camera> {
+    let recording = |name: &str| {
+        let recording = edited(&sized((320, 192), ""), name, |boxes| {
+            boxes.table(0, "stsd/avc1").own[26..28].copy_from_slice(&180_u16.to_be_bytes());
+            set_tkhd(boxes, (320, 180));
+        });
+        recording.showing(|file| vec![Film::of(file, false)])
+    };
+    let encoded = displayed("lines-cut-by-the-entry-encoded", recording("cut-encoded"), (16, 9));
+    vec![
+        displayed("lines-cut-by-the-entry", recording("cut"), (16, 9)),
+        Camera { mode: TrimMode::Encode, copies: Copies::None, ..encoded },
+    ]
+}
+
+/// The parameter set of HEVC alone tells the shape.
+fn hevc() -> Camera {
+    let x265 = "-c:v libx265 -preset ultrafast -x265-params keyint=60:pools=1:log-level=error -tag:v hvc1";
+    let base = Footage { size: (240, 180), filters: ",setsar=4/3", ..footage(x265) };
+    let recording = edited(&base, "aspect-in-sps-only", |boxes| {
+        boxes.table(0, "stsd/hvc1/pasp").kind = *b"free";
+        set_tkhd(boxes, (240, 180));
+    });
+    Camera { copies: Copies::None, ..displayed("aspect-in-sps-only-of-hevc", recording, (16, 9)) }
 }
 
 /// Pixel aspects in the SPS that are not in lowest terms, or have large terms.

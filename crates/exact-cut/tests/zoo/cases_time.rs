@@ -7,7 +7,7 @@ use std::process::Command;
 use testkit::footage::Footage;
 
 use crate::boxes::Boxes;
-use crate::cameras::{Audio, BEEPS, Camera, PLAIN, Recording, camera, footage, numbered};
+use crate::cameras::{Audio, BEEPS, Camera, Copies, PLAIN, Recording, camera, footage, numbered};
 use crate::cases::{SPAN, edited, film_of, heard, lengthen, one, one_edited, plain, with};
 use crate::cases_boxes::{FRAGMENTS, samples};
 use crate::mp4_edit;
@@ -26,7 +26,7 @@ pub fn all() -> Vec<Camera> {
     all.extend(holes());
     all.extend(held());
     all.extend(equal_times());
-    all.push(delimiters());
+    all.extend(delimiters());
     all.push(unlisted_key_frames());
     all.extend(coarse_clocks());
     all.push(start_without_a_key_frame());
@@ -128,7 +128,7 @@ fn holes() -> Vec<Camera> {
             let film = film_of(&shown);
             vec![film.only(0..67), film.only(67..150).later(2e7)]
         });
-        one(name, recording).spans(&[(1117, 23_903), (3001, 23_303), (1117, 9007), (22_301, 24_703)])
+        one(name, recording).spans(&[(1117, 23_903), (3001, 23_303), (1117, 9007), (22_301, 24_703)]).perhaps()
     };
     vec![
         jumps("hole-of-20-s-in-a-file", &plain()),
@@ -182,30 +182,87 @@ fn equal_times() -> Vec<Camera> {
     ]
 }
 
-/// Access unit delimiters are samples of their own, one tick before their pictures.
-fn delimiters() -> Camera {
-    let base = footage("-bf 0 -g 60 -x264-params aud=1");
-    one_edited("delimiters-are-samples", &base, |boxes| {
-        let sizes: Vec<(usize, usize)> = samples(boxes, 0);
+/// What is split off the pictures as samples of their own, one tick before them.
+#[derive(Clone, Copy)]
+struct Split {
+    /// The media track.
+    track: usize,
+    /// Where the picture begins in a sample that has its delimiter at that place.
+    picture: fn(&[u8], usize) -> usize,
+    /// Whether the list of key frames names the delimiters, and not the pictures.
+    lists_delimiters: bool,
+}
+
+/// Returns a camera that makes a sample of each access unit delimiter of `base`, where the length of a unit and its first
+/// byte are `delimiter`.
+fn split(name: &str, base: &Footage, delimiter: [u8; 5], how: Split) -> Camera {
+    one_edited(name, base, move |boxes| {
+        let Split { track, picture, lists_delimiters } = how;
+        let sizes: Vec<(usize, usize)> = samples(boxes, track);
+        let count = u32::try_from(sizes.len()).expect("few");
         // the media begin behind `ftyp`, `free` and the header of `mdat`
         let before = boxes.at("ftyp").bytes().len() + 16;
         let media = &boxes.at("mdat").own;
         let sizes = sizes.into_iter().flat_map(|(at, size)| {
             let sample = &media[at - before..at - before + size];
             // in front of the first one lies a message of the encoder
-            let split = sample.windows(5).position(|unit| unit == [0, 0, 0, 2, 9]).expect("a delimiter") + 6;
+            let delimiter = sample.windows(5).position(|unit| unit == delimiter).expect("a delimiter");
+            let split = picture(sample, delimiter);
             [split, size - split].map(|size| u32::try_from(size).expect("small"))
         });
         let sizes: Vec<u32> = sizes.collect();
-        boxes.table(0, "stsz").set_words(&[0, 300].into_iter().chain(sizes).collect::<Vec<_>>());
-        boxes.table(0, "stts").set_pairs(&[(1, 1), (1, FRAME - 1)].repeat(150));
-        let mut runs = boxes.table(0, "stsc").words();
+        boxes.table(track, "stsz").set_words(&[0, 2 * count].into_iter().chain(sizes).collect::<Vec<_>>());
+        boxes.table(track, "stts").set_pairs(&[(1, 1), (1, FRAME - 1)].repeat(count as usize));
+        let mut runs = boxes.table(track, "stsc").words();
         runs[1..].chunks_exact_mut(3).for_each(|run| run[1] *= 2);
-        boxes.table(0, "stsc").set_words(&runs);
-        let mut key_frames = boxes.table(0, "stss").words();
-        key_frames[1..].iter_mut().for_each(|number| *number *= 2);
-        boxes.table(0, "stss").set_words(&key_frames);
+        boxes.table(track, "stsc").set_words(&runs);
+        let mut key_frames = boxes.table(track, "stss").words();
+        key_frames[1..].iter_mut().for_each(|number| *number = 2 * *number - u32::from(lists_delimiters));
+        boxes.table(track, "stss").set_words(&key_frames);
+        if let Some(ctts) =
+            boxes.at(&format!("moov/trak.{track}/mdia/minf/stbl")).inner.iter_mut().find(|node| node.kind == *b"ctts")
+        {
+            let pairs: Vec<(u32, u32)> = ctts.pairs().into_iter().map(|(count, offset)| (2 * count, offset)).collect();
+            ctts.set_pairs(&pairs);
+        }
     })
+}
+
+/// Access unit delimiters are samples of their own, and what else lies in front of a picture may be one with them.
+fn delimiters() -> Vec<Camera> {
+    const AUD: [u8; 5] = [0, 0, 0, 2, 9];
+    const HEVC_AUD: [u8; 5] = [0, 0, 0, 3, 70];
+    let behind: fn(&[u8], usize) -> usize = |_, delimiter| delimiter + 6;
+    // sets and messages stay with the delimiter
+    let before_the_slice = |sample: &[u8], delimiter: usize| {
+        let mut at = delimiter;
+        while !matches!(sample[at + 4] & 0x1f, 1 | 5) {
+            at += 4 + u32::from_be_bytes(sample[at..at + 4].try_into().expect("four")) as usize;
+        }
+        at
+    };
+    let plain = footage("-bf 0 -g 60 -x264-params aud=1");
+    let repeating = footage("-bf 0 -g 60 -x264-params aud=1:repeat-headers=1");
+    let pyramid = footage("-bf 3 -b_strategy 0 -g 60 -x264-params aud=1:b-pyramid=normal:ref=4");
+    let heard = Footage { audio: Some(BEEPS), ..plain.clone() };
+    let hevc = footage(
+        "-c:v libx265 -preset ultrafast -x265-params keyint=60:bframes=0:pools=1:log-level=error -tag:v hvc1 -bsf:v hevc_metadata=aud=insert",
+    );
+    let spans = [SPAN, (0, 1501), (3301, 5000)];
+    let usual = |picture| Split { track: 0, picture, lists_delimiters: false };
+    vec![
+        split("delimiters-are-samples", &plain, AUD, usual(behind)).spans(&spans),
+        split("delimiters-are-samples-with-b-frames", &pyramid, AUD, usual(behind)).spans(&spans),
+        split("delimiters-are-samples-with-sound", &heard, AUD, usual(behind)).spans(&spans),
+        split("delimiters-and-sets-are-samples", &repeating, AUD, usual(before_the_slice)).spans(&spans),
+        split("delimiters-are-samples-and-listed", &plain, AUD, Split { lists_delimiters: true, ..usual(behind) })
+            .spans(&spans),
+        Camera {
+            copies: Copies::None,
+            ..split("delimiters-are-samples-of-hevc", &hevc, HEVC_AUD, usual(|_, delimiter| delimiter + 7))
+                .spans(&spans)
+        },
+    ]
 }
 
 /// Only the first of many key frames is listed.

@@ -102,6 +102,14 @@ impl Film {
         }
     }
 
+    /// Leaves out a frame; the one before is held.
+    pub fn without(mut self, frame: usize) -> Self {
+        self.times_us.remove(frame);
+        self.pictures.remove(frame);
+        self.numbers.remove(frame);
+        self
+    }
+
     /// Shows each frame at another time: `retime` gets its number and its time in microseconds.
     pub fn retimed(self, retime: impl Fn(usize, f64) -> f64) -> Self {
         let times_us: Vec<f64> = self.times_us.iter().enumerate().map(|(frame, &time)| retime(frame, time)).collect();

@@ -7,10 +7,12 @@ use std::time::Duration;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::ffmpeg::trial::try_out;
-use exact_cut::scratch::Scratch;
+use exact_cut::scratch::{Scratch, disk_size};
 use tracing::warn;
 
+use crate::mismatch::mismatch;
 use crate::settings::{BadEnvironment, SCRATCH_PREFIX, Settings};
+use crate::sizing::Size;
 
 /// Our own ffmpeg takes 14 ms. Debian's takes 290 ms alone to start if it must be read from the disk.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,12 +42,13 @@ pub fn check_environment(
     region: Option<&str>,
     tool: Option<String>,
 ) -> Result<Settings, BadEnvironment> {
-    let no_region = region.is_none().then(|| "AWS_REGION: expected a region, got nothing".to_owned());
+    let no_region = region.is_none().then(|| mismatch("AWS_REGION", "a region", "nothing"));
     let more: Vec<String> = no_region.into_iter().chain(tool).collect();
     match settings {
         Ok(settings) if more.is_empty() => {
             let regions = region.map(|region| settings.region_warnings(region)).unwrap_or_default();
-            for warning in settings.warnings.iter().chain(&regions) {
+            let size = configured_size(&settings, None).shortfalls(settings.limits.video_max_len_s);
+            for warning in settings.warnings.iter().chain(&regions).chain(&size) {
                 warn!("{warning}");
             }
             Ok(settings)
@@ -58,19 +61,28 @@ pub fn check_environment(
     }
 }
 
+/// Returns what the function is configured to have. Only an invocation knows its `timeout`.
+#[must_use]
+pub fn configured_size(settings: &Settings, timeout: Option<Duration>) -> Size {
+    // elsewhere than on Lambda, nothing is configured
+    let disk = settings.memory.and_then(|_| disk_size(&settings.download_dest).ok());
+    Size { memory: settings.memory, disk, timeout }
+}
+
 /// Returns why the ffmpeg at `path` cannot be used, or `None` if it can. The trial has no limit of memory: with all encoders
 /// in one process it needs more threads than a clip does.
-async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
+pub async fn try_ffmpeg(path: &Path, folder: &Path) -> Option<String> {
     let scratch = Scratch::new(folder, SCRATCH_PREFIX)
         .and_then(|scratch| scratch.request_folder().map(|folder| (scratch, folder)));
     let (_scratch, folder) = match scratch {
         Ok(scratch) => scratch,
-        Err(error) => return Some(format!("CLIP_DOWNLOAD_DEST: expected a folder to write to, got {error}")),
+        Err(error) => return Some(mismatch("CLIP_DOWNLOAD_DEST", "a folder to write to", error)),
     };
     let ffmpeg = Ffmpeg::new(path.to_owned(), None);
     let tried = try_out(&ffmpeg, folder.path(), Deadline::after(TRIAL_TIMEOUT)).await;
     let reason = tried.err()?;
-    Some(format!("FFMPEG_PATH: expected an ffmpeg that can decode and encode, got {}: {reason}", path.display()))
+    let got = format_args!("{}: {reason}", path.display());
+    Some(mismatch("FFMPEG_PATH", "an ffmpeg that can decode and encode", got))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::error::{Error, FootageError};
-use crate::ffmpeg::command::reading;
+use crate::ffmpeg::command::{Pictures, add_input, reading_pictures};
 use crate::ffmpeg::memory::decoding;
 use crate::render::context::RenderContext;
 
@@ -12,9 +12,11 @@ use crate::render::context::RenderContext;
 #[derive(Clone, Copy, Debug)]
 pub struct RankedFile<'a> {
     /// The file.
-    pub path: &'a Path,
+    pub pictures: Pictures<'a>,
     /// Its first and last ranks that are compared.
     pub ranks: (usize, usize),
+    /// Ranks a second.
+    pub rate: u32,
     /// Pixels of a picture.
     pub pixels: u64,
 }
@@ -31,16 +33,19 @@ pub async fn compare(
     (before, filters): (&str, &str),
     expected: usize,
 ) -> Result<Vec<f64>, Error> {
-    let list = encoded.path.with_extension("psnr");
+    let list = encoded.pictures.path.with_extension("psnr");
     let ranks = |file: RankedFile<'_>| format!("trim=start_pts={}:end_pts={}", file.ranks.0, file.ranks.1);
     let graph = format!(
-        "[0:v:0]{before}settb=1/30,{},setpts=N{filters}[source];[1:v:0]settb=1/30,{},setpts=N[encoded];\
+        "[0:v:0]{before}settb=1/{},{},settb=1/30,setpts=N{filters}[source];[1:v:0]settb=1/{},{},settb=1/30,setpts=N[encoded];\
          [source][encoded]psnr=stats_file={}:shortest=1:repeatlast=0",
+        source.rate,
         ranks(source),
+        encoded.rate,
         ranks(encoded),
         escaped(&list)
     );
-    let mut command = reading(cx.ffmpeg, &[source.path, encoded.path]);
+    let mut command = reading_pictures(cx.ffmpeg, source.pictures);
+    add_input(&mut command, encoded.pictures.path);
     command.filter_complex(graph).fps_mode("passthrough").args(["-f", "null"]).output("-");
     let takes = decoding(source.pixels).saturating_add(decoding(encoded.pixels));
     cx.run_ffmpeg(command, takes, "clip.mp4").await?;
