@@ -144,10 +144,10 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use exact_cut::budget::BudgetExceeded;
     use exact_cut::deadline::TimedOut;
     use exact_cut::error::FootageError;
     use exact_cut::ffmpeg::run::FfmpegError;
-    use exact_cut::render::budget::BudgetExceeded;
 
     use super::*;
 

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::open::{Recordings, open_recordings};
 use exact_cut::plan::coverage::Coverage;
-use exact_cut::render::budget::Budget;
 use exact_cut::render::clip::{ClipSpec, prepare, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::ThumbnailSpec;

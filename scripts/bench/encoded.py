@@ -1,7 +1,8 @@
 """Measures clips that must be encoded beside ffmpeg with input seek and an encode at its defaults.
 
-The engine runs on local files (`examples/cut.rs`), in turn with ffmpeg (x264 medium, CRF 23), both with our ffmpeg and two
-threads. Other load on the machine affects both, so ratios are told. The estimate of the engine is held against its time.
+The engine runs on local files (`examples/cut.rs`), in turn with ffmpeg (x264 medium, CRF 23), both with our ffmpeg and
+two threads. Other load on the machine affects both, so ratios are told. The estimate of the engine is held against its
+time.
 """
 
 import argparse
@@ -41,8 +42,10 @@ SOURCES = (
     Source(
         "h264-open-gop-3-mbit",
         20,
-        ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "3M", "-g", "60", "-bf", "3")
-        + ("-x264-params", "open-gop=1:scenecut=0"),
+        (
+            *("-c:v", "libx264", "-preset", "veryfast", "-b:v", "3M", "-g", "60", "-bf", "3"),
+            *("-x264-params", "open-gop=1:scenecut=0"),
+        ),
     ),
 )
 

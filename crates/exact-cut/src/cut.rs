@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::budget::Budget;
 use crate::compare::resolve_overlaps;
 use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
@@ -14,7 +15,6 @@ use crate::open::{ListedRecording, open_recordings};
 use crate::plan::coverage::{Coverage, Tolerances};
 use crate::plan::segments::TrimMode;
 use crate::recording_id::PerRecording;
-use crate::render::budget::Budget;
 use crate::render::clip::{ClipSpec, render};
 use crate::render::context::RenderContext;
 use crate::render::thumbnails::{PictureFormat, ThumbnailSpec};

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::io;
 
+use crate::budget::BudgetExceeded;
 use crate::ffmpeg::run::FfmpegError;
 use crate::h264::nal_units::NalLengthError;
 use crate::h264::parameter_sets::CannotJoin;
 use crate::mp4::Mp4Error;
 use crate::mux::MuxError;
-use crate::render::budget::BudgetExceeded;
 use crate::scratch::{NoSpace, ScratchCause, ScratchError};
 use crate::source::{SourceError, SourceErrorKind};
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
 
+use crate::budget::Budget;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ffmpeg::run::Ffmpeg;
 use crate::observer::Observer;
-use crate::render::budget::Budget;
 
 /// Tools and limits of one request.
 #[derive(Clone, Copy)]

@@ -6,7 +6,6 @@
 pub mod assemble;
 pub mod audio;
 pub mod bitstream_facts;
-pub mod budget;
 pub mod clip;
 pub mod context;
 pub mod encode;

@@ -6,7 +6,7 @@
 //! **What is encoded as a whole** has constant quality with a cap, because nobody wants a clip that is larger than the
 //! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of HEVC, which packs tighter.
 
-use crate::render::budget::Preset;
+use crate::budget::Preset;
 
 /// The quantizers of edges: coarser ones do not reach the 40 dB, finer ones save nothing that anybody sees.
 pub const EDGE_QUANTIZERS: std::ops::RangeInclusive<u8> = 8..=23;

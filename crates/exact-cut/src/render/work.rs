@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use crate::budget::{BudgetExceeded, EncodeWork, Preset};
 use crate::error::Error;
 use crate::fetch::FetchedRecording;
 use crate::mp4::shape::PictureShape;
 use crate::plan::cut_plan::CutPlan;
 use crate::plan::segments::{Method, Segment};
 use crate::recording_id::PerRecording;
-use crate::render::budget::{BudgetExceeded, EncodeWork, Preset};
 use crate::render::context::RenderContext;
 use crate::render::quality::{SourceBits, WholeEncoding};
 use crate::scratch::whole_space;

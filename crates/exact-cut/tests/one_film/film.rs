@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
@@ -12,7 +13,6 @@ use exact_cut::open::{OpenRecording, open_recordings};
 use exact_cut::plan::coverage::{Coverage, Tolerances};
 use exact_cut::plan::segments::TrimMode;
 use exact_cut::recording_id::PerRecording;
-use exact_cut::render::budget::Budget;
 use exact_cut::render::clip::{ClipSpec, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};

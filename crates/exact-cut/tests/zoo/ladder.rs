@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exact_cut::budget::Budget;
 use exact_cut::deadline::Deadline;
 use exact_cut::error::{Cause, Error};
 use exact_cut::ffmpeg::run::{Ffmpeg, FfmpegError};
 use exact_cut::open::open_recordings;
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::plan::segments::{EncodeReason, Method, TrimMode};
-use exact_cut::render::budget::Budget;
 use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};

@@ -25,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
 use exact_cut::observer::{Observer, PlanReport, RenderStage};
 use exact_cut::open::open_recordings;
 use exact_cut::plan::coverage::{Coverage, Tolerances};
-use exact_cut::render::budget::Budget;
 use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};
