@@ -7,13 +7,14 @@ recording. The report of each opens in a real browser.
 import argparse
 import json
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts import ROOT
-from scripts.browser import reports
+from scripts.browser import download, reports
 from scripts.browser.reports import Page
 from scripts.footage import footage, frame_number
 from scripts.footage.footage import RATE, Recording
@@ -69,6 +70,7 @@ def existing_footage(stack: Stack) -> Page:
     clip = FOLDER / "clip.mp4"
     fetch(announced, clip, _thumbnail)
     numbers = _check_frames(clip, footage.DEMO, request)
+    _check_date_and_name(announced["clip"]["url"], clip, footage.DEMO[0].start_ms + numbers[0] * 1000 // RATE)
     for size in SIZES:
         width, height = _png_size(_thumbnail(size))
         is_right = width == size and abs(height - size * footage.HEIGHT / footage.WIDTH) <= 1
@@ -143,6 +145,16 @@ def _check_frames(clip: Path, recordings: Sequence[Recording], request: Request)
     length = footage.duration_ms(clip)
     _check(f"clip of {length} ms", length == request.end_ms - request.start_ms, length)
     return expected
+
+
+def _check_date_and_name(url: str, clip: Path, taken_ms: int) -> None:
+    """Checks what other programs say of the instant at which the first frame was taken."""
+    command = ["mediainfo", "--Inform=General;%Encoded_Date%", str(clip)]
+    date = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    second = instants.rfc_3339(taken_ms)[:19].replace("T", " ")
+    _check(f"mediainfo says {date}", date in (f"UTC {second}", f"{second} UTC"), second)
+    name = download.saved_name(url)
+    _check(f"Chromium saves it as {name}", name == f"test-{instants.compact(taken_ms)}Z.mp4", name)
 
 
 def _frames(recording: Recording, start_ms: int, end_ms: int) -> range:

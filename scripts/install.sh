@@ -20,7 +20,7 @@ declare -A debian=(
   # This ffmpeg only draws and probes footage; the function runs the one that `build` compiles.
   # util-linux-extra has fincore, which the benchmark asks for the pages of a file in the page cache.
   [local]='ffmpeg fonts-dejavu-core git util-linux-extra'
-  [browser]='chromium chromium-driver'
+  [browser]='chromium chromium-driver mediainfo'
   [test]='gcc git libc6-dev make mount strace unzip'
   [lint]='gcc git libc6-dev make shellcheck'
 )

@@ -1,10 +1,14 @@
-"""Sends many requests to the running local stack at once, and measures when they are announced."""
+"""Sends many requests to the running local stack at once, and measures when they are announced.
+
+With fewer clips than messages, each clip is asked for again and again: it is rendered once, and announced each time.
+"""
 
 import argparse
 import json
 import random
 import statistics
 import time
+from collections import deque
 
 from scripts.local import stack
 from scripts.local.request_follower import Request
@@ -20,15 +24,17 @@ TIMEOUT_SECONDS = 3600
 
 def main() -> None:
     """Sends the requests, and prints what they took."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("messages", type=int, help="number of requests")
+    arguments.add_argument("--clips", type=int, default=0, help="number of different clips; by default one a message")
     arguments.add_argument("--seconds", type=int, default=10, help="length of each span")
     given = arguments.parse_args()
     with console.one_line_errors():
         described = stack.find()
         if not described:
             raise RuntimeError("cannot find a local stack: run `make local` in another terminal")
-        requests = _requests(given.messages, given.seconds)
+        clips = _requests(given.clips or given.messages, given.seconds)
+        requests = [clips[number % len(clips)] for number in range(given.messages)]
         began = time.monotonic()
         sent = _send(described, requests)
         console.say(f"sent {len(requests)} requests in {time.monotonic() - began:.1f} s")
@@ -52,34 +58,37 @@ def _requests(count: int, seconds: int) -> list[Request]:
     ]
 
 
-def _send(described: Stack, requests: list[Request]) -> dict[str, float]:
+def _send(described: Stack, requests: list[Request]) -> dict[str, deque[float]]:
     """Sends the requests. Returns when each was sent, by its clip."""
-    sqs, sent = described.client("sqs"), {}
+    sqs = described.client("sqs")
+    sent: dict[str, deque[float]] = {each.clip_id: deque() for each in requests}
     for first in range(0, len(requests), BATCH):
         batch = requests[first : first + BATCH]
         entries = [{"Id": str(number), "MessageBody": each.message_body()} for number, each in enumerate(batch)]
         sqs.send_message_batch(QueueUrl=described.queue_url, Entries=entries)
-        sent |= dict.fromkeys((each.clip_id for each in batch), time.monotonic())
+        for each in batch:
+            sent[each.clip_id].append(time.monotonic())
     return sent
 
 
-def _wait(described: Stack, sent: dict[str, float]) -> list[float]:
-    """Waits for the announcement of each clip. Returns how long each took."""
-    sqs, waits, left = described.client("sqs"), [], dict(sent)
+def _wait(described: Stack, sent: dict[str, deque[float]]) -> list[float]:
+    """Waits for the announcement of each request. Returns how long each took."""
+    sqs, waits = described.client("sqs"), []
+    expected = sum(map(len, sent.values()))
     queue = {"QueueUrl": described.subscriber_queue_url}
     give_up = time.monotonic() + TIMEOUT_SECONDS
-    while left:
+    while len(waits) < expected:
         if time.monotonic() > give_up:
-            raise TimeoutError(f"expected {len(sent)} announcements, got {len(waits)}: see {described.log_file}")
+            raise TimeoutError(f"expected {expected} announcements, got {len(waits)}: see {described.log_file}")
         messages = sqs.receive_message(**queue, MaxNumberOfMessages=BATCH, WaitTimeSeconds=1).get("Messages", [])
         for message in messages:
             announced = json.loads(json.loads(message["Body"])["Message"])
-            began = left.pop(announced["clipId"], None)
-            if began is not None and announced["status"] == "CLIP_AVAILABLE":
-                waits.append(time.monotonic() - began)
+            began = sent.get(announced["clipId"])
+            if began and announced["status"] != "CLIP_AVAILABLE":
+                raise RuntimeError(f"expected a clip, got {announced['status']}: see {described.log_file}")
+            if began:
+                waits.append(time.monotonic() - began.popleft())
             sqs.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
-    if len(waits) < len(sent):
-        raise RuntimeError(f"expected {len(sent)} clips, got {len(waits)}: see {described.log_file}")
     return waits
 
 

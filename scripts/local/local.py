@@ -113,6 +113,7 @@ def _function_environment(described: Stack, scratch: Path) -> dict[str, str]:
         "AWS_SQS_QUEUE": described.queue_arn,
         "AWS_SQS_QUEUE_URL": described.queue_url,
         "SQS_TIMEOUT": str(RETRY_SECONDS),
+        "SQS_MAX_RECEIVES": str(ministack.TRIES),
         "REPORT_BATCH_ITEM_FAILURES": "True",
         "FFMPEG_PATH": str(FFMPEG),
         "TRACE_DIR": described.traces,

@@ -26,9 +26,10 @@ QUEUE = "cameras-service-generate-clip-local"
 FUNCTION = "cameras-service-generate-clip-local"
 TOPIC = "cameras-service-clips-local"
 
-# Long enough to encode the longest clip. A failed message returns after the same time, three times in all.
-FUNCTION_SECONDS = 300
-TRIES = 3
+# As in the stack on AWS.
+FUNCTION_SECONDS = 900
+VISIBILITY_SECONDS = 5400
+TRIES = 8
 MEMORY_MB = 2048
 START_SECONDS = 20
 
@@ -90,7 +91,7 @@ def create_queue(aws_url: str) -> tuple[str, str, str]:
     sqs = client(aws_url, "sqs")
     dead_letter_url, dead_letter_arn = _queue(sqs, f"{QUEUE}-dead-letter", {})
     redrive = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": TRIES}
-    attributes = {"VisibilityTimeout": str(FUNCTION_SECONDS), "RedrivePolicy": json.dumps(redrive)}
+    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
     return *_queue(sqs, QUEUE, attributes), dead_letter_url
 
 

@@ -91,13 +91,14 @@ impl Http {
                             format_args!("{method} answered {status}: set CAM_SERVICES_URL to the host of {to}");
                         return Err(permanent(url, reason));
                     }
-                    at = redirected(&at, to)
-                        .ok_or_else(|| permanent(url, format_args!("redirected to {}", loggable(to))))?;
+                    at = redirected(&at, to).ok_or_else(|| {
+                        permanent(url, mismatch("redirect", "one on the same host, not to http", loggable(to)))
+                    })?;
                 }
                 _ => return Ok(answer),
             }
         }
-        Err(permanent(url, format_args!("more than {MAX_REDIRECTS} redirects")))
+        Err(permanent(url, mismatch("redirects", format_args!("at most {MAX_REDIRECTS}"), "more")))
     }
 
     /// Sends a request, and repeats it after a transient failure.

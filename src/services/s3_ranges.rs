@@ -61,8 +61,10 @@ impl S3 {
         let read = || async move {
             let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(&(0..length)));
             let mut answer = answer(get, object, deadline).await?;
-            let total = total_length(&answer).ok_or_else(|| Error::transient(object, "answer without a length"))?;
-            let etag = answer.e_tag.take().ok_or_else(|| Error::transient(object, "answer without an ETag"))?;
+            let total = total_length(&answer)
+                .ok_or_else(|| Error::transient(object, mismatch("Content-Range", "a length", "nothing")))?;
+            let etag =
+                answer.e_tag.take().ok_or_else(|| Error::transient(object, mismatch("ETag", "one", "nothing")))?;
             let modified = answer.last_modified().and_then(|modified| modified.to_millis().ok());
             let modified = modified.and_then(Timestamp::from_ms);
             let body = Body { object, deadline, received: &self.received };

@@ -21,6 +21,10 @@ pub fn gray(video: &Path) -> Vec<u8> {
     )
 }
 
+/// Takes a colour matrix out that the standard reserves (ITU-T H.273, table 4): ffmpeg's filters refuse such pictures,
+/// which players show as if nothing were said.
+const WITHOUT_MATRIX: [&str; 2] = ["-bsf:v", "h264_metadata=matrix_coefficients=2"];
+
 /// Returns what ffmpeg makes of `file` with these output options.
 ///
 /// # Panics
@@ -28,14 +32,15 @@ pub fn gray(video: &Path) -> Vec<u8> {
 #[must_use]
 pub fn decoded(file: &Path, options: &[&str]) -> Vec<u8> {
     let raw = tempfile::NamedTempFile::new().expect("a file");
-    let output = Command::new(ffmpeg())
-        .args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate", "-i"])
-        .arg(file)
-        .args(options)
-        .arg(raw.path())
-        .stdin(Stdio::null())
-        .output()
-        .expect("our ffmpeg runs");
+    let run = |input: &[&str]| {
+        let mut command = Command::new(ffmpeg());
+        command.args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate"]).args(input).arg("-i").arg(file);
+        command.args(options).arg(raw.path()).stdin(Stdio::null()).output().expect("our ffmpeg runs")
+    };
+    let mut output = run(&[]);
+    if String::from_utf8_lossy(&output.stderr).contains("Invalid color space") {
+        output = run(&WITHOUT_MATRIX);
+    }
     let messages = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && messages.is_empty(), "{}, {options:?}: {messages}", file.display());
     std::fs::read(raw.path()).expect("readable")

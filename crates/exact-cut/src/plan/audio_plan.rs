@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use crate::mp4::audio_codec::AudioCodec;
 use crate::mp4::audio_track::{AudioFormat, AudioTrack, PCM_SAMPLES_PER_AAC_FRAME};
 use crate::plan::clip_clock::{ClipClock, WallInstant};
 use crate::plan::coverage::Coverage;
@@ -57,6 +58,46 @@ pub struct AudioSource {
     pub frames: Range<usize>,
     /// Start of the run, in PCM samples after the recording's first picture.
     pub at: i64,
+    /// Recordings of the same film whose audio the decoder goes on with, in order. Only for audio that is encoded.
+    pub followed_by: Vec<FollowingAudio>,
+}
+
+/// The audio of a recording that follows another one at a joint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowingAudio {
+    /// The recording.
+    pub recording: RecordingId,
+    /// Audio frames of the recording.
+    pub frames: Range<usize>,
+    /// Time of the recording's first picture, in PCM samples after that of the run's first recording.
+    pub after: i64,
+}
+
+impl AudioSource {
+    /// Returns each recording of the source with its frames, in order.
+    pub fn parts(&self) -> impl Iterator<Item = (RecordingId, Range<usize>)> {
+        let following = self.followed_by.iter().map(|next| (next.recording, next.frames.clone()));
+        [(self.recording, self.frames.clone())].into_iter().chain(following)
+    }
+
+    /// Has the decoder go on from `before`, the last recording of the source, with `next`, which is joined to it at the time
+    /// `joint` of the clip and is needed up to `until`: all audio of the one, then all of the other, also if the cut between
+    /// them lies beside that of the pictures.
+    fn go_on(&mut self, before: &FilmAudio<'_>, next: &FilmAudio<'_>, joint: i64, until: i64) {
+        let begins = next.at(0);
+        let cut = if (begins - joint).abs() <= i64::from(next.rate) { begins } else { joint };
+        let half = if next.track.frames.len() > 1 { (next.at(1) - begins) / 2 } else { 0 };
+        let last = self.followed_by.last_mut().map_or(&mut self.frames, |last| &mut last.frames);
+        last.end = before.first_at(cut - half).max(last.start);
+        let frames = next.first_at(cut - half)..next.first_at(until);
+        // edit lists state times in milliseconds: a frame that seems to begin a little off begins when the last one ends
+        let ends = last.end.checked_sub(1).map_or(begins, |index| before.at(index) + 2 * half);
+        let seems = if frames.start < next.track.frames.len() { next.at(frames.start) } else { ends };
+        let moved = Some(ends - seems).filter(|moved| moved.abs() <= half).unwrap_or(0);
+        let first_offset = before.offset - self.followed_by.last().map_or(0, |last| last.after);
+        let after = next.offset + moved - first_offset;
+        self.followed_by.push(FollowingAudio { recording: next.recording, frames, after });
+    }
 }
 
 /// The audio of a clip, from its first frame to its end.
@@ -150,10 +191,21 @@ impl AudioPlan {
                     (from..until).for_each(|frame| append_copy(&mut runs, &sources, frame * AAC_FRAME));
                 }
                 AudioMethod::Encode { .. } => {
+                    let length = usize::try_from(until - from).unwrap_or_default();
+                    let before = index.checked_sub(1).filter(|&before| coverage.are_joined(before, index));
+                    let before = before.and_then(|before| films[before]).filter(|before| before.sounds_like(film));
+                    if let (Some(before), Some(AudioRun { length: run, source: Some(source) })) =
+                        (before, runs.last_mut())
+                    {
+                        source.go_on(&before, film, begins, until * AAC_FRAME);
+                        *run += length;
+                        filled = until;
+                        continue;
+                    }
                     let at = |frame: i64| frame * AAC_FRAME - film.offset;
                     let frames = frames_reaching_into(film.track, format.rate, at(from)..at(until));
-                    let source = AudioSource { recording: part.recording, frames, at: at(from) };
-                    let length = usize::try_from(until - from).unwrap_or_default();
+                    let followed_by = Vec::new();
+                    let source = AudioSource { recording: part.recording, frames, at: at(from), followed_by };
                     runs.push(AudioRun { length, source: Some(source).filter(|source| !source.frames.is_empty()) });
                 }
             }
@@ -171,8 +223,8 @@ impl AudioPlan {
 
     /// Returns the AAC frames of `recording` that must be read.
     pub fn frames_of(&self, recording: RecordingId) -> impl Iterator<Item = Range<usize>> {
-        let sources = self.runs.iter().filter_map(|run| run.source.as_ref());
-        sources.filter(move |source| source.recording == recording).map(|source| source.frames.clone())
+        let parts = self.runs.iter().filter_map(|run| run.source.as_ref()).flat_map(AudioSource::parts);
+        parts.filter(move |(one, _)| *one == recording).map(|(_, frames)| frames)
     }
 }
 
@@ -207,13 +259,28 @@ impl FilmAudio<'_> {
         rescaled(self.track.frames[index].at, self.track.timescale, self.rate) + self.offset
     }
 
+    /// Returns the first frame that begins at `pcm` in the clip or later.
+    fn first_at(&self, pcm: i64) -> usize {
+        let wanted = pcm - self.offset;
+        self.track.frames.partition_point(|frame| rescaled(frame.at, self.track.timescale, self.rate) < wanted)
+    }
+
+    /// Returns whether one decoder decodes both.
+    fn sounds_like(&self, other: &Self) -> bool {
+        let (one, other) = (self.track, other.track);
+        let is_alike = match one.codec {
+            AudioCodec::Aac | AudioCodec::Pcm { .. } => one.config == other.config,
+            // their frames say all; the entry also holds the bit rate of the file
+            AudioCodec::Mp3 | AudioCodec::Opus => one.encoded_format() == other.encoded_format(),
+        };
+        (one.codec, one.timescale) == (other.codec, other.timescale) && is_alike
+    }
+
     /// Returns the AAC frame that begins nearest to `pcm`, at most half an AAC frame from it, if it is not one of the first
     /// `used` ones.
     fn nearest(&self, pcm: i64, used: usize) -> Option<usize> {
-        let frames = &self.track.frames;
-        let wanted = pcm - self.offset;
-        let after = frames.partition_point(|frame| rescaled(frame.at, self.track.timescale, self.rate) < wanted);
-        let candidates = [after.checked_sub(1), Some(after).filter(|&after| after < frames.len())];
+        let after = self.first_at(pcm);
+        let candidates = [after.checked_sub(1), Some(after).filter(|&after| after < self.track.frames.len())];
         let unused = candidates.into_iter().flatten().filter(|&index| index >= used);
         let off = |index: &usize| (self.at(*index) - pcm).abs();
         unused.min_by_key(off).filter(|index| off(index) <= AAC_FRAME / 2)
@@ -257,7 +324,8 @@ fn append_copy(runs: &mut Vec<AudioRun>, sources: &[FilmAudio<'_>], wanted: i64)
             source.frames.end += 1;
         }
         _ => {
-            let source = AudioSource { recording: film.recording, frames: index..index + 1, at: wanted - film.offset };
+            let (recording, at) = (film.recording, wanted - film.offset);
+            let source = AudioSource { recording, frames: index..index + 1, at, followed_by: Vec::new() };
             runs.push(AudioRun { length: 1, source: Some(source) });
         }
     }

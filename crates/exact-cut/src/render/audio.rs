@@ -140,7 +140,7 @@ impl AudioRenderer<'_> {
         if made.track.frames.len() > plan.length() { Ok(made) } else { Err(too_little(&made, plan.length() + 1)) }
     }
 
-    /// Writes the AAC frames of `source` into a file of their own at `path`. Returns the PCM sample of it at which the run
+    /// Writes the audio frames of `source` into a file of their own at `path`. Returns the PCM sample of it at which the run
     /// begins.
     async fn write_excerpt(
         self,
@@ -150,14 +150,23 @@ impl AudioRenderer<'_> {
         files: &PieceFiles,
     ) -> Result<i64, Error> {
         let track = audio_of(&self.recordings[source.recording])?;
-        let frames = &track.frames[source.frames.clone()];
-        let first = frames.first().map_or(0, |frame| frame.at);
-        let samples = frames.iter().map(|frame| TrackSample { size: frame.size, pts: frame.at - first, sync: true });
-        let locations = frames.iter().map(|frame| located(PieceSource::Recording(source.recording), frame).0);
-        let end = track.frames.get(source.frames.end).map_or(track.end, |next| next.at) - first;
-        let mut excerpt = audio_track(plain_entry(track)?, track.timescale, samples.collect());
+        let first = track.frames.get(source.frames.start).map_or(0, |frame| frame.at);
+        let (mut samples, mut locations): (Vec<TrackSample>, Vec<_>) = (Vec::new(), Vec::new());
+        let mut end = 0;
+        let after = [0].into_iter().chain(source.followed_by.iter().map(|next| next.after));
+        for ((recording, frames), after) in source.parts().zip(after) {
+            let track = audio_of(&self.recordings[recording])?;
+            let after = rescaled(after, rate, track.timescale) - first;
+            for frame in &track.frames[frames.clone()] {
+                let next = samples.last().map_or(i64::MIN, |last| last.pts + 1);
+                samples.push(TrackSample { size: frame.size, pts: (frame.at + after).max(next), sync: true });
+                locations.push(located(PieceSource::Recording(recording), frame).0);
+            }
+            end = track.frames.get(frames.end).map_or(track.end, |next| next.at) + after;
+        }
+        let mut excerpt = audio_track(plain_entry(track)?, track.timescale, samples);
         excerpt.end_pts = excerpt.samples.last().map_or(1, |last| last.pts + 1).max(end);
-        let layout = ClipLayout::of(&[TrackWithSources { track: excerpt, locations: locations.collect() }]);
+        let layout = ClipLayout::of(&[TrackWithSources { track: excerpt, locations }]);
         let layout = layout.map_err(|error| Error::footage(path.display().to_string(), error))?;
         write_file(path, Arc::new(layout), files.clone()).await?;
         Ok(source.at - rescaled(first, track.timescale, rate))

@@ -25,16 +25,20 @@ fn best_match(film: &[f64], clip: &[f64], guess: usize) -> (usize, f64) {
     };
     let place = (guess.saturating_sub(2048)..guess + 2048).min_by(|&a, &b| difference(a).total_cmp(&difference(b)));
     let place = place.expect("a place");
-    let loudness: f64 = clip.iter().step_by(STEP).map(|sample| sample.powi(2)).sum();
-    (place, (difference(place) / loudness.max(1.0)).sqrt())
+    (place, (difference(place) / loudness(clip)).sqrt())
+}
+
+fn loudness(samples: &[f64]) -> f64 {
+    samples.iter().step_by(STEP).map(|sample| sample.powi(2)).sum::<f64>().max(1.0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audio_goes_on_across_joints_without_a_gap_or_a_click() {
-    for (case, options, off_us) in [
-        ("plain", "-bf 0 -g 60", [0, 0, 0, 0, 0, 0, 0]),
-        ("early-and-late", "-bf 0 -g 60", [0, -300_000, 740_000, 0, -740_000, 350_000, 0]),
-        ("b-frames", "-bf 3 -b_strategy 0 -g 60", [0, 300_000, -740_000, 11_000, 0, -350_000, 0]),
+    // copied audio is that of the film; encoded audio is as near as its bit rate lets it be
+    for (case, options, off_us, most) in [
+        ("early-and-late", "-bf 0 -g 60", [0, -300_000, 740_000, 0, -740_000, 350_000, 0], 0.01),
+        ("b-frames", "-bf 3 -b_strategy 0 -g 60", [0, 300_000, -740_000, 11_000, 0, -350_000, 0], 0.01),
+        ("encoded", "-bf 0 -g 60 -c:a libmp3lame -b:a 192k", [0, -300_000, 740_000, 0, -740_000, 350_000, 0], 0.08),
     ] {
         let footage = Footage {
             frames: 1950,
@@ -55,8 +59,11 @@ async fn the_audio_goes_on_across_joints_without_a_gap_or_a_click() {
             // the span begins by the clock of the recording before the joint
             let from_us = usize::try_from(joint - 1_117_003 - off_us[number - 1]).expect("positive");
             let guess = from_us * RATE / 1_000_000 + 1024;
-            let (_, difference) = best_match(&whole, heard, guess);
-            assert!(difference < 0.01, "{case}: at joint {number} the audio differs from the film's by {difference}");
+            // one channel as two is as loud in another way
+            let louder = (loudness(&whole[guess..guess + heard.len()]) / loudness(heard)).sqrt();
+            let heard: Vec<f64> = heard.iter().map(|sample| sample * louder).collect();
+            let (_, difference) = best_match(&whole, &heard, guess);
+            assert!(difference < most, "{case}: at joint {number} the audio differs from the film's by {difference}");
         }
     }
 }
