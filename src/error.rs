@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Archived,
     /// The camera API refuses for good to say what there is: `FATAL_ERROR`.
     CameraRefused,
+    /// The clip needs more time, memory or disk than the function is configured to have: `FATAL_ERROR`.
+    BeyondLimits,
 }
 
 impl ErrorKind {
@@ -44,7 +46,7 @@ impl ErrorKind {
     /// Returns whether `FATAL_ERROR` is reported (docs/contract.md, section 5).
     #[must_use]
     pub const fn is_fatal(self) -> bool {
-        matches!(self, Self::UnusableFootage | Self::CameraRefused)
+        matches!(self, Self::UnusableFootage | Self::CameraRefused | Self::BeyondLimits)
     }
 }
 
@@ -110,6 +112,7 @@ impl From<exact_cut::error::Error> for Error {
     fn from(error: exact_cut::error::Error) -> Self {
         let kind = match &error.cause {
             Cause::Source { kind, .. } => ErrorKind::from(*kind),
+            Cause::Budget(exceeded) if exceeded.is_lasting => ErrorKind::BeyondLimits,
             cause if cause.is_footage() => ErrorKind::UnusableFootage,
             _ => ErrorKind::Transient,
         };
@@ -141,6 +144,7 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use exact_cut::budget::BudgetExceeded;
     use exact_cut::deadline::TimedOut;
     use exact_cut::error::FootageError;
     use exact_cut::ffmpeg::run::FfmpegError;
@@ -150,7 +154,12 @@ mod tests {
     #[test]
     fn only_footage_and_empty_sources_are_unusable_footage() {
         let source = |kind| Cause::Source { kind, source: "told why".into() };
+        let too_much = BudgetExceeded::of_bytes("60 s of 720p HEVC".to_owned(), 2 << 30, 1 << 30, "the memory has");
+        let mut not_now = too_much.clone();
+        not_now.is_lasting = false;
         let table = [
+            (Cause::Budget(too_much), "beyond_limits"),
+            (Cause::Budget(not_now), "transient"),
             (source(SourceErrorKind::NotFound), "not_found"),
             (source(SourceErrorKind::Modified), "modified"),
             (source(SourceErrorKind::Empty), "unusable_footage"),

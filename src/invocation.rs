@@ -27,6 +27,7 @@ pub async fn answer(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
             let table = Box::pin(self_check::run(&pipeline, time)).await;
             return Ok(written(&table));
         }
+        pipeline.learn_timeout(time.function_timeout());
         warn_of_timeout(&pipeline, time);
         handle(pipeline, event, time).await.map(|answer| written(&answer))
     };

@@ -1,8 +1,11 @@
 //! The story of one request. [`Pipeline::serve`] tells it from top to bottom: decide what is to be done, then do it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
@@ -49,6 +52,9 @@ const OWN_MEMORY: u64 = 56 << 20;
 /// What ffmpeg gets if that leaves nothing; it then fails for want of memory, and not because a limit is 0.
 const LEAST_MEMORY: u64 = 16 << 20;
 
+/// Memory for which Lambda gives one processor, in MiB (AWS Lambda Developer Guide, "Configure Lambda function memory").
+const MIB_PER_CORE: u64 = 1769;
+
 /// One request, and the limits of its work.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
@@ -72,6 +78,8 @@ pub struct Pipeline {
     pub(crate) topic: Topic,
     ffmpeg: Ffmpeg,
     pub(crate) scratch: Scratch,
+    /// The function's whole timeout in seconds, as far as invocations have shown it; 0 if not.
+    timeout_s: Arc<AtomicU64>,
 }
 
 impl Pipeline {
@@ -97,6 +105,7 @@ impl Pipeline {
             topic: Topic::new(aws_sdk_sns::Client::new(aws), settings.sns_topic.clone()),
             ffmpeg,
             scratch: Scratch::new(&settings.download_dest, SCRATCH_PREFIX)?,
+            timeout_s: Arc::default(),
             settings,
         })
     }
@@ -112,6 +121,23 @@ impl Pipeline {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Learns the function's timeout from the time that a new invocation has. Lambda tells a function only when it will be
+    /// ended, so the whole second above counts, and of several the largest.
+    pub fn learn_timeout(&self, left: Option<Duration>) {
+        let seconds = left.map_or(0, |left| left.as_secs() + u64::from(left.subsec_nanos() > 0));
+        self.timeout_s.fetch_max(seconds, Ordering::Relaxed);
+    }
+
+    /// Returns what the function is configured to have for one request. Lambda gives processors by memory.
+    fn budget(&self) -> Budget {
+        let timeout = self.timeout_s.load(Ordering::Relaxed);
+        let millicores = self.settings.memory.map(|bytes| (bytes >> 20) * 1000 / MIB_PER_CORE);
+        Budget {
+            millicores: millicores.map_or(Budget::default().millicores, |some| u32::try_from(some).unwrap_or(u32::MAX)),
+            time: (timeout > 0).then(|| Duration::from_secs(timeout)),
+        }
     }
 
     /// Returns what hides messages.
@@ -401,7 +427,8 @@ impl Pipeline {
     }
 
     fn render_context<'a>(&'a self, cx: RequestContext<'a>, folder: &'a std::path::Path) -> RenderContext<'a> {
-        RenderContext { ffmpeg: &self.ffmpeg, folder, deadline: cx.deadline, observer: cx.trace }
+        let (deadline, budget) = (cx.deadline, self.budget());
+        RenderContext { ffmpeg: &self.ffmpeg, folder, deadline, budget, observer: cx.trace }
     }
 }
 

@@ -106,6 +106,13 @@ def draw(recordings: Sequence[Recording], folder: Path) -> None:
     progress.show(1)
 
 
+def draw_with(recording: Recording, encoder: Sequence[str], target: Path) -> None:
+    """Draws one recording with another encoder."""
+    command = _command(recording, target)
+    at = command.index("-frames:v") + 2
+    subprocess.run([*command[:at], *encoder, "-pix_fmt", "yuv420p", command[-1]], check=True)
+
+
 def duration_ms(video: Path) -> int | None:
     """Returns the duration of a video, or `None` if ffprobe does not find one."""
     answer = _probe(video, "format=duration")

@@ -21,6 +21,7 @@ FAILURE_KINDS = {
     "not_found": "the object does not exist yet",
     "modified": "the object was replaced while it was read",
     "unusable_footage": "no clip can be made of this footage",
+    "beyond_limits": "the function has too little time, memory or disk for this clip",
 }
 LEGEND = (
     ("recordings", "recordings", "var(--recording)"),

@@ -89,7 +89,9 @@ fn source_error(Error { kind, object, reason, .. }: Error) -> SourceError {
         ErrorKind::UnusableFootage => SourceErrorKind::Empty,
         ErrorKind::Archived => SourceErrorKind::Archived,
         ErrorKind::Transient | ErrorKind::Unreachable => SourceErrorKind::Transient,
-        ErrorKind::Permanent | ErrorKind::Malformed | ErrorKind::CameraRefused => SourceErrorKind::Permanent,
+        ErrorKind::Permanent | ErrorKind::Malformed | ErrorKind::CameraRefused | ErrorKind::BeyondLimits => {
+            SourceErrorKind::Permanent
+        }
     };
     SourceError { kind, object, source: reason.into() }
 }

@@ -66,6 +66,9 @@ pub struct Document {
     /// cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sound: Option<String>,
+    /// How long encoding and verifying was estimated to take, in milliseconds, if frames are encoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode_estimate_ms: Option<u64>,
     /// The clip as planned.
     pub clip: Option<Clip>,
     pub bytes: Bytes,
@@ -277,6 +280,7 @@ impl Document {
             segments: Vec::new(),
             audio: None,
             sound: None,
+            encode_estimate_ms: None,
             clip: None,
             bytes: Bytes::default(),
             stages: Vec::new(),
@@ -324,6 +328,8 @@ impl Document {
         let frames = copied + encoded;
         self.clip = Some(Clip { frames, copied, encoded, length_us: plan.length_us, poster: plan.poster });
         self.audio = plan.audio;
+        self.encode_estimate_ms =
+            plan.encoding_estimate.map(|estimate| u64::try_from(estimate.as_millis()).unwrap_or(u64::MAX));
         let missing = if plan.audio.is_none() { "none" } else { "missing in parts" };
         self.sound = plan.silence.as_ref().map(|silence| match silence {
             Silence::NothingRecorded => format!("{missing}, because the recordings have none"),

@@ -91,6 +91,7 @@ pub fn report_finished(document: &Document) {
                 recordings_ms = document.stage_ms(Stage::Recordings),
                 tables_ms = document.stage_ms(Stage::Tables),
                 fetch_ms = document.stage_ms(Stage::Fetch),
+                encode_estimate_ms = document.encode_estimate_ms,
                 encode_ms = document.stage_ms(Stage::Encode),
                 audio_ms = document.stage_ms(Stage::Audio),
                 write_ms = document.stage_ms(Stage::Write),

@@ -16,6 +16,7 @@ use exact_cut::plan::random_access::RandomAccessPoints;
 use exact_cut::plan::segments::EncodeReason;
 use exact_cut::recording_id::PerRecording;
 use exact_cut::render::encoder_options::EncoderOptions;
+use exact_cut::render::quality::RateControl;
 use exact_cut::time::{Span, Timestamp};
 use serde_json::Value;
 use testkit::random::SplitMix64;
@@ -108,7 +109,7 @@ pub fn moov(input: &[u8]) {
         let _ = (shape.height_for(300, video.orientation), shape.for_track_header());
     }
     if let Ok(options) = EncoderOptions::like(&video, &video.entry, sets.as_ref().ok()) {
-        let _ = (options.filters(&video, &video.entry), options.arguments());
+        let _ = (options.filters(&video, &video.entry), options.arguments(RateControl::Edge { quantizer: 14 }));
     }
     let _ = audio.map(|audio| (audio.aac_lc_format(), audio.plain_entry()));
 }

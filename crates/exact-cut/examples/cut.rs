@@ -88,6 +88,9 @@ fn print(out: &Path, CutClip { failed_before, frames, bytes, report, recordings,
     let ms = |us: i64| format!("{}.{:03} s", us / 1_000_000, us % 1_000_000 / 1000);
     println!("{}: {frames} frames, {}, {bytes} bytes", out.display(), ms(report.length_us));
     println!("{} frames are copied, {} are encoded", report.copied, report.encoded);
+    if let Some(estimate) = report.encoding_estimate {
+        println!("encoding was estimated to take {} ms", estimate.as_millis());
+    }
     for segment in &report.segments {
         let reason = segment.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let start = Timestamp::from_us(segment.shown.start_us);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use crate::budget::Budget;
 use crate::compare::resolve_overlaps;
 use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
@@ -77,7 +78,8 @@ pub async fn cut(
     let scratch = Scratch::new(folder, ".exact-cut-")?;
     let folder = scratch.request_folder()?;
     let observer = Keeper::default();
-    let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, observer: &observer };
+    let budget = Budget::default();
+    let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, budget, observer: &observer };
     recordings.read_through_ffmpeg(store, &[span], cx).await?;
     if let Some(unreadable) = recordings.unreadable.pop() {
         return Err(unreadable.error);

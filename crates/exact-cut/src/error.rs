@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 
+use crate::budget::BudgetExceeded;
 use crate::ffmpeg::run::FfmpegError;
 use crate::h264::nal_units::NalLengthError;
 use crate::h264::parameter_sets::CannotJoin;
@@ -44,6 +45,9 @@ pub enum Cause {
     /// The scratch disk has too little free space.
     #[error(transparent)]
     NoSpace(#[from] NoSpace),
+    /// The work needs more time, memory or disk than there is.
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
 }
 
 /// Why no clip can be made of the footage.
@@ -145,7 +149,7 @@ impl Cause {
             Self::Footage(_) => true,
             Self::Ffmpeg(error) => error.is_footage(),
             Self::Source { kind, .. } => matches!(kind, SourceErrorKind::Empty | SourceErrorKind::Archived),
-            Self::Disk(_) | Self::NoSpace(_) => false,
+            Self::Disk(_) | Self::NoSpace(_) | Self::Budget(_) => false,
         }
     }
 }

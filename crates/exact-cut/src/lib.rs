@@ -49,6 +49,7 @@
 
 #![warn(missing_docs)]
 
+pub mod budget;
 pub mod compare;
 pub mod deadline;
 pub mod error;

@@ -1,7 +1,7 @@
 //! What the engine reports while it works: where its time goes, and what it plans. The engine itself logs nothing: what
 //! becomes of a report (a log line, a metric, a trace document) is up to its caller.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::recording_id::RecordingId;
@@ -78,6 +78,8 @@ pub struct PlanReport {
     pub audio: Option<&'static str>,
     /// Why the clip has no audio, or some of its recordings give none.
     pub silence: Option<Silence>,
+    /// How long encoding is estimated to take, if frames are encoded.
+    pub encoding_estimate: Option<Duration>,
     /// The segments in order.
     pub segments: Vec<SegmentReport>,
     /// Bytes of recordings that clip and thumbnails are made of, each counted once.

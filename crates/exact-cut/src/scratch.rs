@@ -117,6 +117,15 @@ pub fn ensure_free_space(folder: &Path, needed: u64) -> Result<(), ScratchError>
     }
 }
 
+/// Returns the bytes that the file system which holds `folder` has for work if it is empty.
+///
+/// # Errors
+/// [`ScratchCause::Disk`].
+pub fn whole_space(folder: &Path) -> Result<u64, ScratchError> {
+    let system = rustix::fs::statvfs(folder).map_err(|error| ScratchError::new(folder, io::Error::from(error)))?;
+    Ok(system.f_blocks.saturating_mul(system.f_frsize).saturating_sub(RESERVE))
+}
+
 /// Returns the free bytes of the file system that holds `folder`.
 pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
     let system = rustix::fs::statvfs(folder)?;

@@ -67,7 +67,8 @@ fn quiet(ffmpeg: &Ffmpeg) -> FfmpegCommand {
     command
 }
 
-fn add_input(command: &mut FfmpegCommand, input: &Path) {
+/// Adds a file to what a command reads, as [`reading`] does.
+pub fn add_input(command: &mut FfmpegCommand, input: &Path) {
     command
         .args(["-threads", DECODER_THREADS, "-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS])
         .arg("-noautorotate")

@@ -159,6 +159,12 @@ impl Ffmpeg {
         &self.path
     }
 
+    /// Returns the bytes of memory that its processes may take, if that is limited.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.memory.as_ref().map(|memory| memory.bytes)
+    }
+
     /// Runs `command` to its end, once the bytes of memory that it `takes` are free.
     ///
     /// # Errors

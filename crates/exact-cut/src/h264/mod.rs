@@ -5,3 +5,4 @@ pub mod colour;
 pub mod hevc;
 pub mod nal_units;
 pub mod parameter_sets;
+pub mod quantizer;

@@ -126,6 +126,12 @@ impl CutPlan {
         (count(true), count(false))
     }
 
+    /// Returns whether any frame is copied.
+    #[must_use]
+    pub fn has_copies(&self) -> bool {
+        self.segments.iter().any(Segment::is_copy)
+    }
+
     /// Returns why some frames, or the audio, are encoded: each reason once, separated by semicolons.
     #[must_use]
     pub fn reasons(&self) -> String {

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{try_join, try_join_all};
 
@@ -32,14 +33,16 @@ use crate::render::assemble::{SegmentSource, copy_source, sample_entry, video_tr
 use crate::render::audio::AudioRenderer;
 use crate::render::bitstream_facts::BitstreamFacts;
 use crate::render::context::RenderContext;
-use crate::render::encode::encode;
+use crate::render::encode::{Encoding, PROVEN_WHOLE};
 use crate::render::encoder_options::EncoderOptions;
 use crate::render::excerpt::{Excerpt, Poster};
 use crate::render::key_frame_search::KeyFrameSearch;
 use crate::render::ladder::{Ladder, OTHER_POSTERS};
+use crate::render::quality::WholeEncoding;
 use crate::render::report::{frames_needed, plan_report, samples_needed};
 use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
 use crate::render::verify::{ClipToVerify, verify};
+use crate::render::work;
 use crate::render::write_file::{ClipExecutor, PieceFiles};
 use crate::scratch::ensure_free_space;
 use crate::time::Span;
@@ -93,6 +96,10 @@ pub struct PreparedRender {
     /// The recording whose parameters the clip has.
     main: RecordingId,
     facts: PerRecording<BitstreamFacts>,
+    /// How segments that are no edges are encoded, if anything is encoded.
+    whole: Option<WholeEncoding>,
+    /// How long encoding takes, if anything is encoded.
+    estimate: Option<Duration>,
     /// The recordings, with the bytes that the plan needs.
     recordings: PerRecording<FetchedRecording>,
 }
@@ -143,7 +150,7 @@ async fn render_once(
     let prepared = prepare_step(cx, spec, recordings.map(Arc::clone), ladder).await?;
     // their tables may have been corrected, and errors count samples as they do
     *recordings = prepared.recordings.map(|recording| Arc::clone(&recording.open));
-    ladder.has_copies = prepared.plan.segments.iter().any(Segment::is_copy);
+    ladder.has_copies = prepared.plan.has_copies();
     let files = PieceFiles::of(&prepared.recordings);
     let Poster { recording, excerpt } = &prepared.poster;
     let thumbnails = render_thumbnails(cx, &prepared.recordings[*recording], excerpt, &files, spec.thumbnails);
@@ -190,7 +197,8 @@ async fn prepare_step(
     let recordings = recordings.into_entries().map(|(id, open)| FetchedRecording::new(id, open, &path(id)));
     let recordings = recordings.collect::<Result<PerRecording<_>, _>>()?;
     let prepared = plan_until_stable(cx, spec, main, facts, recordings, ladder.posters_tried).await?;
-    cx.observer.planned(&plan_report(&prepared.plan, &prepared.recordings, &prepared.poster));
+    let PreparedRender { plan, recordings, poster, estimate, .. } = &prepared;
+    cx.observer.planned(&plan_report(plan, recordings, poster, *estimate));
     Ok(prepared)
 }
 
@@ -211,13 +219,16 @@ async fn plan_until_stable(
         let plan = CutPlan::of(spec.span, spec.coverage, &views);
         let plan = plan.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
         let poster = poster(&plan, &views, posters_tried);
+        let chosen = work::choose(cx, &plan, &recordings)?;
         let scratch_needed = scratch_needed(&plan, &views);
         if previous.as_ref() == Some(&plan) {
-            return Ok(PreparedRender { plan, poster, main, facts, recordings });
+            let (whole, estimate) = chosen.unzip();
+            return Ok(PreparedRender { plan, poster, main, facts, whole, estimate, recordings });
         }
         if Box::pin(search.run(cx, &plan, &poster, &mut recordings, &mut facts)).await? {
             continue;
         }
+        work::ensure_disk(cx, &plan, &recordings, scratch_needed)?;
         ensure_free_space(cx.folder, scratch_needed)?;
         let fetches = recordings.iter_mut().map(|(id, recording)| {
             let (samples, frames) = (samples_needed(&plan, &poster, id), frames_needed(&plan, id));
@@ -286,11 +297,11 @@ async fn render_clip(
 ) -> Result<(Arc<ClipLayout>, bool), Error> {
     let PreparedRender { plan, main, facts, recordings, .. } = prepared;
     let main_video = &recordings[*main].open.video;
-    let copied_sets = facts[*main].sets.as_ref().filter(|_| plan.segments.iter().any(Segment::is_copy));
+    let copied_sets = facts[*main].sets.as_ref().filter(|_| plan.has_copies());
     let footage = |error: FootageError| Error::footage("clip.mp4", error);
     let main_entry = main_video.entry_of(main_sample(plan, *main, main_video));
     let options = EncoderOptions::like(main_video, main_entry, copied_sets).map_err(footage)?;
-    let sources = segment_sources(cx, prepared, &files, options).await?;
+    let sources = Box::pin(segment_sources(cx, prepared, &files, options)).await?;
     let entry = sample_entry(&sources, main_entry, options.shape, copied_sets).map_err(footage)?;
     let display = Display { size: options.shape.for_track_header(), orientation: options.orientation };
     let mut tracks = vec![video_track(plan, &sources, entry, display, facts, recordings, &mut files)];
@@ -326,7 +337,7 @@ fn main_sample(plan: &CutPlan, main: RecordingId, video: &VideoTrack) -> usize {
 /// Encodes the segments that must be encoded, one after the other, and prepares those that are copied.
 async fn segment_sources(
     cx: RenderContext<'_>,
-    PreparedRender { plan, facts, recordings, .. }: &PreparedRender,
+    PreparedRender { plan, facts, recordings, whole, .. }: &PreparedRender,
     files: &PieceFiles,
     options: EncoderOptions<'_>,
 ) -> Result<Vec<SegmentSource>, Error> {
@@ -341,7 +352,12 @@ async fn segment_sources(
             }
             Method::Encode { decode, .. } => {
                 let excerpt = Excerpt { frames: segment.frames.clone(), decode: decode.clone() };
-                let encoded = encode(cx, recording, &excerpt, files, options, &folder);
+                let random_access = &facts[segment.recording].random_access;
+                let (excerpt, folder) = (&excerpt, folder.as_path());
+                let encoding = Encoding { cx, recording, random_access, excerpt, files, options, folder };
+                // a long segment is no edge, also where others are copied
+                let whole = whole.filter(|_| !plan.has_copies() || segment.frames.len() > PROVEN_WHOLE);
+                let encoded = Box::pin(encoding.encode(whole));
                 SegmentSource::Encoded(Box::new(observed(cx.observer, RenderStage::Encode, encoded).await?))
             }
         });

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ffmpeg_sidecar::command::FfmpegCommand;
 
+use crate::budget::Budget;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ffmpeg::run::Ffmpeg;
@@ -18,6 +19,8 @@ pub struct RenderContext<'a> {
     pub folder: &'a Path,
     /// When the work must be done.
     pub deadline: Deadline,
+    /// What the machine has for the work.
+    pub budget: Budget,
     /// Listens to the work.
     pub observer: &'a dyn Observer,
 }

@@ -1,77 +1,288 @@
 //! Encodes the frames of a segment: an excerpt goes into ffmpeg, and a file with exactly the selected frames comes out.
 //!
 //! ffmpeg selects frames by number, never by time, because in an excerpt the time of a frame is its rank. The file that
-//! comes out is opened like a recording, and its frames are counted: an exit code of 0 proves nothing.
+//! comes out is opened like a recording, and its frames are counted: an exit code of 0 proves nothing. Then they are
+//! compared with their source. How good they are, and how large: see [`crate::render::quality`].
 //!
-//! x264 runs with a constant quantizer of 14: at least 46 dB PSNR against the source in the camera zoo. Edges are encoded
-//! with preset `ultrafast`: 51 ms in place of 144 ms for the 15 frames of the demo's clip, for 45 % more bytes (two cores).
+//! Edges are encoded with preset `ultrafast`: 51 ms in place of 144 ms for the 15 frames of the demo's clip, for 45 % more
+//! bytes (two cores).
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{Pictures, file_url, hashing, reading_pictures};
 use crate::ffmpeg::memory::decoding;
+use crate::h264::parameter_sets::ParameterSets;
+use crate::h264::quantizer::median_quantizer;
 use crate::mp4::shape::{PictureShape, filter_before_decoding};
+use crate::mux::track::SampleLocation;
+use crate::plan::random_access::RandomAccessPoints;
 use crate::render::context::RenderContext;
-use crate::render::encoder_options::EncoderOptions;
-use crate::render::excerpt::{Excerpt, LocalVideo, rank, write_excerpt};
+use crate::render::encoder_options::{EncoderOptions, GROUP};
+use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, rank, write_excerpt, write_runs};
+use crate::render::likeness::{RankedFile, compare, proven};
+use crate::render::quality::{EDGE_QUANTIZERS, RateControl, WRONG_DB, WholeEncoding, finer};
 use crate::render::write_file::PieceFiles;
 
-/// Encodes the frames of `excerpt`, with work files in `folder`.
-///
-/// # Errors
-/// [`FootageError::EncodedFrames`] if ffmpeg did not write exactly the wanted frames, or the error of ffmpeg or the disk.
-pub async fn encode(
-    cx: RenderContext<'_>,
-    recording: &FetchedRecording,
-    excerpt: &Excerpt,
-    files: &PieceFiles,
-    options: EncoderOptions<'_>,
-    folder: &Path,
-) -> Result<LocalVideo, Error> {
-    let (input, output) = (folder.join("excerpt.mp4"), folder.join("encoded.mp4"));
-    let ranks = write_excerpt(recording, excerpt, files, options.rate, &input).await?;
-    let footage = |error| Error::footage(recording.name(), error);
-    let video = &recording.open.video;
-    let entry = video.entry_of(excerpt.decode.start);
-    let takes = options.memory(video, entry);
-    let filters = format!(
-        "trim=start_pts={}:end_pts={},settb=1/{},setpts=N{}",
-        ranks.start,
-        ranks.end,
-        options.rate,
-        options.filters(video, entry).map_err(footage)?
-    );
-    let pictures = Pictures { path: &input, filter: filter_before_decoding(entry) };
-    let mut command = reading_pictures(cx.ffmpeg, pictures);
-    command
-        .args(["-map", "0:v:0"])
-        .filter(filters)
-        .fps_mode("passthrough")
-        .args(["-enc_time_base", &format!("1:{}", options.rate), "-video_track_timescale", &options.rate.to_string()])
-        .args(options.arguments())
-        .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
-        .output(file_url(&output));
-    let undecodable = async || undecodable(cx, recording, excerpt, pictures).await;
-    match cx.run_ffmpeg(command, takes, recording.name()).await {
-        Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
-        result => result?,
+/// Times that a segment is encoded at most: an edge finer each time, another one coarser.
+const MAX_TRIES: usize = 4;
+/// A segment of so many frames is compared with its source as a whole.
+pub const PROVEN_WHOLE: usize = 2 * GROUP;
+
+/// Frames to encode.
+#[derive(Clone, Copy)]
+pub struct Encoding<'a> {
+    /// Tools and limits.
+    pub cx: RenderContext<'a>,
+    /// The recording that shows the frames.
+    pub recording: &'a FetchedRecording,
+    /// Where decoding of it may begin.
+    pub random_access: &'a RandomAccessPoints,
+    /// The frames, and the samples that they are decoded from.
+    pub excerpt: &'a Excerpt,
+    /// The bytes of the recordings.
+    pub files: &'a PieceFiles,
+    /// What the pictures must look like.
+    pub options: EncoderOptions<'a>,
+    /// Folder for work files.
+    pub folder: &'a Path,
+}
+
+impl Encoding<'_> {
+    /// Encodes the frames as an edge, or as `whole`.
+    ///
+    /// # Errors
+    /// [`FootageError::EncodedFrames`] if ffmpeg did not write exactly the wanted frames, [`FootageError::Verification`] if
+    /// they are not those of the recording, or the error of ffmpeg or the disk.
+    pub async fn encode(self, whole: Option<WholeEncoding>) -> Result<LocalVideo, Error> {
+        let input = self.folder.join("excerpt.mp4");
+        let ranks = write_excerpt(self.recording, self.excerpt, self.files, self.options.rate, &input).await?;
+        let encoded = match whole {
+            Some(whole) => self.encode_within(whole, &ranks).await?,
+            None => self.encode_edge(&ranks).await?,
+        };
+        std::fs::remove_file(&input).map_err(|error| Error::new(input.display().to_string(), error))?;
+        Ok(encoded)
     }
-    let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
-    let table = &encoded.video.table;
-    let in_order = (0..).zip(&table.frames).all(|(index, &frame)| frame == index);
-    let evenly =
-        (0..).zip(0..table.frames.len()).all(|(tick, frame)| table.frame(frame).pts == table.first_pts() + tick);
-    let expected = excerpt.frames.len();
-    if table.frames.len() != expected || table.samples.len() != expected || !in_order || !evenly {
-        let written = table.frames.len();
-        let error = Error::footage(recording.name(), FootageError::EncodedFrames { written, expected });
-        return Err(undecodable().await?.unwrap_or(error));
+
+    fn input(&self) -> PathBuf {
+        self.folder.join("excerpt.mp4")
     }
-    std::fs::remove_file(&input).map_err(|error| Error::new(input.display().to_string(), error))?;
-    Ok(encoded)
+
+    fn output(&self) -> PathBuf {
+        self.folder.join("encoded.mp4")
+    }
+
+    /// Encodes the frames: coarser until their bits are within the cap, or finer if they are not good and there is room.
+    async fn encode_within(&self, whole: WholeEncoding, ranks: &Range<usize>) -> Result<LocalVideo, Error> {
+        let (table, frames) = (&self.recording.open.video.table, &self.excerpt.frames);
+        let us = [table.shown_at(frames.start), table.frame_end(frames.end - 1)].map(|pts| table.us_after_start(pts));
+        let us = u64::try_from(us[1] - us[0]).unwrap_or_default();
+        let (mut rate_control, mut was_too_large) = (whole.first(), false);
+        for tries in 1.. {
+            let encoded = self.run(ranks, rate_control).await?;
+            let bits = encoded.video.table.samples.iter().map(|sample| u64::from(sample.size) * 8).sum();
+            let next = whole.coarser(rate_control, bits, us).filter(|_| tries < MAX_TRIES);
+            was_too_large |= next.is_some();
+            let next = if next.is_some() {
+                next
+            } else {
+                let average = self.prove(&encoded, ranks).await?;
+                let may_be_finer = !was_too_large && tries < MAX_TRIES;
+                whole.finer(rate_control, average, bits, us).filter(|_| may_be_finer)
+            };
+            match next {
+                Some(next) => rate_control = next,
+                None => return Ok(encoded),
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Encodes an edge at the quantizer of the camera, and finer until each frame is good.
+    async fn encode_edge(self, ranks: &Range<usize>) -> Result<LocalVideo, Error> {
+        let mut quantizer = self.source_quantizer()?.clamp(*EDGE_QUANTIZERS.start(), *EDGE_QUANTIZERS.end());
+        for _ in 1..MAX_TRIES {
+            let encoded = self.run(ranks, RateControl::Edge { quantizer }).await?;
+            match finer(quantizer, least(&self.compare_all(ranks).await?)) {
+                Some(next) => quantizer = next,
+                None => return Ok(encoded),
+            }
+        }
+        let encoded = self.run(ranks, RateControl::Edge { quantizer }).await?;
+        self.compare_all(ranks).await?;
+        Ok(encoded)
+    }
+
+    /// Returns the usual quantizer of the samples, or the coarsest one of edges if it is not known.
+    fn source_quantizer(&self) -> Result<u8, Error> {
+        let video = &self.recording.open.video;
+        let Ok(sets) = ParameterSets::read(video.entry_of(self.excerpt.decode.start).avcc()) else {
+            return Ok(*EDGE_QUANTIZERS.end());
+        };
+        let samples = self.excerpt.decode.clone().map(|sample| self.recording.sample(sample));
+        let samples = samples.collect::<Result<Vec<_>, _>>()?;
+        Ok(median_quantizer(&sets, samples.iter().map(Vec::as_slice)).unwrap_or(*EDGE_QUANTIZERS.end()))
+    }
+
+    /// Returns the dB of each frame against its source, of a segment that is compared as a whole.
+    async fn compare_all(&self, ranks: &Range<usize>) -> Result<Vec<f64>, Error> {
+        let (input, output, rate) = (self.input(), self.output(), self.options.rate);
+        let source = RankedFile {
+            pictures: self.pictures(&input),
+            ranks: (ranks.start, ranks.end),
+            rate,
+            pixels: self.source_pixels(),
+        };
+        let frames = self.excerpt.frames.len();
+        let encoded = RankedFile {
+            pictures: Pictures { path: &output, filter: None },
+            ranks: (0, frames),
+            rate,
+            pixels: self.options.shape.pixels(),
+        };
+        self.compared(source, encoded, frames).await
+    }
+
+    async fn compared(
+        &self,
+        source: RankedFile<'_>,
+        encoded: RankedFile<'_>,
+        frames: usize,
+    ) -> Result<Vec<f64>, Error> {
+        let video = &self.recording.open.video;
+        let entry = video.entry_of(self.excerpt.decode.start);
+        let filters =
+            self.options.filters(video, entry).map_err(|error| Error::footage(self.recording.name(), error))?;
+        let filters = (EncoderOptions::deinterlacing(entry), filters.as_str());
+        let all = compare(self.cx, source, encoded, filters, frames).await?;
+        let worst = least(&all);
+        if worst < WRONG_DB {
+            let reason = format!("an encoded frame is {worst:.1} dB from its source");
+            return Err(Error::footage(self.recording.name(), FootageError::Verification(reason)));
+        }
+        Ok(all)
+    }
+
+    /// Returns a file with samples of the recording.
+    fn pictures<'a>(&self, path: &'a Path) -> Pictures<'a> {
+        let entry = self.recording.open.video.entry_of(self.excerpt.decode.start);
+        Pictures { path, filter: filter_before_decoding(entry) }
+    }
+
+    fn source_pixels(&self) -> u64 {
+        let video = &self.recording.open.video;
+        PictureShape::of(video, &video.entry).map_or(0, PictureShape::pixels)
+    }
+
+    /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns their dB on
+    /// average.
+    async fn prove(&self, encoded: &LocalVideo, ranks: &Range<usize>) -> Result<f64, Error> {
+        let table = &encoded.video.table;
+        let mut starts: Vec<usize> = (0..table.samples.len()).filter(|&sample| table.samples[sample].sync).collect();
+        starts.push(table.samples.len());
+        // x264 closes its groups: the samples of one are its frames
+        let groups: Vec<Range<usize>> = starts.windows(2).map(|pair| pair[0]..pair[1]).collect();
+        let windows = proven(&groups, PROVEN_WHOLE);
+        if windows.len() == 1 && windows[0].len() == self.excerpt.frames.len() {
+            return Ok(average(&self.compare_all(ranks).await?));
+        }
+        let (source, part) = (self.folder.join("proof-source.mp4"), self.folder.join("proof.mp4"));
+        let mut files = self.files.clone();
+        let piece = files.add(Arc::clone(&encoded.file));
+        let mut all = Vec::new();
+        for window in windows {
+            let first = self.excerpt.frames.start;
+            let frames = first + window.start..first + window.end;
+            let recorded = &self.recording.open.video.table;
+            let decode = self.random_access.decode_window(recorded, frames.clone());
+            // samples before those of the segment were not fetched
+            let decode = decode.start.max(self.excerpt.decode.start)..decode.end;
+            let excerpt = Excerpt { frames, decode };
+            let ranks = write_excerpt(self.recording, &excerpt, self.files, ANY_RATE, &source).await?;
+            let locations = table.samples[window.clone()].iter();
+            let locations = locations.map(|sample| SampleLocation { source: piece, offset: sample.offset }).collect();
+            let run = SampleRun { video: &encoded.video, samples: window.clone(), locations };
+            write_runs(&[run], &files, ANY_RATE, &part).await?;
+            let pixels = self.source_pixels();
+            let original = RankedFile {
+                pictures: self.pictures(&source),
+                ranks: (ranks.start, ranks.end),
+                rate: ANY_RATE,
+                pixels,
+            };
+            let shown = RankedFile {
+                pictures: Pictures { path: &part, filter: None },
+                ranks: (0, window.len()),
+                rate: ANY_RATE,
+                pixels: self.options.shape.pixels(),
+            };
+            all.extend(self.compared(original, shown, window.len()).await?);
+            for file in [&source, &part] {
+                std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
+            }
+        }
+        Ok(average(&all))
+    }
+
+    /// Encodes the frames once, and counts what comes out.
+    async fn run(&self, ranks: &Range<usize>, rate_control: RateControl) -> Result<LocalVideo, Error> {
+        let Self { cx, recording, excerpt, options, .. } = *self;
+        let (input, output) = (self.input(), self.output());
+        let footage = |error| Error::footage(recording.name(), error);
+        let video = &recording.open.video;
+        let entry = video.entry_of(excerpt.decode.start);
+        let takes = options.memory(video, entry);
+        let filters = format!(
+            "{}settb=1/{},trim=start_pts={}:end_pts={},setpts=N{}",
+            EncoderOptions::deinterlacing(entry),
+            options.rate,
+            ranks.start,
+            ranks.end,
+            options.filters(video, entry).map_err(footage)?
+        );
+        let pictures = Pictures { path: &input, filter: filter_before_decoding(entry) };
+        let mut command = reading_pictures(cx.ffmpeg, pictures);
+        command
+            .args(["-map", "0:v:0"])
+            .filter(filters)
+            .fps_mode("passthrough")
+            .args(["-enc_time_base", &format!("1:{}", options.rate)])
+            .args(["-video_track_timescale", &options.rate.to_string()])
+            .args(options.arguments(rate_control))
+            .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
+            .output(file_url(&output));
+        let undecodable = async || undecodable(cx, recording, excerpt, pictures).await;
+        match cx.run_ffmpeg(command, takes, recording.name()).await {
+            Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
+            result => result?,
+        }
+        let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
+        let table = &encoded.video.table;
+        let evenly =
+            (0..).zip(0..table.frames.len()).all(|(tick, frame)| table.frame(frame).pts == table.first_pts() + tick);
+        let expected = excerpt.frames.len();
+        if table.frames.len() != expected || table.samples.len() != expected || !evenly {
+            let written = table.frames.len();
+            let error = Error::footage(recording.name(), FootageError::EncodedFrames { written, expected });
+            return Err(undecodable().await?.unwrap_or(error));
+        }
+        Ok(encoded)
+    }
+}
+
+fn least(decibels: &[f64]) -> f64 {
+    decibels.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Returns the average of dB, of which equal frames have infinitely many and count for 100.
+fn average(decibels: &[f64]) -> f64 {
+    let (sum, count) = decibels.iter().fold((0.0, 0.0), |(sum, count), one| (sum + one.min(100.0), count + 1.0));
+    sum / f64::max(count, 1.0)
 }
 
 /// Returns an error that names the wanted frames of which the decoder shows nothing, or `None` if it shows all of them.

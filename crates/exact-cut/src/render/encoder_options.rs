@@ -10,12 +10,15 @@
 use crate::error::FootageError;
 use crate::ffmpeg::memory::encoding;
 use crate::h264::colour::Colour;
-use crate::h264::parameter_sets::ParameterSets;
+use crate::h264::parameter_sets::{NotCopyable, ParameterSets};
 use crate::mp4::orientation::Orientation;
 use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::shape::{PictureShape, are_alike, colour_of};
 use crate::mp4::tracks::VideoTrack;
+use crate::render::quality::RateControl;
 
+/// Frames from one IDR picture of encoded footage to the next: players find a place within two seconds.
+pub const GROUP: usize = 60;
 /// How ffmpeg scales pictures: bicubic, with the same values with or without the vector instructions of a CPU.
 pub const SCALING_FLAGS: &str = "bicubic+accurate_rnd+bitexact";
 /// The levels that x264 knows, as `level_idc` (ITU-T H.264, table A-1). It refuses any other.
@@ -124,28 +127,47 @@ impl<'a> EncoderOptions<'a> {
         Ok(filters.iter().flat_map(|filter| [",", filter]).collect())
     }
 
-    /// Returns the ffmpeg options of the encoder: visually lossless, no B-frames, the same bytes on every machine.
+    /// Returns a filter, with a comma behind it, that makes frames of interlaced pictures: one of each, so that the number of
+    /// frames stays. It looks at the pictures before and after, so it comes before any are taken out. Pictures that are not
+    /// marked as interlaced pass unchanged.
+    ///
+    /// Browsers do not deinterlace, and show combs where something moves.
     #[must_use]
-    pub fn arguments(&self) -> Vec<String> {
-        // x264 writes other bytes with another number of threads, on another CPU, and by its own adaptations
-        let mut x264 = vec!["cpu-independent=1".to_owned(), "aq-mode=0".to_owned(), "psy=0".to_owned()];
-        // at a fixed quantizer a slower preset only saves bytes, and edges are short
-        let preset = if self.sets.is_some() { "ultrafast" } else { "veryfast" };
-        let mut options = vec!["-c:v", "libx264", "-preset", preset, "-threads", "2", "-qp", "14", "-bf", "0"];
-        options.extend(["-g", "60", "-sc_threshold", "0", "-profile:v"]);
+    pub fn deinterlacing(entry: &SampleEntry) -> &'static str {
+        match ParameterSets::read(entry.avcc()) {
+            Err(NotCopyable::Interlaced) => "bwdif=mode=send_frame:parity=auto:deint=interlaced,",
+            _ => "",
+        }
+    }
+
+    /// Returns the ffmpeg options of the encoder: the same bytes on every machine. Without copied pictures it may use all
+    /// that players know.
+    #[must_use]
+    pub fn arguments(&self, rate_control: RateControl) -> Vec<String> {
+        // x264 writes other bytes with another number of threads, on another CPU, and by its own adaptations; stitchable:
+        // segments of other quantizers have the same parameter sets
+        let mut x264: Vec<String> =
+            ["cpu-independent=1", "aq-mode=0", "psy=0", "stitchable=1"].map(str::to_owned).into();
+        let mut options = vec!["-c:v".to_owned(), "libx264".to_owned(), "-threads".to_owned(), "2".to_owned()];
+        options.extend(rate_control.arguments());
+        let group = GROUP.to_string();
+        options.extend(["-g", &group, "-sc_threshold", "0"].map(str::to_owned));
+        if self.sets.is_some() {
+            options.extend(["-bf", "0"].map(str::to_owned));
+        }
+        options.push("-profile:v".to_owned());
         match self.sets {
             Some(sets) => {
-                options.push(sets.profile());
+                options.push(sets.profile().to_owned());
                 let level = sets.avcc.avc_level_indication;
                 x264.extend(LEVELS.contains(&level).then(|| format!("level={level}")));
                 x264.push(format!("dpb-size={}", sets.decoded_pictures()));
                 x264.extend(sets.free_id().map(|id| format!("sps-id={id}")));
             }
-            None => options.push("high"),
+            None => options.push("high".to_owned()),
         }
-        let x264 = x264.join(":");
-        options.extend(["-x264-params", &x264]);
-        options.into_iter().map(str::to_owned).collect()
+        options.extend(["-x264-params".to_owned(), x264.join(":")]);
+        options
     }
 }
 

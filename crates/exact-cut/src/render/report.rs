@@ -1,6 +1,7 @@
 //! Describes a plan for those who look at it: logs, traces, the dry run.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::fetch::FetchedRecording;
 use crate::mp4::Mp4Error;
@@ -15,7 +16,12 @@ use crate::time::rescaled;
 
 /// Returns the report of `plan`.
 #[must_use]
-pub fn plan_report(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>, poster: &Poster) -> PlanReport {
+pub fn plan_report(
+    plan: &CutPlan,
+    recordings: &PerRecording<FetchedRecording>,
+    poster: &Poster,
+    encoding_estimate: Option<Duration>,
+) -> PlanReport {
     let (copied, encoded) = plan.counts();
     let mut segments = Vec::with_capacity(plan.segments.len());
     let mut first_frame = 0;
@@ -39,6 +45,7 @@ pub fn plan_report(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>, 
         reasons: plan.reasons(),
         audio,
         silence: silence(plan, recordings),
+        encoding_estimate,
         segments,
         bytes_needed: bytes_needed.sum(),
     }

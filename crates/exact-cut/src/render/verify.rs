@@ -25,6 +25,7 @@ use crate::plan::cut_plan::CutPlan;
 use crate::plan::segments::{Method, Segment};
 use crate::recording_id::PerRecording;
 use crate::render::context::RenderContext;
+use crate::render::encode::PROVEN_WHOLE;
 use crate::render::excerpt::{ANY_RATE, SampleRun, write_runs};
 use crate::render::write_file::PieceFiles;
 
@@ -163,8 +164,8 @@ fn placed(segments: &[Segment]) -> Vec<(&Segment, Range<usize>)> {
     segments.iter().map(place).collect()
 }
 
-/// Returns the samples of the clip that are decoded: all that were encoded, and around each seam the last group of
-/// pictures of a copied run and the first pictures of the next.
+/// Returns the samples of the clip that are decoded: all of a short encoded segment, and around each seam the last group of
+/// pictures of a copied run or a long segment, and the first pictures of the next.
 fn windows(segments: &[(&Segment, Range<usize>)], clip: &VideoTrack) -> Vec<Range<usize>> {
     let last_group =
         |at: &Range<usize>| at.clone().rev().find(|&n| clip.table.samples[n].sync).unwrap_or(at.start)..at.end;
@@ -176,8 +177,12 @@ fn windows(segments: &[(&Segment, Range<usize>)], clip: &VideoTrack) -> Vec<Rang
             if index + 1 < segments.len() {
                 windows.push(last_group(at));
             }
-        } else {
+        } else if at.len() <= PROVEN_WHOLE {
             windows.push(at.clone());
+        } else {
+            // compared with its source when it was encoded; here only its seams count
+            windows.push(first_pictures(at));
+            windows.push(last_group(at));
         }
     }
     // windows that touch are decoded in one go: the seams lie there

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
@@ -130,7 +131,8 @@ impl Clip {
         let scratch = TempDir::new().expect("a folder");
         let ffmpeg = Ffmpeg::new(ffmpeg(), None);
         let (deadline, observer) = (Deadline::unknown(), &NoObserver);
-        let cx = RenderContext { ffmpeg: &ffmpeg, folder: scratch.path(), deadline, observer };
+        let budget = Budget::default();
+        let cx = RenderContext { ffmpeg: &ffmpeg, folder: scratch.path(), deadline, budget, observer };
         let thumbnails = ThumbnailSpec { widths: &[64], format: PictureFormat::Jpg };
         let spec = ClipSpec { span, coverage: &coverage, tolerances, trim_mode: TrimMode::Smart, thumbnails };
         let executor = WriteFile { path: scratch.path().join("clip.mp4") };

@@ -193,7 +193,13 @@ pub fn all() -> Vec<Camera> {
         Camera { copies: Copies::None, ..alike("10-bit", "-pix_fmt yuv420p10le -g 60") },
         Camera {
             copies: Copies::None,
-            ..alike("interlaced", "-flags +ildct+ilme -x264-params tff=1:keyint=60:scenecut=0")
+            ..three(
+                "interlaced",
+                &footage("-flags +ildct+ilme -x264-params tff=1:keyint=60:scenecut=0"),
+                5000,
+                Path::to_path_buf,
+            )
+            .showing(|file| vec![Film::filtered(file, false, ("bwdif=mode=send_frame,", None))])
         },
     ];
     all.extend(groups());
@@ -224,6 +230,12 @@ fn groups() -> Vec<Camera> {
 }
 
 impl Camera {
+    /// Shows something else than a full decode of the files.
+    fn showing(mut self, shows: fn(&Path) -> Vec<Film>) -> Self {
+        self.recordings = self.recordings.into_iter().map(|recording| recording.showing(shows)).collect();
+        self
+    }
+
     pub fn perhaps(self) -> Self {
         Self { copies: Copies::Perhaps, ..self }
     }

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
@@ -135,8 +136,13 @@ impl Zoo {
         let scratch = TempDir::new().expect("a folder");
         let ffmpeg = Ffmpeg::new(ffmpeg.to_owned(), None);
         let steps = Steps::default();
-        let cx =
-            RenderContext { ffmpeg: &ffmpeg, folder: scratch.path(), deadline: Deadline::unknown(), observer: &steps };
+        let cx = RenderContext {
+            ffmpeg: &ffmpeg,
+            folder: scratch.path(),
+            deadline: Deadline::unknown(),
+            budget: Budget::default(),
+            observer: &steps,
+        };
         let gaps = Coverage::of(span, &recordings.footage(), TOLERANCES).gaps;
         recordings.read_through_ffmpeg(&store, &gaps, cx).await.expect(clip);
         let opened = resolve_overlaps(recordings.opened, TOLERANCES.joint_us, Deadline::unknown()).await.expect(clip);

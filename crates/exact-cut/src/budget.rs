@@ -1,0 +1,220 @@
+//! How long encoding takes, before it begins, and what a machine has for it.
+//!
+//! The estimate counts pixels: those that are decoded, by codec, and those that are encoded, by preset. The preset follows
+//! from the estimate and the budget alone, never from a clock, so the same request on the same machine gives the same
+//! bytes. What the fastest preset cannot do in the whole budget is refused at once, for good. What only the time that is
+//! left does not suffice for may succeed at another try.
+
+use std::time::Duration;
+
+use crate::deadline::Deadline;
+
+/// Threads of the encoder: more processors make it no faster.
+const ENCODER_THREADS: u64 = 2;
+/// Of the whole time, the share that encoding may take before a faster preset is chosen: the rest is for fetching, audio,
+/// uploading and the requests that come along.
+const SHARE_PERCENT: u64 = 50;
+/// The proof of encoded frames, and the start of processes, in percent of decoding and encoding.
+const OVERHEAD_PERCENT: u64 = 120;
+/// An estimate may be so much too long, in percent: work begins unless the time that is left is shorter than this part.
+const SLACK_PERCENT: u32 = 66;
+
+/// Picoseconds of one processor that decoding a pixel takes, with one thread.
+///
+/// Measured as user time on a 2-core `x86_64` machine (AMD EPYC), November 2026, with the layer's ffmpeg 7.1.5, 1280 × 720.
+const DECODE_H264_PS: u64 = 2_400;
+const DECODE_HEVC_PS: u64 = 3_500;
+
+/// A preset of x264, from the best to the fastest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Preset {
+    /// For clips that are encoded as a whole.
+    SuperFast,
+    /// For edges, and for clips that would take too long otherwise.
+    UltraFast,
+}
+
+impl Preset {
+    /// All presets, from the best to the fastest.
+    pub const ALL: [Self; 2] = [Self::SuperFast, Self::UltraFast];
+
+    /// Returns x264's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SuperFast => "superfast",
+            Self::UltraFast => "ultrafast",
+        }
+    }
+
+    /// Returns picoseconds of one processor that encoding a pixel takes: see [`DECODE_H264_PS`].
+    const fn encode_ps(self) -> u64 {
+        match self {
+            Self::SuperFast => 7_400,
+            Self::UltraFast => 3_900,
+        }
+    }
+}
+
+/// What a machine has for the work of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Thousandths of a processor.
+    pub millicores: u32,
+    /// The whole time that a request may take, if that is limited.
+    pub time: Option<Duration>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { millicores: 2000, time: None }
+    }
+}
+
+/// Pictures that are decoded and encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EncodeWork {
+    /// Pixels of H.264 to decode.
+    pub h264_pixels: u64,
+    /// Pixels of HEVC to decode.
+    pub hevc_pixels: u64,
+    /// Pixels to encode.
+    pub encoded_pixels: u64,
+}
+
+/// More is needed than there is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{work} need about {needed} {unit}, {limit} {has}{advice}")]
+pub struct BudgetExceeded {
+    /// What is to be encoded, such as "300 s of 1080p HEVC".
+    work: String,
+    needed: u64,
+    has: u64,
+    unit: &'static str,
+    /// Whose limit it is, with its verb.
+    limit: &'static str,
+    advice: &'static str,
+    /// Whether no other try will succeed.
+    pub is_lasting: bool,
+}
+
+impl BudgetExceeded {
+    /// Says that more bytes are needed than a machine has in all.
+    #[must_use]
+    pub fn of_bytes(work: String, needed: u64, has: u64, limit: &'static str) -> Self {
+        let advice = ": more of it, or a shorter clip, would help";
+        Self { work, needed: needed >> 20, has: has >> 20, unit: "MiB here", limit, advice, is_lasting: true }
+    }
+}
+
+impl EncodeWork {
+    /// Returns how long the work takes.
+    #[must_use]
+    pub fn estimate(self, preset: Preset, Budget { millicores, .. }: Budget) -> Duration {
+        let decode = self.h264_pixels.saturating_mul(DECODE_H264_PS);
+        let decode = decode.saturating_add(self.hevc_pixels.saturating_mul(DECODE_HEVC_PS));
+        let encode = self.encoded_pixels.saturating_mul(preset.encode_ps());
+        let cores = u64::from(millicores).clamp(1, ENCODER_THREADS * 1000);
+        // with more processors than threads of the encoder, decoding goes on beside it
+        let spare = u64::from(millicores).saturating_sub(cores).min(1000);
+        let decode = decode - decode / 1000 * spare;
+        let us = decode.saturating_add(encode) / 1_000_000;
+        Duration::from_micros(us.saturating_mul(1000) / cores * OVERHEAD_PERCENT / 100)
+    }
+
+    /// Returns the best preset that fits well into the budget, else the fastest one, and the estimate for it. `work` says in
+    /// words what is encoded.
+    ///
+    /// # Errors
+    /// [`BudgetExceeded`] if the fastest preset takes longer than the whole time, or longer than what is left of it.
+    pub fn choose(
+        self,
+        budget: Budget,
+        deadline: Deadline,
+        work: impl Fn() -> String,
+    ) -> Result<(Preset, Duration), BudgetExceeded> {
+        let share = budget.time.map_or(Duration::MAX, |time| time / 100 * u32::try_from(SHARE_PERCENT).unwrap_or(100));
+        let fits = |preset: &Preset| self.estimate(*preset, budget) <= share;
+        let preset = Preset::ALL.into_iter().find(fits).unwrap_or(Preset::UltraFast);
+        let estimate = self.estimate(preset, budget);
+        let exceeded = |has: Duration, limit, advice, is_lasting| {
+            let (needed, has) = (estimate.as_secs() + 1, has.as_secs());
+            BudgetExceeded { work: work(), needed, has, unit: "s here", limit, advice, is_lasting }
+        };
+        if let Some(time) = budget.time.filter(|time| estimate > *time) {
+            let advice = " s: more time, more memory or a shorter clip would help";
+            return Err(exceeded(time, "the function has", advice, true));
+        }
+        if let Some(left) = deadline.left().filter(|left| estimate / 100 * SLACK_PERCENT > *left) {
+            return Err(exceeded(left, "what is left is", " s", false));
+        }
+        Ok((preset, estimate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAMES: u64 = 30;
+
+    fn hevc(seconds: u64, width: u64, height: u64) -> EncodeWork {
+        let pixels = seconds * FRAMES * width * height;
+        EncodeWork { h264_pixels: 0, hevc_pixels: pixels, encoded_pixels: pixels }
+    }
+
+    fn budget(millicores: u32, seconds: u64) -> Budget {
+        Budget { millicores, time: Some(Duration::from_secs(seconds)) }
+    }
+
+    fn chosen(work: EncodeWork, budget: Budget) -> Result<Preset, BudgetExceeded> {
+        work.choose(budget, Deadline::unknown(), || "300 s of 1080p HEVC".to_owned()).map(|(preset, _)| preset)
+    }
+
+    #[test]
+    fn a_faster_preset_is_chosen_where_time_or_processors_are_short() {
+        let minute = hevc(60, 1280, 720);
+        assert_eq!(chosen(minute, Budget::default()), Ok(Preset::SuperFast));
+        assert_eq!(chosen(minute, budget(2000, 300)), Ok(Preset::SuperFast));
+        assert!(chosen(minute, budget(2000, 20)).expect("fits") > Preset::SuperFast);
+        assert!(chosen(minute, budget(100, 300)).expect("fits") > Preset::SuperFast);
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_in_words() {
+        let long = hevc(300, 1920, 1080);
+        let error = chosen(long, budget(1000, 60)).expect_err("a minute");
+        assert!(error.is_lasting);
+        let text = error.to_string();
+        assert!(text.starts_with("300 s of 1080p HEVC need about "), "{text}");
+        assert!(text.contains(" s here, the function has 60 s: "), "{text}");
+    }
+
+    #[test]
+    fn what_only_the_time_that_is_left_is_too_short_for_may_succeed_later() {
+        let work = hevc(60, 1280, 720);
+        let left = Deadline::after(Duration::from_secs(3));
+        let error = work.choose(budget(2000, 300), left, String::new).expect_err("three seconds");
+        assert!(!error.is_lasting, "{error}");
+        work.choose(budget(2000, 300), Deadline::after(Duration::from_secs(280)), String::new).expect("enough");
+    }
+
+    #[test]
+    fn the_choice_never_depends_on_the_time_that_is_left() {
+        let work = hevc(60, 1280, 720);
+        let all = [400, 200, 100, 60].map(|left| {
+            let left = Deadline::after(Duration::from_secs(left));
+            work.choose(budget(2000, 60), left, String::new).map(|(preset, _)| preset)
+        });
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:?}");
+    }
+
+    #[test]
+    fn more_processors_are_never_slower() {
+        let work = EncodeWork { h264_pixels: 1_000_000_007, hevc_pixels: 900_000_011, encoded_pixels: 1_700_000_003 };
+        let estimates = [200, 1000, 1769, 2000, 2500, 3000, 6000]
+            .map(|millicores| work.estimate(Preset::SuperFast, Budget { millicores, time: None }));
+        assert!(estimates.windows(2).all(|pair| pair[1] <= pair[0]), "{estimates:?}");
+        assert_eq!(EncodeWork::default().estimate(Preset::UltraFast, Budget::default()), Duration::ZERO);
+    }
+}

@@ -1,0 +1,180 @@
+//! How good encoded pictures are, and how many bits they may take.
+//!
+//! **Edges** stand beside copied pictures and are short. They begin at the quantizer of the camera and are encoded again,
+//! finer, until each frame is within 40 dB of its source.
+//!
+//! **What is encoded as a whole** has constant quality with a cap, because nobody wants a clip that is larger than the
+//! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of HEVC, which packs tighter.
+
+use crate::budget::Preset;
+
+/// The quantizers of edges: coarser ones do not reach the 40 dB, finer ones save nothing that anybody sees.
+pub const EDGE_QUANTIZERS: std::ops::RangeInclusive<u8> = 8..=23;
+/// Each frame of an edge has at least so many dB against its source, if any quantizer gives them.
+pub const EDGE_DB: f64 = 40.0;
+/// An encoded frame with less is not the right one.
+pub const WRONG_DB: f64 = 20.0;
+/// x264's constant rate factor. `superfast` has no lookahead for the rate of its macroblocks, and with 23 gives more dB for
+/// the bits of the demo's footage than `veryfast` does with 20, in less time. Measured with 12 s of it, 1280 × 720: average,
+/// worst frame and bit rate.
+///
+/// | source | 21 | 23 |
+/// |---|---|---|
+/// | HEVC, 2 Mbit/s | 45.0 dB, 42.2 dB, 2.7 Mbit/s | 44.1 dB, 40.9 dB, 1.7 Mbit/s |
+/// | H.264 with open groups, 3 Mbit/s | 47.3 dB, 40.5 dB, 3.7 Mbit/s | 46.3 dB, 38.4 dB, 2.8 Mbit/s |
+/// | H.264, 4 Mbit/s | 46.1 dB, 39.8 dB, 5.0 Mbit/s | 44.9 dB, 41.9 dB, 4.0 Mbit/s |
+const QUALITY: u8 = 21;
+/// The finest and the coarsest one.
+const FINEST: u8 = 13;
+const COARSEST: u8 = 40;
+/// Bit rate, in bits a second, that an encoded clip may always have: at less, a cap only spoils small pictures.
+const ALWAYS_ALLOWED: u64 = 2_000_000;
+
+/// How an encoder spends its bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateControl {
+    /// The same quantizer for each picture of an edge.
+    Edge {
+        /// The quantizer, 0 to 51.
+        quantizer: u8,
+    },
+    /// The same quality throughout.
+    Whole {
+        /// The preset.
+        preset: Preset,
+        /// x264's constant rate factor.
+        quality: u8,
+    },
+}
+
+impl RateControl {
+    /// Returns options of ffmpeg.
+    #[must_use]
+    pub fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Edge { quantizer } => {
+                ["-preset", "ultrafast", "-qp", &quantizer.to_string()].map(str::to_owned).into()
+            }
+            Self::Whole { preset, quality } => {
+                ["-preset", preset.name(), "-crf", &quality.to_string()].map(str::to_owned).into()
+            }
+        }
+    }
+}
+
+/// Steps of the quality by which pictures get finer at once. They cost at most half as many bits again.
+const FINER: u8 = 3;
+
+/// Bits of footage that is encoded, by codec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceBits {
+    /// Bits of H.264.
+    pub h264: u64,
+    /// Bits of HEVC.
+    pub hevc: u64,
+    /// How long all of it is shown, in microseconds.
+    pub us: u64,
+}
+
+impl SourceBits {
+    /// Returns the bit rate that the encoded clip may have, in bits a second.
+    #[must_use]
+    pub fn cap(self) -> u64 {
+        let allowed = self.h264.saturating_mul(13) / 10;
+        let allowed = allowed.saturating_add(self.hevc.saturating_mul(2));
+        (allowed.saturating_mul(1_000_000) / self.us.max(1)).max(ALWAYS_ALLOWED)
+    }
+}
+
+/// How a segment is encoded that is no edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WholeEncoding {
+    /// The preset.
+    pub preset: Preset,
+    /// The bit rate that it may have, in bits a second.
+    pub cap: u64,
+}
+
+impl WholeEncoding {
+    /// Returns how to encode first.
+    #[must_use]
+    pub const fn first(self) -> RateControl {
+        RateControl::Whole { preset: self.preset, quality: QUALITY }
+    }
+
+    /// Returns how to encode again after `bits` came out for a segment of `us` microseconds, or `None` if that is within the
+    /// cap or nothing coarser is tried.
+    ///
+    /// x264 has a cap of its own (`maxrate`), but with two threads its bytes then depend on which of them is faster. Six
+    /// steps of the quality halve the bits, more or less.
+    #[must_use]
+    pub fn coarser(self, tried: RateControl, bits: u64, us: u64) -> Option<RateControl> {
+        let RateControl::Whole { preset, quality } = tried else { return None };
+        let allowed = u128::from(self.cap) * u128::from(us);
+        let is = u128::from(bits) * 1_000_000;
+        if is <= allowed || quality >= COARSEST {
+            return None;
+        }
+        // an eighth less for each step, and one step to spare
+        let (mut left, mut quality) = (is, quality + 1);
+        while left > allowed && quality < COARSEST {
+            (left, quality) = (left * 7 / 8, quality + 1);
+        }
+        Some(RateControl::Whole { preset, quality })
+    }
+}
+
+impl WholeEncoding {
+    /// Returns how to encode again after pictures with that `average` of dB came out in `bits` for `us` microseconds, or `None`
+    /// if they are good or the cap leaves no room.
+    #[must_use]
+    pub fn finer(self, tried: RateControl, average: f64, bits: u64, us: u64) -> Option<RateControl> {
+        let RateControl::Whole { preset, quality } = tried else { return None };
+        let has_room = u128::from(bits) * 1_500_000 <= u128::from(self.cap) * u128::from(us);
+        let quality = quality.checked_sub(FINER).filter(|quality| *quality >= FINEST)?;
+        (average < EDGE_DB && has_room).then_some(RateControl::Whole { preset, quality })
+    }
+}
+
+/// Returns the next finer quantizer to try after `quantizer` gave `worst` dB, or `None` if that is enough or no finer one
+/// exists. A step of the quantizer gives about 1 dB.
+#[must_use]
+pub fn finer(quantizer: u8, worst: f64) -> Option<u8> {
+    let lacks = (1_u8..40).find(|&step| worst + f64::from(step) >= EDGE_DB + 0.5).unwrap_or(40);
+    (worst < EDGE_DB && quantizer > *EDGE_QUANTIZERS.start())
+        .then(|| quantizer.saturating_sub(lacks.max(2)).max(*EDGE_QUANTIZERS.start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cap_follows_the_source() {
+        let minute = |h264, hevc| SourceBits { h264, hevc, us: 60_000_000 }.cap();
+        assert_eq!(minute(240_000_000, 0), 5_200_000);
+        assert_eq!(minute(0, 120_000_000), 4_000_000);
+        assert_eq!(minute(120_000_000, 60_000_000), 4_600_000);
+        assert_eq!(minute(0, 7), ALWAYS_ALLOWED);
+        assert_eq!(SourceBits::default().cap(), ALWAYS_ALLOWED);
+    }
+
+    #[test]
+    fn what_is_too_large_gets_coarser() {
+        let whole = WholeEncoding { preset: Preset::SuperFast, cap: 4_000_000 };
+        let quality = |bits| match whole.coarser(whole.first(), bits, 10_000_000) {
+            Some(RateControl::Whole { quality, .. }) => quality - QUALITY,
+            _ => 0,
+        };
+        assert_eq!([40_000_000, 40_000_001, 80_000_000, u64::MAX].map(quality), [0, 2, 7, COARSEST - QUALITY]);
+    }
+
+    #[test]
+    fn an_edge_gets_finer_until_it_is_good() {
+        assert_eq!(finer(23, 40.0), None);
+        assert_eq!(finer(23, 39.9), Some(21));
+        assert_eq!(finer(23, 36.0), Some(18));
+        assert_eq!(finer(12, 20.0), Some(8));
+        assert_eq!(finer(8, 20.0), None, "no finer one is tried");
+    }
+}
