@@ -35,11 +35,14 @@ pub fn compare(clip: &Path, recording: &Path, gaps: bool) -> Result<(), String> 
     Ok(())
 }
 
-/// Returns the range of the pictures in the span.
+/// Returns the range of the pictures in the span: of those that begin in it, else the one on screen.
 fn wanted<T>(all: &[(i64, T)]) -> std::ops::Range<usize> {
     let first = all.first().map_or(0, |(time, _)| *time);
     let at = |ms: i64| all.partition_point(|(time, _)| time - first < ms * 1000);
-    at(SPAN.0)..at(SPAN.1)
+    match at(SPAN.0)..at(SPAN.1) {
+        none if none.is_empty() && none.start > 0 => none.start - 1..none.start,
+        some => some,
+    }
 }
 
 fn psnr(one: &[u8], other: &[u8]) -> f64 {
