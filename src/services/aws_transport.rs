@@ -7,7 +7,7 @@
 //!
 //! **Connections.** A first attempt takes a connection from a pool; a later one gets a connection of its own ("Performance
 //! design patterns for Amazon S3", Amazon S3 User Guide). A failed connection takes its pool with it, see
-//! [`super::renewable`].
+//! `renewable.rs`.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -1,4 +1,4 @@
-//! Starts ffmpeg with limits on what it may take, and isolated ([`super::isolation`]). Both must be in force before a program
+//! Starts ffmpeg with limits on what it may take, and isolated (`isolation.rs`). Both must be in force before a program
 //! begins: glibc reads the size of a thread's stack once. A process cannot do that for its child without `unsafe`, so a
 //! program of ours is started, which limits itself and then becomes ffmpeg (execve(2)). Its process id and its standard
 //! streams stay the same.
