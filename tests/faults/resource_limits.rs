@@ -27,17 +27,17 @@ pub fn on_a_small_disk(mib: u32) -> Option<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_free_space_no_work_begins_and_nothing_is_announced() {
+async fn a_disk_that_can_never_hold_the_work_is_told_before_any_work() {
     for mib in [1, 16, 64] {
         let Some(launcher) = on_a_small_disk(mib) else { return };
         let mut worker = Worker { launcher, ..Worker::start(Fixture::get().await).await };
-        let schedule =
-            Schedule { may_end_unannounced: true, ..Schedule::of(&WAITING, unique_name("small"), Vec::new()) };
+        let schedule = Schedule::of(&WAITING, unique_name("small"), Vec::new());
+        let schedule = Schedule { may_end_unannounced: true, fatal_is_true: true, ..schedule };
         let report = worker.run(&schedule).await;
         assert_eq!(report.violations, Vec::<String>::new(), "{mib} MiB");
         assert_eq!(report.announced.len(), 0, "{mib} MiB");
         let errors = worker.errors();
-        assert!(errors.iter().any(|error| error.contains("not enough free space")), "{mib} MiB: {errors:?}");
+        assert!(errors.iter().any(|error| error.contains("the scratch disk has")), "{mib} MiB: {errors:?}");
     }
 }
 

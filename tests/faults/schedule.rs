@@ -34,6 +34,8 @@ pub struct Schedule {
     pub killed_after: Option<Duration>,
     /// Whether the schedule may end without an announcement.
     pub may_end_unannounced: bool,
+    /// Whether no clip can ever be made, so that `FATAL_ERROR` is true.
+    pub fatal_is_true: bool,
     /// Time of each delivery, in place of the usual.
     pub within: Option<Duration>,
     /// Deliveries before a message moves to the dead-letter queue, in place of the usual number.

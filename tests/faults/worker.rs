@@ -112,7 +112,8 @@ impl Worker {
     /// Sends the requests of `schedule` and delivers until the queue is empty, with the faults of the schedule.
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
         self.servers.schedule(&schedule.plan);
-        self.servers.shared.state().fatal_is_true = schedule.ffmpeg.is_some() || schedule.max_receives.is_some();
+        self.servers.shared.state().fatal_is_true =
+            schedule.fatal_is_true || schedule.ffmpeg.is_some() || schedule.max_receives.is_some();
         self.servers.shared.state().clock = schedule.clock;
         self.servers.shared.state().failing = schedule.failing;
         self.servers.shared.state().listed.clone_from(&schedule.listed);
