@@ -29,6 +29,8 @@ const FINEST: u8 = 13;
 const COARSEST: u8 = 40;
 /// Bit rate, in bits a second, that an encoded clip may always have: at less, a cap only spoils small pictures.
 const ALWAYS_ALLOWED: u64 = 2_000_000;
+/// A shorter segment may have the bits of one that lasts so many microseconds: it begins with a key frame all the same.
+const SHORT_US: u64 = 4_000_000;
 
 /// How an encoder spends its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,11 @@ pub struct WholeEncoding {
 }
 
 impl WholeEncoding {
+    /// Returns the bits that a segment of `us` microseconds may have, times a million.
+    fn allowed(self, us: u64) -> u128 {
+        u128::from(self.cap) * u128::from(us.max(SHORT_US))
+    }
+
     /// Returns how to encode first.
     #[must_use]
     pub const fn first(self) -> RateControl {
@@ -110,7 +117,7 @@ impl WholeEncoding {
     #[must_use]
     pub fn coarser(self, tried: RateControl, bits: u64, us: u64) -> Option<RateControl> {
         let RateControl::Whole { preset, quality } = tried else { return None };
-        let allowed = u128::from(self.cap) * u128::from(us);
+        let allowed = self.allowed(us);
         let is = u128::from(bits) * 1_000_000;
         if is <= allowed || quality >= COARSEST {
             return None;
@@ -130,7 +137,7 @@ impl WholeEncoding {
     #[must_use]
     pub fn finer(self, tried: RateControl, average: f64, bits: u64, us: u64) -> Option<RateControl> {
         let RateControl::Whole { preset, quality } = tried else { return None };
-        let has_room = u128::from(bits) * 1_500_000 <= u128::from(self.cap) * u128::from(us);
+        let has_room = u128::from(bits) * 1_500_000 <= self.allowed(us);
         let quality = quality.checked_sub(FINER).filter(|quality| *quality >= FINEST)?;
         (average < EDGE_DB && has_room).then_some(RateControl::Whole { preset, quality })
     }
