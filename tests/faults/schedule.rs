@@ -19,6 +19,7 @@ use crate::worker::{Report, Worker};
 const WORKERS: usize = 8;
 
 /// Requests, and the faults that they meet.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
     /// The requests, with the ids of their clips. All arrive in one batch.
