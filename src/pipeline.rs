@@ -37,6 +37,7 @@ use crate::services::s3_recordings::S3Recordings;
 use crate::services::sns::Topic;
 use crate::services::sqs::Queue;
 use crate::settings::{SCRATCH_PREFIX, Settings};
+use crate::sizing::MIB_PER_PROCESSOR;
 use crate::telemetry::document::Document;
 use crate::telemetry::stages::{Recipient, Stage};
 use crate::telemetry::trace::Trace;
@@ -51,9 +52,6 @@ const ESTIMATE_RESERVE: Duration = Duration::from_secs(5);
 const OWN_MEMORY: u64 = 56 << 20;
 /// What ffmpeg gets if that leaves nothing; it then fails for want of memory, and not because a limit is 0.
 const LEAST_MEMORY: u64 = 16 << 20;
-
-/// Memory for which Lambda gives one processor, in MiB (AWS Lambda Developer Guide, "Configure Lambda function memory").
-const MIB_PER_CORE: u64 = 1769;
 
 /// One request, and the limits of its work.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +131,7 @@ impl Pipeline {
     /// Returns what the function is configured to have for one request. Lambda gives processors by memory.
     fn budget(&self) -> Budget {
         let timeout = self.timeout_s.load(Ordering::Relaxed);
-        let millicores = self.settings.memory.map(|bytes| (bytes >> 20) * 1000 / MIB_PER_CORE);
+        let millicores = self.settings.memory.map(|bytes| (bytes >> 20) * 1000 / MIB_PER_PROCESSOR);
         Budget {
             millicores: millicores.map_or(Budget::default().millicores, |some| u32::try_from(some).unwrap_or(u32::MAX)),
             time: (timeout > 0).then(|| Duration::from_secs(timeout)),

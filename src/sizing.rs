@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 /// Memory that comes with one whole processor, in MiB (AWS Lambda Developer Guide, "Configure Lambda function memory").
-const MIB_PER_PROCESSOR: u64 = 1769;
+pub const MIB_PER_PROCESSOR: u64 = 1769;
 /// Processor time that a second of footage takes to encode: 1280 × 720 takes half a second on two processors, and
 /// 1920 × 1080 has 2.25 times as many pixels.
 const ENCODE_MS_PER_SECOND: u64 = 2250;

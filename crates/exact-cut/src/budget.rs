@@ -21,7 +21,8 @@ const SLACK_PERCENT: u32 = 66;
 
 /// Picoseconds of one processor that decoding a pixel takes, with one thread.
 ///
-/// Measured as user time on a 2-core `x86_64` machine (AMD EPYC), November 2026, with the layer's ffmpeg 7.1.5, 1280 × 720.
+/// Derived, not measured alone: user times of the layer's ffmpeg 7.1.5 at 1280 × 720 on a busy 2-core `x86_64` machine (AMD
+/// EPYC), November 2026, divided by 1.75, by which the load made them longer.
 const DECODE_H264_PS: u64 = 2_400;
 const DECODE_HEVC_PS: u64 = 3_500;
 

@@ -1,10 +1,8 @@
 //! The ways to make a clip, each with a fault that makes the one before fail, and faults of the machine, which never lead down.
 
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use exact_cut::budget::Budget;
@@ -18,15 +16,14 @@ use exact_cut::render::clip::{ClipSpec, RenderedClip, render};
 use exact_cut::render::context::RenderContext;
 use exact_cut::render::thumbnails::{PictureFormat, ThumbnailSpec};
 use exact_cut::render::write_file::WriteFile;
-use exact_cut::source::{OpenedObject, PinnedObject, RecordingStore, SourceError, SourceErrorKind};
-use exact_cut::{ListedRecording, LocalFolder, Span, Timestamp};
-use futures::future::BoxFuture;
+use exact_cut::{ListedRecording, Span, Timestamp};
 use tempfile::TempDir;
 use testkit::footage::Footage;
 use testkit::paths::ffmpeg;
 
 use super::cases::plain;
 use super::cases_ladder::damaged;
+use super::watched_store::WatchedStore;
 use super::{Steps, T0, TOLERANCES};
 
 /// What is cut, and with what.
@@ -54,7 +51,9 @@ impl Attempt {
         let at = |ms: i64| Timestamp::from_ms(T0 + ms).expect("in range");
         let span = Span::new(at(self.span.0), at(self.span.1)).expect("in order");
         let listed = ListedRecording { start: at(0), name: self.file.display().to_string(), end: None };
-        let store = Failing(self.reads_fail);
+        // all but the sample tables
+        let fails = self.reads_fail;
+        let store = WatchedStore::new(move |_| !fails);
         let recordings = open_recordings(&store, vec![listed], Deadline::unknown()).await.expect("readable");
         let coverage = Coverage::of(span, &recordings.footage(), TOLERANCES);
         let (ffmpeg, steps) = (Ffmpeg::new(script, None), Steps::default());
@@ -66,61 +65,6 @@ impl Attempt {
         let executor = WriteFile { path: folder.path().join("clip.mp4") };
         let rendered = render(cx, spec, recordings.opened, &executor).await;
         (rendered, steps.0.into_inner().expect("no panic in between"))
-    }
-}
-
-/// Local files whose bytes, but for the sample tables, cannot be read.
-struct Failing(bool);
-
-#[derive(Debug)]
-struct FailingObject {
-    object: Arc<dyn PinnedObject>,
-    fails: bool,
-}
-
-impl RecordingStore for Failing {
-    fn open<'a>(
-        &'a self,
-        name: &'a str,
-        length: u64,
-        deadline: Deadline,
-    ) -> BoxFuture<'a, Result<OpenedObject, SourceError>> {
-        Box::pin(async move {
-            let OpenedObject { first_bytes, object } = LocalFolder::new("/").open(name, length, deadline).await?;
-            Ok(OpenedObject { first_bytes, object: Arc::new(FailingObject { object, fails: self.0 }) })
-        })
-    }
-}
-
-impl PinnedObject for FailingObject {
-    fn name(&self) -> &str {
-        self.object.name()
-    }
-
-    fn length(&self) -> u64 {
-        self.object.length()
-    }
-
-    fn modified(&self) -> Option<Timestamp> {
-        self.object.modified()
-    }
-
-    fn read(&self, range: Range<u64>, deadline: Deadline) -> BoxFuture<'_, Result<Vec<u8>, SourceError>> {
-        self.object.read(range, deadline)
-    }
-
-    fn fetch<'a>(
-        &'a self,
-        ranges: &'a [Range<u64>],
-        file: Arc<File>,
-        deadline: Deadline,
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        if !self.fails {
-            return self.object.fetch(ranges, file, deadline);
-        }
-        let object = self.name().to_owned();
-        let error = SourceError { kind: SourceErrorKind::Transient, object, source: "connection reset".into() };
-        Box::pin(async { Err(error) })
     }
 }
 

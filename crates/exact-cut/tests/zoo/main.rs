@@ -19,6 +19,7 @@ mod ladder;
 mod long_term;
 mod machines;
 mod mp4_edit;
+mod watched_store;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
