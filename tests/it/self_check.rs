@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use cameras_service_generate_clip::start_check::try_ffmpeg;
 use serde_json::{Value, json};
 use testkit::camera_api::Answer;
 use testkit::footage::Footage;
+use testkit::paths::ffmpeg;
 
 use crate::stack::{CAMERA, Put, Stack, T0};
 
@@ -74,6 +76,25 @@ async fn names_each_thing_that_does_not_work() {
         let service = thing.split(':').next().expect("a name");
         assert!(failed.iter().all(|check| check[0].starts_with(service)), "{variable} breaks nothing else: {all:#?}");
     }
+}
+
+/// A copy of our ffmpeg with another name in place of that of an encoder.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ffmpeg_without_an_encoder_is_refused_and_the_encoder_named() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (ours, foreign) = (ffmpeg(), folder.path().join("ffmpeg"));
+    std::fs::copy(&ours, &foreign).expect("copied, with its permissions");
+    let mut bytes = std::fs::read(&ours).expect("readable");
+    let name = b"libx264";
+    let places: Vec<usize> = (0..bytes.len() - name.len()).filter(|&at| bytes[at..].starts_with(name)).collect();
+    assert!(!places.is_empty(), "our ffmpeg has libx264");
+    for at in places {
+        bytes[at..at + name.len()].copy_from_slice(b"libxxxx");
+    }
+    std::fs::write(&foreign, bytes).expect("written");
+    assert_eq!(try_ffmpeg(&ours, None, folder.path()).await, None);
+    let refusal = try_ffmpeg(&foreign, None, folder.path()).await.expect("no encoder of that name");
+    assert!(refusal.contains("libx264"), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
