@@ -4,12 +4,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
 use cameras_service_generate_clip::dry_run;
 use cameras_service_generate_clip::invocation::answer;
 use cameras_service_generate_clip::pipeline::Pipeline;
 use cameras_service_generate_clip::services::aws_transport::{self, AttemptLimits};
 use cameras_service_generate_clip::settings::{Process, Settings, json_logs};
-use cameras_service_generate_clip::start_check::{check_environment, check_start};
+use cameras_service_generate_clip::start_check::{check_start, try_tool};
 use cameras_service_generate_clip::telemetry::log;
 use exact_cut::ffmpeg::launcher::launch;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -56,16 +57,19 @@ async fn run() -> Result<(), Error> {
     if let Err(error) = hidden {
         warn!(reason = %error, "the environment of the process is not hidden from ffmpeg");
     }
-    let http = aws_transport::http_client(AttemptLimits::default())?;
-    let aws = aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await;
-    let region = aws.region().map(AsRef::as_ref);
     if let [command, event] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
         && command == "plan"
     {
-        let pipeline = Pipeline::new(check_environment(settings, region, None)?, &aws)?;
-        return dry_run::print_plan(&pipeline, event.as_ref()).await;
+        let aws = aws().await?;
+        let settings = check_start(settings, aws.region().map(AsRef::as_ref), None)?;
+        return dry_run::print_plan(&Pipeline::new(settings, &aws)?, event.as_ref()).await;
     }
-    let pipeline = Arc::new(Pipeline::new(check_start(settings, region).await?, &aws)?);
+    // the clients are made while ffmpeg is tried
+    let trial = tokio::spawn(try_tool(&settings));
+    let aws = aws().await?;
+    let pipeline = settings.clone().map(|settings| Pipeline::new(settings, &aws));
+    check_start(settings, aws.region().map(AsRef::as_ref), trial.await?)?;
+    let pipeline = Arc::new(pipeline??);
     pipeline.clean_up();
     let served = lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| answer(Arc::clone(&pipeline), event)));
     let mut terminate = signal(SignalKind::terminate())?;
@@ -77,4 +81,9 @@ async fn run() -> Result<(), Error> {
             Ok(())
         }
     }
+}
+
+async fn aws() -> Result<SdkConfig, Error> {
+    let http = aws_transport::http_client(AttemptLimits::default())?;
+    Ok(aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(http).load().await)
 }

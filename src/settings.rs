@@ -82,7 +82,7 @@ pub struct Settings {
 const PROXIES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Variables that are missing or invalid.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", refusals.join("; "))]
 pub struct BadEnvironment {
     /// One for each variable: `<VARIABLE>: expected <what>, got <what>`.

@@ -18,27 +18,25 @@ use crate::sizing::Size;
 /// Our own ffmpeg takes 14 ms. Debian's takes 290 ms alone to start if it must be read from the disk.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Returns the settings if the function can serve with them in `region`, and logs what looks wrong.
+/// Tries the ffmpeg that `settings` name, also if they are wrong otherwise, so that one line can tell everything. Returns why
+/// it cannot be used, or `None` if it can or none is named.
+pub fn try_tool(settings: &Result<Settings, BadEnvironment>) -> impl Future<Output = Option<String>> + Send + use<> {
+    let tool = match settings {
+        Ok(settings) => Some((settings.ffmpeg_path.clone(), settings.launcher(), settings.download_dest.clone())),
+        Err(BadEnvironment { ffmpeg_path, .. }) => ffmpeg_path.clone().map(|path| (path, None, std::env::temp_dir())),
+    };
+    async {
+        let (path, launcher, folder) = tool?;
+        try_ffmpeg(&path, launcher, &folder).await
+    }
+}
+
+/// Returns the settings if the function can serve with them in `region` and `tool` says nothing against its ffmpeg, and logs
+/// what looks wrong.
 ///
 /// # Errors
 /// [`BadEnvironment`] names everything that is missing or invalid.
-pub async fn check_start(
-    settings: Result<Settings, BadEnvironment>,
-    region: Option<&str>,
-) -> Result<Settings, BadEnvironment> {
-    let tool = match &settings {
-        Ok(settings) => try_ffmpeg(&settings.ffmpeg_path, settings.launcher(), &settings.download_dest).await,
-        Err(BadEnvironment { ffmpeg_path: Some(path), .. }) => try_ffmpeg(path, None, &std::env::temp_dir()).await,
-        Err(_) => None,
-    };
-    check_environment(settings, region, tool)
-}
-
-/// As [`check_start`], for a run that starts no ffmpeg.
-///
-/// # Errors
-/// As [`check_start`].
-pub fn check_environment(
+pub fn check_start(
     settings: Result<Settings, BadEnvironment>,
     region: Option<&str>,
     tool: Option<String>,
@@ -103,7 +101,9 @@ mod tests {
         let variables = [("FFMPEG_PATH", "/nowhere/ffmpeg"), ("SQS_TIMEOUT", "soon"), ("LOG_LEVEL", "verbose")];
         let lookup =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let error = check_start(Settings::read(lookup), None).await.expect_err("much is wrong").to_string();
+        let settings = Settings::read(lookup);
+        let tool = try_tool(&settings).await;
+        let error = check_start(settings, None, tool).expect_err("much is wrong").to_string();
         for wrong in [
             "CAM_SERVICES_URL: expected a value, got nothing",
             "SQS_TIMEOUT: expected 0 to 900 seconds, got \"soon\"",

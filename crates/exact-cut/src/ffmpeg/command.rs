@@ -11,7 +11,7 @@ use crate::ffmpeg::run::Ffmpeg;
 const MAX_PIXELS: &str = "35389440";
 /// Threads of a decoder. With two, a damaged picture comes out differently from one run to the next. Nor is one slower:
 /// verification runs two decoders at once.
-const DECODER_THREADS: &str = "1";
+pub const DECODER_THREADS: &str = "1";
 
 /// Returns `path` as ffmpeg's `file` protocol takes it. Such a name is never read as another protocol or an option.
 #[must_use]

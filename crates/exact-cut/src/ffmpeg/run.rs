@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ const OUT_OF_MEMORY: [&str; 5] = [
 /// footage, and says nothing in a line of its own if memory or threads run out.
 const ENCODER_NOT_OPENED: &str = "Error while opening encoder";
 const X264_REFUSES: &str = "[libx264 @ ";
+/// What an ffmpeg writes that has no loopback decoders.
+const NO_LOOPBACK: &str = "Unrecognized option 'dec'";
 /// The longest of these texts is shorter. So many bytes of a part are looked at again with the next.
 const OVERLAP: usize = 40;
 /// How a shell, and a dynamic linker that lacks a library, report that a program cannot run (POSIX, `sh`, "Exit Status").
@@ -58,6 +61,7 @@ pub struct Ffmpeg {
     memory: Option<Memory>,
     launcher: Option<PathBuf>,
     not_isolated: Arc<OnceLock<String>>,
+    lacks_loopback: Arc<AtomicBool>,
 }
 
 /// ffmpeg did not do its work.
@@ -137,7 +141,7 @@ impl Ffmpeg {
     /// is ends the function without a word. Only with a launcher ([`Self::launched_by`]) does the kernel see to that.
     #[must_use]
     pub fn new(path: PathBuf, memory: Option<Memory>) -> Self {
-        Self { path, memory, launcher: None, not_isolated: Arc::default() }
+        Self { path, memory, launcher: None, not_isolated: Arc::default(), lacks_loopback: Arc::default() }
     }
 
     /// Has the processes started by `launcher`, a program that calls [`launch`](super::launcher::launch), which limits and
@@ -151,6 +155,13 @@ impl Ffmpeg {
     #[must_use]
     pub fn not_isolated(&self) -> Option<&str> {
         self.not_isolated.get().map(String::as_str)
+    }
+
+    /// Returns whether a run has failed because this ffmpeg cannot decode what it encodes in the same run: it is older than
+    /// 7.1 (ffmpeg's Changelog, "loopback decoders").
+    #[must_use]
+    pub fn lacks_loopback(&self) -> bool {
+        self.lacks_loopback.load(Ordering::Relaxed)
     }
 
     /// Returns the path of the binary.
@@ -203,6 +214,7 @@ impl Ffmpeg {
         let out_of_memory = messages.are_of_memory();
         let memory = self.memory.as_ref().map(|memory| memory.bytes);
         let messages = self.without_refusals(&String::from_utf8_lossy(&messages.kept));
+        self.lacks_loopback.fetch_or(messages.contains(NO_LOOPBACK), Ordering::Relaxed);
         match status.code() {
             Some(0) => Ok(()),
             _ if out_of_memory => Err(FfmpegError::Memory { memory, status, messages }),

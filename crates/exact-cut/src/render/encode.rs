@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
-use crate::ffmpeg::command::{Pictures, file_url, hashing, reading_pictures};
+use crate::ffmpeg::command::{DECODER_THREADS, Pictures, file_url, hashing, reading_pictures};
 use crate::ffmpeg::memory::decoding;
 use crate::h264::parameter_sets::ParameterSets;
 use crate::h264::quantizer::median_quantizer;
@@ -24,7 +24,7 @@ use crate::plan::random_access::RandomAccessPoints;
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{EncoderOptions, GROUP};
 use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, rank, write_excerpt, write_runs};
-use crate::render::likeness::{RankedFile, compare, proven};
+use crate::render::likeness::{RankedFile, compare, comparing, proven, read_decibels};
 use crate::render::quality::{EDGE_QUANTIZERS, RateControl, WRONG_DB, WholeEncoding, finer};
 use crate::render::write_file::PieceFiles;
 
@@ -84,7 +84,7 @@ impl Encoding<'_> {
         let us = u64::try_from(us[1] - us[0]).unwrap_or_default();
         let (mut rate_control, mut was_too_large) = (whole.first(), false);
         for tries in 1.. {
-            let encoded = self.run(ranks, rate_control).await?;
+            let encoded = self.run(ranks, rate_control, None).await?;
             let bits = encoded.video.table.samples.iter().map(|sample| u64::from(sample.size) * 8).sum();
             let next = whole.coarser(rate_control, bits, us).filter(|_| tries < MAX_TRIES);
             was_too_large |= next.is_some();
@@ -106,16 +106,31 @@ impl Encoding<'_> {
     /// Encodes an edge at the quantizer of the camera, and finer until each frame is good.
     async fn encode_edge(self, ranks: &Range<usize>) -> Result<LocalVideo, Error> {
         let mut quantizer = self.source_quantizer()?.clamp(*EDGE_QUANTIZERS.start(), *EDGE_QUANTIZERS.end());
-        for _ in 1..MAX_TRIES {
-            let encoded = self.run(ranks, RateControl::Edge { quantizer }).await?;
-            match finer(quantizer, least(&self.compare_all(ranks).await?)) {
+        for tries in 1.. {
+            let (encoded, decibels) = self.run_and_compare(ranks, RateControl::Edge { quantizer }).await?;
+            match finer(quantizer, least(&decibels)).filter(|_| tries < MAX_TRIES) {
                 Some(next) => quantizer = next,
                 None => return Ok(encoded),
             }
         }
-        let encoded = self.run(ranks, RateControl::Edge { quantizer }).await?;
-        self.compare_all(ranks).await?;
-        Ok(encoded)
+        unreachable!("the last try returns")
+    }
+
+    /// Encodes the frames once and compares each with its source: in the same run, or in another one if ffmpeg is too old.
+    async fn run_and_compare(
+        &self,
+        ranks: &Range<usize>,
+        rate_control: RateControl,
+    ) -> Result<(LocalVideo, Vec<f64>), Error> {
+        let list = self.output().with_extension("psnr");
+        if !self.cx.ffmpeg.lacks_loopback() {
+            match self.run(ranks, rate_control, Some(&list)).await {
+                Err(_) if self.cx.ffmpeg.lacks_loopback() => {}
+                encoded => return Ok((encoded?, self.right(read_decibels(&list, self.excerpt.frames.len()).await?)?)),
+            }
+        }
+        let encoded = self.run(ranks, rate_control, None).await?;
+        Ok((encoded, self.compare_all(ranks).await?))
     }
 
     /// Returns the usual quantizer of the samples, or the coarsest one of edges if it is not known.
@@ -159,7 +174,11 @@ impl Encoding<'_> {
         let filters =
             self.options.filters(video, entry).map_err(|error| Error::footage(self.recording.name(), error))?;
         let filters = (EncoderOptions::deinterlacing(entry), filters.as_str());
-        let all = compare(self.cx, source, encoded, filters, frames).await?;
+        self.right(compare(self.cx, source, encoded, filters, frames).await?)
+    }
+
+    /// Returns the dB of encoded frames, unless one of them is not the right one.
+    fn right(&self, all: Vec<f64>) -> Result<Vec<f64>, Error> {
         let worst = least(&all);
         if worst < WRONG_DB {
             let reason = format!("an encoded frame is {worst:.1} dB from its source");
@@ -229,35 +248,51 @@ impl Encoding<'_> {
         Ok(average(&all))
     }
 
-    /// Encodes the frames once, and counts what comes out.
-    async fn run(&self, ranks: &Range<usize>, rate_control: RateControl) -> Result<LocalVideo, Error> {
+    /// Encodes the frames once, and counts what comes out. With a `list`, each encoded frame is decoded and compared with its
+    /// source at the same time, and its dB come into that file.
+    async fn run(
+        &self,
+        ranks: &Range<usize>,
+        rate_control: RateControl,
+        list: Option<&Path>,
+    ) -> Result<LocalVideo, Error> {
         let Self { cx, recording, excerpt, options, .. } = *self;
         let (input, output) = (self.input(), self.output());
         let footage = |error| Error::footage(recording.name(), error);
         let video = &recording.open.video;
         let entry = video.entry_of(excerpt.decode.start);
         let takes = options.memory(video, entry);
-        let filters = format!(
-            "{}settb=1/{},trim=start_pts={}:end_pts={},setpts=N{}",
+        let graph = format!(
+            "[0:v:0]{}settb=1/{},trim=start_pts={}:end_pts={},setpts=N{}{}",
             EncoderOptions::deinterlacing(entry),
             options.rate,
             ranks.start,
             ranks.end,
-            options.filters(video, entry).map_err(footage)?
+            options.filters(video, entry).map_err(footage)?,
+            if list.is_some() { ",split[frames][source]" } else { "[frames]" },
         );
         let pictures = Pictures { path: &input, filter: filter_before_decoding(entry) };
         let mut command = reading_pictures(cx.ffmpeg, pictures);
         command
-            .args(["-map", "0:v:0"])
-            .filter(filters)
+            .filter_complex(graph)
+            .args(["-map", "[frames]"])
             .fps_mode("passthrough")
             .args(["-enc_time_base", &format!("1:{}", options.rate)])
             .args(["-video_track_timescale", &options.rate.to_string()])
             .args(options.arguments(rate_control))
             .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
             .output(file_url(&output));
+        if let Some(list) = list {
+            let graph = format!(
+                "[source]settb=1/30[original];[dec:0]settb=1/30,setpts=N[encoded];[original][encoded]{}[proof]",
+                comparing(list)
+            );
+            command.args(["-threads", DECODER_THREADS, "-dec", "0:0"]).filter_complex(graph);
+            command.args(["-map", "[proof]"]).fps_mode("passthrough").args(["-f", "null"]).output("-");
+        }
         let undecodable = async || undecodable(cx, recording, excerpt, pictures).await;
         match cx.run_ffmpeg(command, takes, recording.name()).await {
+            Err(error) if list.is_some() && cx.ffmpeg.lacks_loopback() => return Err(error),
             Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
             result => result?,
         }

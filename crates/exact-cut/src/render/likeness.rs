@@ -37,19 +37,33 @@ pub async fn compare(
     let ranks = |file: RankedFile<'_>| format!("trim=start_pts={}:end_pts={}", file.ranks.0, file.ranks.1);
     let graph = format!(
         "[0:v:0]{before}settb=1/{},{},settb=1/30,setpts=N{filters}[source];[1:v:0]settb=1/{},{},settb=1/30,setpts=N[encoded];\
-         [source][encoded]psnr=stats_file={}:shortest=1:repeatlast=0",
+         [source][encoded]{}",
         source.rate,
         ranks(source),
         encoded.rate,
         ranks(encoded),
-        escaped(&list)
+        comparing(&list)
     );
     let mut command = reading_pictures(cx.ffmpeg, source.pictures);
     add_input(&mut command, encoded.pictures.path);
     command.filter_complex(graph).fps_mode("passthrough").args(["-f", "null"]).output("-");
     let takes = decoding(source.pixels).saturating_add(decoding(encoded.pixels));
     cx.run_ffmpeg(command, takes, "clip.mp4").await?;
-    let text = tokio::fs::read_to_string(&list).await.map_err(|error| Error::new(list.display().to_string(), error))?;
+    read_decibels(&list, expected).await
+}
+
+/// Returns the filter that compares the frames of its two inputs, and writes their dB into `list`.
+#[must_use]
+pub fn comparing(list: &Path) -> String {
+    format!("psnr=stats_file={}:shortest=1:repeatlast=0", escaped(list))
+}
+
+/// Returns the dB of each frame that [`comparing`] wrote into `list`.
+///
+/// # Errors
+/// [`FootageError::Verification`] unless there are `expected` frames, or the error of the disk.
+pub async fn read_decibels(list: &Path, expected: usize) -> Result<Vec<f64>, Error> {
+    let text = tokio::fs::read_to_string(list).await.map_err(|error| Error::new(list.display().to_string(), error))?;
     let all: Vec<f64> = text.lines().filter_map(decibels).collect();
     if all.len() == expected {
         return Ok(all);
