@@ -34,7 +34,11 @@ pub fn decoded(file: &Path, options: &[&str]) -> Vec<u8> {
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let run = |input: &[&str]| {
         let mut command = Command::new(ffmpeg());
-        command.args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate"]).args(input).arg("-i").arg(file);
+        command
+            .args(["-nostdin", "-y", "-v", "error", "-xerror", "-noautorotate", "-flags", "unaligned"])
+            .args(input)
+            .arg("-i")
+            .arg(file);
         command.args(options).arg(raw.path()).stdin(Stdio::null()).output().expect("our ffmpeg runs")
     };
     let mut output = run(&[]);

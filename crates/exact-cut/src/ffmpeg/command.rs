@@ -68,9 +68,23 @@ fn quiet(ffmpeg: &Ffmpeg) -> FfmpegCommand {
 }
 
 /// Adds a file to what a command reads, as [`reading`] does.
+///
+/// `unaligned`: ffmpeg otherwise crops on the left only by what keeps rows aligned in memory, and shows the picture shifted
+/// (libavutil/frame.h, `AV_FRAME_CROP_UNALIGNED`).
 pub fn add_input(command: &mut FfmpegCommand, input: &Path) {
     command
-        .args(["-threads", DECODER_THREADS, "-protocol_whitelist", "file", "-f", "mov", "-max_pixels", MAX_PIXELS])
+        .args([
+            "-threads",
+            DECODER_THREADS,
+            "-flags",
+            "unaligned",
+            "-protocol_whitelist",
+            "file",
+            "-f",
+            "mov",
+            "-max_pixels",
+            MAX_PIXELS,
+        ])
         .arg("-noautorotate")
         .input(file_url(input));
 }

@@ -9,7 +9,9 @@
 //! | decoding, estimate | 47 MB | 90 MB | 190 MB |
 //! | decoding, measured | 26 MB | 48 MB | 172 MB |
 //! | encoding an edge, estimate | 65 MB | 130 MB | 350 MB |
-//! | encoding an edge, measured | 45 MB | 82 MB | 274 MB |
+//! | encoding an edge, measured | 45 MB | 95 MB | 274 MB |
+//! | the same, compared with its source, estimate | 87 MB | 179 MB | 549 MB |
+//! | the same, compared with its source, measured | 66 MB | 118 MB | 397 MB |
 //! | four PNG thumbnails of up to 3000 pixels, estimate | 87 MB | 130 MB | 230 MB |
 //! | four PNG thumbnails of up to 3000 pixels, measured | 67 MB | 83 MB | 137 MB |
 
@@ -29,6 +31,8 @@ const fn picture(pixels: u64) -> u64 {
 const PICTURES_IN_FLIGHT: u64 = 9;
 /// Pictures that an encoder holds.
 const PICTURES_OF_ENCODER: u64 = 13;
+/// Pictures that wait to be compared, and that the decoder of the encoded ones holds.
+const PICTURES_TO_COMPARE: u64 = 16;
 /// The most pictures that a decoder holds, and the most bytes of them (ITU-T H.264, table A-1, level 5.1: 184,320
 /// macroblocks of 384 bytes).
 const DECODED_PICTURES: u64 = 16;
@@ -49,6 +53,12 @@ pub fn decoding(pixels: u64) -> u64 {
 #[must_use]
 pub fn encoding(from: u64, to: u64) -> u64 {
     decoding(from).saturating_add(picture(to).saturating_mul(PICTURES_OF_ENCODER))
+}
+
+/// Returns the bytes that comparing pictures of `pixels` takes in the run that encodes them.
+#[must_use]
+pub fn comparing_while_encoding(pixels: u64) -> u64 {
+    picture(pixels).saturating_mul(PICTURES_TO_COMPARE)
 }
 
 /// Returns the bytes that making thumbnails of `to` pixels in all out of a picture of `from` pixels takes.
@@ -104,14 +114,17 @@ mod tests {
     fn estimates_are_above_what_was_measured() {
         let size = |width: u64, height: u64| width * height;
         let thumbnails_of = 300 * 169 + 640 * 360 + 1500 * 844 + 3000 * 1688;
-        for (pixels, decoded, encoded, thumbnail) in
-            [(size(1280, 720), 26, 45, 67), (size(1920, 1080), 48, 82, 83), (size(3840, 2160), 172, 274, 137)]
-        {
+        for (pixels, decoded, encoded, compared, thumbnail) in [
+            (size(1280, 720), 26, 45, 66, 67),
+            (size(1920, 1080), 48, 95, 118, 83),
+            (size(3840, 2160), 172, 274, 397, 137),
+        ] {
             let above = |estimate: u64, measured: u64| {
                 assert!(estimate > measured << 20 && estimate < measured << 22, "{pixels}: {estimate}, {measured}");
             };
             above(decoding(pixels), decoded);
             above(encoding(pixels, pixels), encoded);
+            above(encoding(pixels, pixels) + comparing_while_encoding(pixels), compared);
             above(thumbnails(pixels, thumbnails_of), thumbnail);
         }
     }

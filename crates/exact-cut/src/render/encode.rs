@@ -15,9 +15,10 @@ use std::sync::Arc;
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{DECODER_THREADS, Pictures, file_url, hashing, reading_pictures};
-use crate::ffmpeg::memory::decoding;
+use crate::ffmpeg::memory::{comparing_while_encoding, decoding, encoding};
 use crate::h264::parameter_sets::ParameterSets;
 use crate::h264::quantizer::median_quantizer;
+use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::shape::{PictureShape, filter_before_decoding};
 use crate::mux::track::SampleLocation;
 use crate::plan::random_access::RandomAccessPoints;
@@ -116,14 +117,18 @@ impl Encoding<'_> {
         unreachable!("the last try returns")
     }
 
-    /// Encodes the frames once and compares each with its source: in the same run, or in another one if ffmpeg is too old.
+    /// Encodes the frames once and compares each with its source: in the same run, or in another one if ffmpeg is too old or
+    /// the memory too small.
     async fn run_and_compare(
         &self,
         ranks: &Range<usize>,
         rate_control: RateControl,
     ) -> Result<(LocalVideo, Vec<f64>), Error> {
         let list = self.output().with_extension("psnr");
-        if !self.cx.ffmpeg.lacks_loopback() {
+        let video = &self.recording.open.video;
+        let takes = self.memory(video.entry_of(self.excerpt.decode.start), true);
+        let fits = self.cx.ffmpeg.memory_limit().is_none_or(|limit| takes <= limit);
+        if fits && !self.cx.ffmpeg.lacks_loopback() {
             match self.run(ranks, rate_control, Some(&list)).await {
                 Err(_) if self.cx.ffmpeg.lacks_loopback() => {}
                 encoded => return Ok((encoded?, self.right(read_decibels(&list, self.excerpt.frames.len()).await?)?)),
@@ -248,6 +253,13 @@ impl Encoding<'_> {
         Ok(average(&all))
     }
 
+    /// Returns the bytes of memory that a run takes.
+    fn memory(&self, entry: &SampleEntry, compares: bool) -> u64 {
+        let to = self.options.shape;
+        let from = PictureShape::of(&self.recording.open.video, entry).unwrap_or(to).pixels();
+        encoding(from, to.pixels()) + if compares { comparing_while_encoding(to.pixels()) } else { 0 }
+    }
+
     /// Encodes the frames once, and counts what comes out. With a `list`, each encoded frame is decoded and compared with its
     /// source at the same time, and its dB come into that file.
     async fn run(
@@ -261,7 +273,7 @@ impl Encoding<'_> {
         let footage = |error| Error::footage(recording.name(), error);
         let video = &recording.open.video;
         let entry = video.entry_of(excerpt.decode.start);
-        let takes = options.memory(video, entry);
+        let takes = self.memory(entry, list.is_some());
         let graph = format!(
             "[0:v:0]{}settb=1/{},trim=start_pts={}:end_pts={},setpts=N{}{}",
             EncoderOptions::deinterlacing(entry),
@@ -284,7 +296,7 @@ impl Encoding<'_> {
             .output(file_url(&output));
         if let Some(list) = list {
             let graph = format!(
-                "[source]settb=1/30[original];[dec:0]settb=1/30,setpts=N[encoded];[original][encoded]{}[proof]",
+                "[source]settb=1/30,setpts=N[original];[dec:0]settb=1/30,setpts=N[encoded];[original][encoded]{}[proof]",
                 comparing(list)
             );
             command.args(["-threads", DECODER_THREADS, "-dec", "0:0"]).filter_complex(graph);

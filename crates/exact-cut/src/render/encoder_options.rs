@@ -8,7 +8,6 @@
 //! processor change what x264 and the scaler write, so both are fixed: two threads, `cpu-independent`, bitexact flags.
 
 use crate::error::FootageError;
-use crate::ffmpeg::memory::encoding;
 use crate::h264::colour::Colour;
 use crate::h264::parameter_sets::{NotCopyable, ParameterSets};
 use crate::mp4::orientation::Orientation;
@@ -60,12 +59,6 @@ impl<'a> EncoderOptions<'a> {
         // what is encoded beside copied pictures says of them what their parameter sets say
         let colour = sets.map_or_else(|| colour_of(entry).with_matrix(shape.height), ParameterSets::colour);
         Ok(Self { rate, shape, orientation, colour, entry, sets })
-    }
-
-    /// Returns the bytes of memory that encoding pictures of `video` takes.
-    #[must_use]
-    pub fn memory(&self, video: &VideoTrack, entry: &SampleEntry) -> u64 {
-        encoding(PictureShape::of(video, entry).unwrap_or(self.shape).pixels(), self.shape.pixels())
     }
 
     /// Returns the ffmpeg filters, each after a comma, that turn pictures of `video` with the sample entry `entry` into such

@@ -17,6 +17,7 @@ pub fn all() -> Vec<Camera> {
     all.extend(matrices());
     all.extend(changing());
     all.push(odd_size());
+    all.extend(cropped_in_front());
     all.extend(cut_by_the_entry());
     all.push(hevc());
     all
@@ -254,4 +255,21 @@ fn odd_size() -> Camera {
         move |_: &std::path::Path| vec![Film::filtered(&shown.file(), false, ("crop=212:118:0:0,", Some((212, 118))))];
     let camera = Camera { looks_at_thumbnails: true, ..one("odd-size", recording.showing(cropped)).spans(&[SPAN]) };
     Camera { copies: Copies::None, ..camera }
+}
+
+/// The parameter set crops columns on the left and lines at the top, as the conformance stream `CVFC1_Sony_C` does. A decoder
+/// that wants its rows aligned in memory crops fewer columns, and shows the picture shifted.
+fn cropped_in_front() -> Vec<Camera> {
+    let options = "-c copy -bsf:v h264_metadata=crop_left=10:crop_right=6:crop_top=14:crop_bottom=2";
+    let recording = || {
+        let (base, shown) = (sized((256, 192), ""), sized((256, 192), ""));
+        let make = move || remuxed(&[&base.file()], "cropped-in-front", options);
+        Recording::of(make, 0).showing(move |_| {
+            let cropped = ("crop=240:176:10:14,", Some((240, 176)));
+            vec![Film::filtered(&shown.file(), false, cropped).without_numbers()]
+        })
+    };
+    let copied = one("cropped-on-the-left-and-at-the-top", recording());
+    let encoded = one("cropped-on-the-left-and-at-the-top-encoded", recording());
+    vec![copied, Camera { mode: TrimMode::Encode, copies: Copies::None, ..encoded }]
 }
