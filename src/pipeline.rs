@@ -37,16 +37,11 @@ use crate::services::s3_recordings::S3Recordings;
 use crate::services::sns::Topic;
 use crate::services::sqs::Queue;
 use crate::settings::{SCRATCH_PREFIX, Settings};
-use crate::sizing::MIB_PER_PROCESSOR;
+use crate::sizing::{longest, millicores};
 use crate::telemetry::document::Document;
 use crate::telemetry::stages::{Recipient, Stage};
 use crate::telemetry::trace::Trace;
 use crate::visibility::Visibility;
-
-/// Encoding a whole clip of 1280 × 720 takes half as long as showing it, measured on two cores.
-const ENCODE_SPEEDUP: u64 = 2;
-/// Added to every estimate.
-const ESTIMATE_RESERVE: Duration = Duration::from_secs(5);
 
 /// What the function itself takes of its memory, in bytes: at most 44.6 MB in the benchmark, and some to spare.
 const OWN_MEMORY: u64 = 56 << 20;
@@ -131,9 +126,8 @@ impl Pipeline {
     /// Returns what the function is configured to have for one request. Lambda gives processors by memory.
     fn budget(&self) -> Budget {
         let timeout = self.timeout_s.load(Ordering::Relaxed);
-        let millicores = self.settings.memory.map(|bytes| (bytes >> 20) * 1000 / MIB_PER_PROCESSOR);
         Budget {
-            millicores: millicores.map_or(Budget::default().millicores, |some| u32::try_from(some).unwrap_or(u32::MAX)),
+            millicores: self.settings.memory.map_or(Budget::default().millicores, millicores),
             time: (timeout > 0).then(|| Duration::from_secs(timeout)),
         }
     }
@@ -151,12 +145,12 @@ impl Pipeline {
         }
     }
 
-    /// Returns how long `request` takes at worst: fetched, encoded as a whole and uploaded, with a reserve.
+    /// Returns how long `request` takes at worst: fetched, encoded as a whole and uploaded.
     #[must_use]
     pub fn estimate(&self, request: &Request) -> Duration {
         let footage_us = u64::try_from(request.span.length_us()).unwrap_or_default();
         let too_long = decision::is_too_long(request, &self.settings.limits);
-        ESTIMATE_RESERVE + Duration::from_micros(if too_long { 0 } else { footage_us / ENCODE_SPEEDUP })
+        longest(Duration::from_micros(if too_long { 0 } else { footage_us }), self.budget())
     }
 
     /// Serves a request: afterwards it has been announced, or its message is back in the queue. A recording that is

@@ -5,22 +5,34 @@
 
 use std::time::Duration;
 
+use exact_cut::budget::{Budget, EncodeWork, Preset};
+use exact_cut::scratch::{PER_ENCODED_BYTE, RESERVE};
+
 const MIB: u64 = 1 << 20;
 /// Memory that comes with one whole processor, in MiB (AWS Lambda Developer Guide, "Configure Lambda function memory").
-pub const MIB_PER_PROCESSOR: u64 = 1769;
-/// Processor time that a second of footage takes to encode: 1280 × 720 takes half a second on two processors, and
-/// 1920 × 1080 has 2.25 times as many pixels.
-const ENCODE_MS_PER_SECOND: u64 = 2250;
+const MIB_PER_PROCESSOR: u64 = 1769;
+/// Pixels of a second of 1920 × 1080 with 30 frames.
+const PIXELS_PER_SECOND: u64 = 30 * 1920 * 1080;
 /// Everything but encoding: look-ups, fetching, uploading.
-const TIME_RESERVE_MS: u64 = 15_000;
+const TIME_RESERVE: Duration = Duration::from_secs(15);
 /// The smallest memory in which a clip of 1920 × 1080 was made (docs/operations.md, "How much memory").
 const MEMORY_MIB: u64 = 256;
 /// Footage of 8 Mbit/s, in bytes a second.
 const FOOTAGE_BYTES_PER_SECOND: u64 = 1_000_000;
-/// Scratch space that encoding takes, in bytes for each byte of footage, as the engine estimates it.
-const SCRATCH_PER_BYTE: u64 = 6;
-/// Scratch space that the engine keeps free.
-const SCRATCH_RESERVE: u64 = 64 * MIB;
+
+/// Returns the thousandths of a processor that come with so many bytes of memory.
+#[must_use]
+pub fn millicores(memory: u64) -> u32 {
+    u32::try_from(memory / MIB * 1000 / MIB_PER_PROCESSOR).unwrap_or(u32::MAX)
+}
+
+/// Returns how long a clip takes at worst that shows so much footage: of HEVC, encoded as a whole.
+#[must_use]
+pub fn longest(footage: Duration, budget: Budget) -> Duration {
+    let pixels = u64::try_from(footage.as_millis()).unwrap_or(u64::MAX).saturating_mul(PIXELS_PER_SECOND) / 1000;
+    let work = EncodeWork { h264_pixels: 0, hevc_pixels: pixels, encoded_pixels: pixels };
+    TIME_RESERVE + work.estimate(Preset::SuperFast, budget)
+}
 
 /// What the function is configured to have. `None` if it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,15 +53,16 @@ impl Size {
         let memory_mib = self.memory.map(|bytes| bytes / MIB);
         let memory = memory_mib.filter(|&mib| mib < MEMORY_MIB);
         let memory = memory.map(|mib| format!("MemorySize: expected at least {MEMORY_MIB} MB, got {mib} MB"));
-        let needed = SCRATCH_RESERVE + length_s * FOOTAGE_BYTES_PER_SECOND * SCRATCH_PER_BYTE;
+        let needed = RESERVE + length_s * FOOTAGE_BYTES_PER_SECOND * PER_ENCODED_BYTE;
         let disk = self.disk.filter(|&bytes| bytes < needed).map(|bytes| {
             let (needed, got) = (needed.div_ceil(MIB), bytes / MIB);
             format!("EphemeralStorage: expected at least {needed} MB for {length_s} s at 8 Mbit/s, got {got} MB")
         });
-        let time = self.timeout.zip(memory_mib).and_then(|(timeout, mib)| {
-            let needed = encoding_time(length_s, mib);
+        let time = self.timeout.zip(self.memory).and_then(|(timeout, memory)| {
+            let budget = Budget { millicores: millicores(memory), time: None };
+            let needed = longest(Duration::from_secs(length_s), budget);
             (timeout < needed).then(|| {
-                let (needed, got) = (needed.as_secs(), timeout.as_secs());
+                let (needed, got, mib) = (needed.as_millis().div_ceil(1000), timeout.as_secs(), memory / MIB);
                 format!(
                     "Timeout: expected at least {needed} s to encode {length_s} s with {mib} MB of memory, got {got} s"
                 )
@@ -57,12 +70,6 @@ impl Size {
         });
         [memory, disk, time].into_iter().flatten().collect()
     }
-}
-
-/// Returns how long a clip of so many seconds takes with so much memory, in whole seconds.
-fn encoding_time(length_s: u64, memory_mib: u64) -> Duration {
-    let encoding_ms = length_s * ENCODE_MS_PER_SECOND * MIB_PER_PROCESSOR / memory_mib.max(1);
-    Duration::from_secs((TIME_RESERVE_MS + encoding_ms).div_ceil(1000))
 }
 
 #[cfg(test)]

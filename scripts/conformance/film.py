@@ -183,12 +183,22 @@ def _probe(file: Path, seconds: float, *what: str) -> dict:
 
 
 def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
-    """Returns time stamp and duration of each picture that the container shows, in seconds."""
-    entries = "packet=pts,duration,flags:stream=time_base"
+    """Returns time stamp and duration of each picture that the container shows, in seconds.
+
+    A duration of 0 is none: ffmpeg takes them from the stream where that states a rate, also if it is not the table's.
+    """
+    entries = "packet=pts,dts,duration,flags:stream=time_base"
     told = _probe(file, seconds, "-select_streams", "V:0", "-show_entries", entries)
     unit = Fraction(told["streams"][0]["time_base"]) if told.get("streams") else Fraction(0)
-    shown = [packet for packet in told.get("packets", []) if "pts" in packet and "D" not in packet.get("flags", "")]
-    return [(packet["pts"] * unit, packet.get("duration", 0) * unit) for packet in shown]
+    packets = told.get("packets", [])
+    steps = [
+        b["dts"] - a["dts"] == a.get("duration") for a, b in itertools.pairwise(packets) if "dts" in a and "dts" in b
+    ]
+    is_of_table = 2 * sum(steps) >= len(steps)
+    shown = [packet for packet in packets if "pts" in packet and "D" not in packet.get("flags", "")]
+    return [
+        (packet["pts"] * unit, packet.get("duration", 0) * unit if is_of_table else Fraction(0)) for packet in shown
+    ]
 
 
 def _without_guesses(ticks: Sequence[tuple[int, str]], packets: Sequence[Fraction]) -> list[tuple[int, str]]:

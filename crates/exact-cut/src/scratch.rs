@@ -65,7 +65,10 @@ impl ScratchError {
 }
 
 /// Bytes that work never counts on: thumbnails, tables, and the unforeseen.
-pub(crate) const RESERVE: u64 = 64 << 20;
+pub const RESERVE: u64 = 64 << 20;
+/// Scratch bytes for each byte that is encoded, as a rule of thumb: a visually lossless picture is larger than the
+/// camera's, and lies there twice. A disk that fills up all the same is a transient failure.
+pub const PER_ENCODED_BYTE: u64 = 6;
 /// If fewer bytes are free, a failure may have come from the full disk.
 const FULL: u64 = 1 << 20;
 

@@ -131,6 +131,12 @@ fn picture_of(entry: &SampleEntry) -> Option<Picture> {
     }
 }
 
+/// Returns width and height in pixels of the pictures that the parameter sets of a sample entry describe.
+#[must_use]
+pub fn described_size(entry: &SampleEntry) -> Option<(u16, u16)> {
+    picture_of(entry).map(|picture| picture.size)
+}
+
 /// Returns whether a picture with that sample entry may be two samples, each a field.
 #[must_use]
 pub fn may_be_fields(entry: &SampleEntry) -> bool {

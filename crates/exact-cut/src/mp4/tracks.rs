@@ -43,6 +43,18 @@ impl VideoTrack {
         self.entries.get(self.table.entry_of(sample)).unwrap_or(&self.entry)
     }
 
+    /// Has `entry` hold from `sample` on, until the next one that is known to hold.
+    pub fn change_entry(&mut self, sample: usize, entry: SampleEntry) {
+        let number = self.entries.iter().position(|known| *known == entry).unwrap_or_else(|| {
+            self.entries.push(entry);
+            self.entries.len() - 1
+        });
+        let changes = &mut self.table.entries;
+        changes.retain(|(from, _)| *from != sample);
+        changes.insert(changes.partition_point(|(from, _)| *from < sample), (sample, number));
+        self.entry = self.entry_of(self.table.frames[0] as usize).clone();
+    }
+
     /// Returns whether decoders are set up alike for all frames.
     #[must_use]
     pub fn has_one_configuration(&self) -> bool {

@@ -1,9 +1,10 @@
 //! What the bytes of a recording prove about it: whether decoding may begin where `stss` says, whether each sample is a
-//! picture, and whether the samples of a copied run carry parameter sets of their own.
+//! picture, and whether samples carry parameter sets of their own.
 //!
 //! `avc1` promises that all parameter sets are in the sample entry (ISO/IEC 14496-15, section 5.3.3). Many cameras repeat
 //! theirs in the samples all the same, which is harmless as long as they are equal. Where they differ, a copied run would be
-//! decoded with other sets than the recording was, so it is encoded.
+//! decoded with other sets than the recording was, so it is encoded. Where they state another size, the samples from there on
+//! are taken as if they had a sample entry of their own.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,8 +17,9 @@ use crate::error::Error;
 use crate::fetch::FetchedRecording;
 use crate::h264::nal_units::{NalFormat, WithoutSlice, nal_units, random_access, without_slice};
 use crate::h264::parameter_sets::ParameterSets;
+use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::sample_table::Sample;
-use crate::mp4::shape::{PictureShape, colour_of, may_be_fields};
+use crate::mp4::shape::{PictureShape, colour_of, described_size, may_be_fields};
 use crate::mp4::tracks::VideoTrack;
 use crate::open::OpenRecording;
 use crate::plan::random_access::RandomAccessPoints;
@@ -34,6 +36,8 @@ pub struct BitstreamFacts {
     pub sets: Option<ParameterSets>,
     /// Inspected samples that hold no slice.
     without_slice: BTreeMap<usize, WithoutSlice>,
+    /// Inspected samples whose own parameter sets state another size than their sample entry, and an entry that states it.
+    resized: BTreeMap<usize, SampleEntry>,
 }
 
 /// Returns whether copied pictures of both can stand in one clip.
@@ -67,8 +71,9 @@ impl BitstreamFacts {
             Ok(sets) if sets.free_id().is_none() => Err(EncodeReason::NoFreeId),
             Ok(_) => Ok(()),
         };
-        let (random_access, without_slice) = (RandomAccessPoints::new(may_be_fields(&video.entry)), BTreeMap::new());
-        Self { random_access, copyable, sets: sets.ok(), without_slice }
+        let random_access = RandomAccessPoints::new(may_be_fields(&video.entry));
+        let (without_slice, resized) = (BTreeMap::new(), BTreeMap::new());
+        Self { random_access, copyable, sets: sets.ok(), without_slice, resized }
     }
 
     /// Inspects the fetched bytes of `samples`: whether they are pictures, whether decoding may begin there, and the parameter
@@ -83,7 +88,8 @@ impl BitstreamFacts {
         copied: bool,
     ) -> Result<(), Error> {
         let video = &recording.open.video;
-        let Some(format) = video.entry_of(samples.start).nal_format() else { return Ok(()) };
+        let entry = video.entry_of(samples.start).clone();
+        let Some(format) = entry.nal_format() else { return Ok(()) };
         let samples = samples.map(|number| {
             let sample = video.table.samples[number];
             // `stss` may lack IDR pictures; what is decoded is fetched anyway
@@ -93,7 +99,8 @@ impl BitstreamFacts {
         let samples: Vec<SampleToInspect> = samples.filter(|one| copied || one.is_new).collect();
         let (file, mut facts) = (Arc::clone(&recording.file), self.clone());
         let inspected = blocking(move || {
-            let inspected = samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, format, &file));
+            let inspected =
+                samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, (&entry, format), &file));
             inspected.map(|()| facts)
         });
         *self = inspected.await.map_err(|error| Error::new(recording.name(), error))?;
@@ -104,13 +111,16 @@ impl BitstreamFacts {
         &mut self,
         one: &SampleToInspect,
         copied: bool,
-        format: NalFormat,
+        (entry, format): (&SampleEntry, NalFormat),
         file: &File,
     ) -> std::io::Result<()> {
         let mut bytes = vec![0; one.sample.size as usize];
         file.read_exact_at(&mut bytes, one.sample.offset)?;
         if one.is_new {
             self.random_access.record(one.number, random_access(&bytes, format));
+        }
+        if let Some(own) = entry.with_sets_of(&bytes).filter(|own| described_size(own) != described_size(entry)) {
+            self.resized.insert(one.number, own);
         }
         let units = || nal_units(&bytes, format.length_size);
         let is_contradicted = |unit: &[u8]| self.sets.as_ref().is_none_or(|sets| sets.is_contradicted_by(unit));
@@ -132,13 +142,23 @@ impl BitstreamFacts {
         Ok(())
     }
 
-    /// Corrects the sample table of `recording` by the inspected samples that hold no slice: they belong to the next picture.
-    /// Returns whether the plan must be made again. What is known of random access is forgotten then, since the numbers of
+    /// Corrects the sample table of `recording` by the inspected samples: those that hold no slice belong to the next picture, and
+    /// those with another size have another sample entry. Returns whether the plan must be made again. What is known of random access is forgotten then, since the numbers of
     /// samples change; their bytes are there already.
     ///
     /// # Errors
     /// [`FootageError::Mp4`](crate::error::FootageError::Mp4) if no picture is left.
     pub fn correct_table(&mut self, recording: &mut FetchedRecording) -> Result<bool, Error> {
+        let resized = std::mem::take(&mut self.resized);
+        if !resized.is_empty() {
+            let video = &mut Arc::make_mut(&mut recording.open).video;
+            for (sample, entry) in resized {
+                video.change_entry(sample, entry);
+            }
+            self.copyable = self.copyable.and(Err(EncodeReason::SeveralEntries));
+            self.random_access.forget();
+            return Ok(true);
+        }
         let without_slice = std::mem::take(&mut self.without_slice);
         if without_slice.is_empty() {
             return Ok(false);

@@ -44,7 +44,7 @@ use crate::render::thumbnails::{Thumbnail, ThumbnailSpec, render_thumbnails};
 use crate::render::verify::{ClipToVerify, verify};
 use crate::render::work;
 use crate::render::write_file::{ClipExecutor, PieceFiles};
-use crate::scratch::ensure_free_space;
+use crate::scratch::{PER_ENCODED_BYTE, ensure_free_space};
 use crate::time::Span;
 
 /// After this many plans that turned out wrong, sync samples no longer count as IDR pictures.
@@ -55,9 +55,6 @@ const MAX_CORRECTIONS: usize = 8;
 
 /// Scratch bytes for each byte that is copied: the fetched byte, the byte in the clip, and what verifying it takes.
 const SCRATCH_PER_COPIED_BYTE: u64 = 3;
-/// Scratch bytes for each byte that is encoded, as a rule of thumb: a visually lossless picture is larger than the
-/// camera's, and lies there twice. A disk that fills up all the same is a transient failure.
-const SCRATCH_PER_ENCODED_BYTE: u64 = 6;
 
 /// What is to be rendered.
 #[derive(Clone, Copy, Debug)]
@@ -272,7 +269,7 @@ fn scratch_needed(plan: &CutPlan, views: &PerRecording<RecordingView<'_>>) -> u6
     let needed = |segment: &Segment| {
         let samples = &views[segment.recording].table.samples[segment.samples()];
         let fetched: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
-        fetched.saturating_mul(if segment.is_copy() { SCRATCH_PER_COPIED_BYTE } else { SCRATCH_PER_ENCODED_BYTE })
+        fetched.saturating_mul(if segment.is_copy() { SCRATCH_PER_COPIED_BYTE } else { PER_ENCODED_BYTE })
     };
     plan.segments.iter().map(needed).sum()
 }

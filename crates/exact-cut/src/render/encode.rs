@@ -92,9 +92,9 @@ impl Encoding<'_> {
             let next = if next.is_some() {
                 next
             } else {
-                let average = self.prove(&encoded, ranks).await?;
+                let worst = self.prove(&encoded, ranks).await?;
                 let may_be_finer = !was_too_large && tries < MAX_TRIES;
-                whole.finer(rate_control, average, bits, us).filter(|_| may_be_finer)
+                whole.finer(rate_control, worst, bits, us).filter(|_| may_be_finer)
             };
             match next {
                 Some(next) => rate_control = next,
@@ -203,8 +203,8 @@ impl Encoding<'_> {
         PictureShape::of(video, &video.entry).map_or(0, PictureShape::pixels)
     }
 
-    /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns their dB on
-    /// average.
+    /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns the least
+    /// of their dB.
     async fn prove(&self, encoded: &LocalVideo, ranks: &Range<usize>) -> Result<f64, Error> {
         let table = &encoded.video.table;
         let mut starts: Vec<usize> = (0..table.samples.len()).filter(|&sample| table.samples[sample].sync).collect();
@@ -213,7 +213,7 @@ impl Encoding<'_> {
         let groups: Vec<Range<usize>> = starts.windows(2).map(|pair| pair[0]..pair[1]).collect();
         let windows = proven(&groups, PROVEN_WHOLE);
         if windows.len() == 1 && windows[0].len() == self.excerpt.frames.len() {
-            return Ok(average(&self.compare_all(ranks).await?));
+            return Ok(least(&self.compare_all(ranks).await?));
         }
         let (source, part) = (self.folder.join("proof-source.mp4"), self.folder.join("proof.mp4"));
         let mut files = self.files.clone();
@@ -250,7 +250,7 @@ impl Encoding<'_> {
                 std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
             }
         }
-        Ok(average(&all))
+        Ok(least(&all))
     }
 
     /// Returns the bytes of memory that a run takes.
@@ -324,12 +324,6 @@ impl Encoding<'_> {
 
 fn least(decibels: &[f64]) -> f64 {
     decibels.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-/// Returns the average of dB, of which equal frames have infinitely many and count for 100.
-fn average(decibels: &[f64]) -> f64 {
-    let (sum, count) = decibels.iter().fold((0.0, 0.0), |(sum, count), one| (sum + one.min(100.0), count + 1.0));
-    sum / f64::max(count, 1.0)
 }
 
 /// Returns an error that names the wanted frames of which the decoder shows nothing, or `None` if it shows all of them.

@@ -1,4 +1,5 @@
-//! Compares encoded pictures with their source, frame by frame: how many dB lie between them (peak signal-to-noise ratio).
+//! Compares encoded pictures with their source, frame by frame: how many dB lie between them (peak signal-to-noise ratio), of
+//! the plane that differs most.
 
 use std::ops::Range;
 use std::path::Path;
@@ -72,10 +73,12 @@ pub async fn read_decibels(list: &Path, expected: usize) -> Result<Vec<f64>, Err
     Err(Error::footage("clip.mp4", FootageError::Verification(reason)))
 }
 
-/// Returns the mean over all planes that a line of ffmpeg's `psnr` states.
+/// Returns the dB of the plane that differs most, by a line of ffmpeg's `psnr`.
 fn decibels(line: &str) -> Option<f64> {
-    let value = line.split(' ').find_map(|field| field.strip_prefix("psnr_avg:"))?;
-    if value == "inf" { Some(f64::INFINITY) } else { value.parse().ok() }
+    let planes = ["psnr_y:", "psnr_u:", "psnr_v:"];
+    let stated = line.split(' ').filter_map(|field| planes.iter().find_map(|plane| field.strip_prefix(plane)));
+    let values: Option<Vec<f64>> = stated.map(|value| value.parse().ok()).collect(); // "inf" is infinite
+    values?.into_iter().reduce(f64::min)
 }
 
 /// Returns a path as the value of an option in a filter graph: it is unquoted twice (ffmpeg-filters, "Notes on filtergraph
@@ -112,8 +115,8 @@ mod tests {
     fn reads_a_line_of_the_psnr_filter() {
         let line =
             "n:1 mse_avg:0.09 mse_y:0.12 mse_u:0.03 mse_v:0.02 psnr_avg:58.48 psnr_y:57.10 psnr_u:63.01 psnr_v:64.04 ";
-        assert_eq!(decibels(line), Some(58.48));
-        assert_eq!(decibels("n:2 mse_avg:0.00 psnr_avg:inf psnr_y:inf "), Some(f64::INFINITY));
+        assert_eq!(decibels(line), Some(57.10));
+        assert_eq!(decibels("n:2 mse_avg:0.00 psnr_avg:inf psnr_y:inf psnr_u:inf psnr_v:inf "), Some(f64::INFINITY));
         assert_eq!(decibels("psnr_version:1"), None);
     }
 

@@ -3,7 +3,7 @@
 //! **Edges** stand beside copied pictures and are short. They begin at the quantizer of the camera and are encoded again,
 //! finer, until each frame is within 40 dB of its source.
 //!
-//! **What is encoded as a whole** has constant quality with a cap, because nobody wants a clip that is larger than the
+//! **What is encoded as a whole** has constant quality, finer if a frame has less than 40 dB, within a cap, because nobody wants a clip that is larger than the
 //! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of HEVC, which packs tighter.
 
 use crate::budget::Preset;
@@ -63,9 +63,6 @@ impl RateControl {
         }
     }
 }
-
-/// Steps of the quality by which pictures get finer at once. They cost at most half as many bits again.
-const FINER: u8 = 3;
 
 /// Bits of footage that is encoded, by codec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,24 +129,34 @@ impl WholeEncoding {
 }
 
 impl WholeEncoding {
-    /// Returns how to encode again after pictures with that `average` of dB came out in `bits` for `us` microseconds, or `None`
-    /// if they are good or the cap leaves no room.
+    /// Returns how to encode again after pictures of at least `worst` dB came out in `bits` for `us` microseconds, or `None` if
+    /// they are good or the cap leaves no room.
     #[must_use]
-    pub fn finer(self, tried: RateControl, average: f64, bits: u64, us: u64) -> Option<RateControl> {
+    pub fn finer(self, tried: RateControl, worst: f64, bits: u64, us: u64) -> Option<RateControl> {
         let RateControl::Whole { preset, quality } = tried else { return None };
-        let has_room = u128::from(bits) * 1_500_000 <= self.allowed(us);
-        let quality = quality.checked_sub(FINER).filter(|quality| *quality >= FINEST)?;
-        (average < EDGE_DB && has_room).then_some(RateControl::Whole { preset, quality })
+        let allowed = self.allowed(us);
+        // a step costs a seventh more bits, and gives about 1 dB
+        let costs = |steps: u8| (0..steps).fold(u128::from(bits) * 1_000_000, |bits, _| bits.saturating_mul(8) / 7);
+        let steps =
+            (1..=lacking(worst).min(quality.saturating_sub(FINEST))).rev().find(|&steps| costs(steps) <= allowed)?;
+        Some(RateControl::Whole { preset, quality: quality - steps })
     }
+}
+
+/// Returns how many steps of 1 dB pictures lack that have at least `worst` dB, with half a step to spare.
+fn lacking(worst: f64) -> u8 {
+    if worst >= EDGE_DB {
+        return 0;
+    }
+    (1..40).find(|&step| worst + f64::from(step) >= EDGE_DB + 0.5).unwrap_or(40)
 }
 
 /// Returns the next finer quantizer to try after `quantizer` gave `worst` dB, or `None` if that is enough or no finer one
 /// exists. A step of the quantizer gives about 1 dB.
 #[must_use]
 pub fn finer(quantizer: u8, worst: f64) -> Option<u8> {
-    let lacks = (1_u8..40).find(|&step| worst + f64::from(step) >= EDGE_DB + 0.5).unwrap_or(40);
-    (worst < EDGE_DB && quantizer > *EDGE_QUANTIZERS.start())
-        .then(|| quantizer.saturating_sub(lacks.max(2)).max(*EDGE_QUANTIZERS.start()))
+    let (lacks, finest) = (lacking(worst), *EDGE_QUANTIZERS.start());
+    (lacks > 0 && quantizer > finest).then(|| quantizer.saturating_sub(lacks.max(2)).max(finest))
 }
 
 #[cfg(test)]
@@ -174,6 +181,17 @@ mod tests {
             _ => 0,
         };
         assert_eq!([40_000_000, 40_000_001, 80_000_000, u64::MAX].map(quality), [0, 2, 7, COARSEST - QUALITY]);
+    }
+
+    #[test]
+    fn what_is_not_good_gets_finer_within_the_cap() {
+        let whole = WholeEncoding { preset: Preset::SuperFast, cap: 4_000_000 };
+        let quality = |worst, bits| match whole.finer(whole.first(), worst, bits, 10_000_000) {
+            Some(RateControl::Whole { quality, .. }) => QUALITY - quality,
+            _ => 0,
+        };
+        assert_eq!([40.0, 39.9, 38.0, 10.0].map(|worst| quality(worst, 1)), [0, 1, 3, QUALITY - FINEST]);
+        assert_eq!([20_000_000, 30_000_000, 35_000_000, 35_000_001].map(|bits| quality(35.0, bits)), [5, 2, 1, 0]);
     }
 
     #[test]

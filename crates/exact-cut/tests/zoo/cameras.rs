@@ -266,7 +266,12 @@ fn long_term_references() -> Camera {
 
 /// Returns 75 frames without a container.
 pub fn byte_stream(first: u32, options: &str) -> Vec<u8> {
-    let file = Footage { first, frames: 75, ..footage(options) }.file();
+    stream_of(&Footage { first, frames: 75, ..footage(options) })
+}
+
+/// Returns footage without a container.
+pub fn stream_of(footage: &Footage) -> Vec<u8> {
+    let file = footage.file();
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let mut demux = Command::new("ffmpeg");
     demux.args(["-nostdin", "-y", "-v", "error", "-i"]).arg(file);

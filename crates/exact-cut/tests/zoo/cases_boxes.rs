@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use testkit::footage::Footage;
 
 use crate::boxes::{Boxes, Node, patched, reboxed};
-use crate::cameras::{Audio, Camera, Copies, Recording, camera, footage, numbered};
+use crate::cameras::{Audio, Camera, Copies, Recording, camera, footage, muxed, numbered, stream_of};
 use crate::cases::{SPAN, edited, film_of, heard, one, one_edited, plain, pyramid, remuxed, with};
 use crate::film::Film;
 
@@ -144,10 +144,22 @@ pub fn joined(first: &Footage, second: &Footage) -> PathBuf {
 
 /// Returns a recording of two halves with a sample entry each, and what it shows.
 pub fn halves(first: &Footage, second: &Footage) -> Recording {
+    halves_made_by(first, second, joined)
+}
+
+/// Returns a recording of two halves with one sample entry: the parameter sets of the second lie among its pictures.
+pub fn halves_in_one_entry(first: &Footage, second: &Footage) -> Recording {
+    halves_made_by(first, second, |first, second| {
+        let name = format!("one-entry-{}-{}", first.file().file_stem().expect("a name").display(), second.size.0);
+        muxed(&name, &[stream_of(first), stream_of(second)].concat())
+    })
+}
+
+fn halves_made_by(first: &Footage, second: &Footage, join: fn(&Footage, &Footage) -> PathBuf) -> Recording {
     let halves = [first, second].map(|half| Footage { frames: 75, ..half.clone() });
     let halves = [halves[0].clone(), Footage { first: 75, ..halves[1].clone() }];
     let shown = halves.clone();
-    Recording::of(move || joined(&halves[0], &halves[1]), 0).showing(move |_| {
+    Recording::of(move || join(&halves[0], &halves[1]), 0).showing(move |_| {
         let films = shown.each_ref().map(film_of);
         let [first, second] = films;
         vec![first, second.later(2_500_000.0)]

@@ -6,9 +6,12 @@ use testkit::footage::Footage;
 use crate::boxes::{Boxes, reboxed};
 use crate::cameras::{Camera, Copies, PLAIN, Recording, camera, footage, numbered};
 use crate::cases::{SPAN, edited, film_of, one, plain, remuxed};
-use crate::cases_boxes::halves;
+use crate::cases_boxes::{halves, halves_in_one_entry};
 use crate::film::Film;
 use crate::mp4_edit;
+
+/// Most of the first half, most of the second, only the second, only the first.
+const WHERE_HALVES_MEET: [(i64, i64); 4] = [(517, 3301), (1917, 4703), (2717, 4703), (517, 2303)];
 
 pub fn all() -> Vec<Camera> {
     let mut all = shapes();
@@ -235,12 +238,13 @@ fn changing() -> Vec<Camera> {
         two("pixel-aspect-changed", &narrow, &stretched, &[(1117, 6703), (4117, 9703)]),
         Camera {
             looks_at_thumbnails: true,
-            ..one("shape-changed-in-a-file", halves(&wide, &narrow)).perhaps().spans(&[
-                (517, 3301),
-                (1917, 4703),
-                (2717, 4703),
-                (517, 2303),
-            ])
+            ..one("shape-changed-in-a-file", halves(&wide, &narrow)).perhaps().spans(&WHERE_HALVES_MEET)
+        },
+        Camera {
+            looks_at_thumbnails: true,
+            ..one("shape-changed-without-a-sample-entry", halves_in_one_entry(&wide, &narrow))
+                .perhaps()
+                .spans(&WHERE_HALVES_MEET)
         },
     ]
 }
