@@ -233,7 +233,14 @@ pub struct Function(Arc<Pipeline>);
 
 impl Function {
     pub async fn invoke(&self, event: Value) -> Result<SqsBatchResponse, String> {
-        let invoked = answer(Arc::clone(&self.0), LambdaEvent::new(event, Context::default())).await;
+        self.invoke_within(event, None).await
+    }
+
+    /// Invokes the function for at most `timeout`.
+    pub async fn invoke_within(&self, event: Value, timeout: Option<Duration>) -> Result<SqsBatchResponse, String> {
+        let mut context = Context::default();
+        context.deadline = timeout.map(deadline_ms).unwrap_or_default();
+        let invoked = answer(Arc::clone(&self.0), LambdaEvent::new(event, context)).await;
         let response = invoked.map_err(|error| error.to_string())?;
         Ok(serde_json::from_value(response).expect("a partial batch response"))
     }

@@ -1,11 +1,13 @@
 //! The status table on the wire: what is PUT, what is published, what goes back to the queue.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use testkit::camera_api::Answer;
 use testkit::footage::Footage;
 
-use crate::stack::{CAMERA, Put, Stack, T0, body, listed, record};
+use crate::stack::{CAMERA, Function, Put, Stack, T0, body, listed, record};
 
 const FIRST: &str = "test.20180916T173017000.mp4";
 const SECOND: &str = "test.20180916T173022000.mp4";
@@ -188,4 +190,47 @@ async fn reports_a_fatal_error_each_time_until_a_later_success_replaces_it() {
     stack.recordings(&[Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) }]).await;
     function.serve(record).await;
     assert_eq!(stack.camera.statuses().last().map(String::as_str), Some("CLIP_AVAILABLE"));
+}
+
+/// Returns a stack with five seconds of footage of that size, a record that asks for all of it, and the function with 128 MB
+/// of memory, which encodes everything.
+async fn large(size: (usize, usize)) -> (Stack, Value, Function) {
+    let (stack, record) = asked(0, 5000, 905_000, &[]).await;
+    let file = Footage { size, ..Footage::default() }.file();
+    stack.recordings(&[Put { name: FIRST, file: &file, listed: (T0, T0 + 5000) }]).await;
+    let function = stack.function(&[("TRIM_MODE", "encode"), ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")]);
+    (stack, json!({ "Records": [record] }), function)
+}
+
+/// A fatal error is put, and not announced: somebody may mend its cause.
+fn put_only(status: &str) -> Outcome {
+    Outcome { put: vec![status.to_owned()], announced: Vec::new(), sent_back: Vec::new() }
+}
+
+const EVERY_RECORD_FAILED: &str = "every record failed (1)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_longer_than_the_whole_timeout_is_refused_for_good() {
+    let (stack, event, function) = large((1280, 720)).await;
+    let error = function.invoke_within(event, Some(Duration::from_secs(8))).await.expect_err("it failed");
+    assert_eq!(error, EVERY_RECORD_FAILED);
+    assert_eq!(outcome(&stack).await, put_only("FATAL_ERROR"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fits_into_the_whole_timeout_but_not_into_the_rest_of_it_is_tried_again() {
+    let (stack, event, function) = large((1280, 720)).await;
+    let nothing = json!({ "Records": [] });
+    function.invoke_within(nothing, Some(Duration::from_mins(1))).await.expect("it learns its timeout");
+    let error = function.invoke_within(event, Some(Duration::from_secs(8))).await.expect_err("it failed");
+    assert_eq!(error, EVERY_RECORD_FAILED);
+    assert_eq!(outcome(&stack).await, Outcome { put: Vec::new(), announced: Vec::new(), sent_back: Vec::new() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_more_than_the_whole_memory_is_refused_for_good() {
+    let (stack, event, function) = large((1920, 1080)).await;
+    let error = function.invoke(event).await.expect_err("it failed");
+    assert_eq!(error, EVERY_RECORD_FAILED);
+    assert_eq!(outcome(&stack).await, put_only("FATAL_ERROR"));
 }

@@ -3,6 +3,7 @@
 
 pub mod colour;
 pub mod hevc;
+pub mod level;
 pub mod nal_units;
 pub mod parameter_sets;
 pub mod quantizer;

@@ -1,8 +1,8 @@
 //! Assembles the video track of a clip: which bytes of which source become its samples, under which one sample entry.
 //!
 //! The clip has one `avc1` sample entry, whose `avcC` holds the parameter sets of the recording and of the encoded edges. Two
-//! sample entries, as ffmpeg writes them, stop Chromium at the seam (`PIPELINE_ERROR_DECODE`). The level is the maximum, the
-//! compatibility flags are the intersection, and the profile covers both.
+//! sample entries, as ffmpeg writes them, stop Chromium at the seam (`PIPELINE_ERROR_DECODE`). The level is the maximum, and
+//! high enough for the bit rate of the edges; the compatibility flags are the intersection, and the profile covers both.
 //!
 //! Samples whose NAL units have lengths of 1 or 2 bytes are rewritten with 4 bytes, because one sample entry has one length
 //! size.
@@ -13,9 +13,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use shiguredo_mp4::boxes::AvccBox;
+
 use crate::blocking::blocking;
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
+use crate::h264::level::level_for;
 use crate::h264::nal_units::with_4_byte_lengths;
 use crate::h264::parameter_sets::ParameterSets;
 use crate::mp4::boxes::boxed;
@@ -110,24 +113,46 @@ pub fn sample_entry(
     shape: PictureShape,
     copied: Option<&ParameterSets>,
 ) -> Result<SampleEntry, FootageError> {
-    let mut encoded = sources.iter().filter_map(|source| match source {
-        SegmentSource::Encoded(local) => Some(&local.video.entry),
-        _ => None,
-    });
-    let first = encoded.next();
-    if encoded.any(|entry| Some(entry.decoder_configuration()) != first.map(SampleEntry::decoder_configuration)) {
+    let encoded = || {
+        sources.iter().filter_map(|source| match source {
+            SegmentSource::Encoded(local) => Some(&local.video),
+            _ => None,
+        })
+    };
+    let first = encoded().next().map(|video| &video.entry);
+    if encoded()
+        .map(|video| &video.entry)
+        .any(|entry| Some(entry.decoder_configuration()) != first.map(SampleEntry::decoder_configuration))
+    {
         return Err(FootageError::EncodedSetsDiffer);
     }
     let (avcc, display) = match (first, copied) {
         (None, None) => return Err(FootageError::NotAvc),
         (None, Some(copied)) => (copied.with_4_byte_lengths(), display_boxes(main, shape)),
-        (Some(first), None) => (first.avcc().ok_or(FootageError::NotAvc)?, first.display_boxes()),
+        (Some(first), None) => (with_level(first.avcc(), encoded())?, first.display_boxes()),
         (Some(first), Some(copied)) => {
-            let encoded = ParameterSets::read(first.avcc()).map_err(|_| FootageError::NotAvc)?;
+            let avcc = with_level(first.avcc(), encoded())?;
+            let encoded = ParameterSets::read(Some(avcc)).map_err(|_| FootageError::NotAvc)?;
             (copied.joined(&encoded)?, display_boxes(main, shape))
         }
     };
     SampleEntry::avc1(shape.width, shape.height, &avcc, &display).map_err(FootageError::SampleEntry)
+}
+
+/// Returns the parameter sets of the encoder with a level whose bit rate all that it `encoded` keeps within.
+fn with_level<'a>(
+    avcc: Option<AvccBox>,
+    encoded: impl Iterator<Item = &'a VideoTrack>,
+) -> Result<AvccBox, FootageError> {
+    let mut avcc = avcc.ok_or(FootageError::NotAvc)?;
+    let level = encoded.fold(avcc.avc_level_indication, |level, video| {
+        let bits: Vec<u64> = video.table.samples.iter().map(|sample| u64::from(sample.size) * 8).collect();
+        level_for(avcc.avc_profile_indication, level, &bits, video.table.timescale)
+    });
+    avcc.avc_level_indication = level;
+    // after the header of the NAL unit, the profile and its constraints
+    avcc.sps_list.iter_mut().filter_map(|sps| sps.get_mut(3)).for_each(|stated| *stated = level);
+    Ok(avcc)
 }
 
 /// Returns the boxes of the main recording about the display, with the shape of a pixel if only `tkhd` or the parameter sets
