@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts import ROOT
-from scripts.bench import cases, cold_start, results
+from scripts.bench import cases, cold_start, encoded, results
 from scripts.bench.cases import NAMED, NAMED_JPG, Case
 from scripts.bench.results import Row
 from scripts.bench.rig import Rig, running
@@ -22,6 +22,7 @@ from scripts.local.stack import UP_CAMERA
 from scripts.shared import console, processes
 
 WARM_UPS = 2
+ENCODED_ROUNDS = 3
 SEED = 20180916
 
 
@@ -62,10 +63,13 @@ def main() -> None:
         result = results.result(machine, list(rows.values()), spans)
     figures = cold_start.figures()
     result["cold_start"] = [figure.as_json() for figure in figures]
+    quick = scale is QUICK
+    result["encoded"] = encoded.quick() if quick else encoded.measured(encoded.SOURCES, ENCODED_ROUNDS)
     scale.result.write_text(json.dumps(result, indent=2) + "\n")
     results.show(result)
     console.say()
     cold_start.show(figures)
+    encoded.show(result["encoded"])
     console.say(f"\nwrote {scale.result.relative_to(ROOT)} ({time.monotonic() - started:.0f} s)")
 
 
