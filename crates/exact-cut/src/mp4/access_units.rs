@@ -103,7 +103,7 @@ mod tests {
         let all = [(0, Expendable), (2, ParameterSets), (3, Expendable), (5, Expendable)];
         assert_eq!(joined(&mut table, &all), (vec![(100, 52, 1), (152, 45, 4)], vec![0, 1]));
         assert!(table.samples[0].sync && !table.samples[1].sync);
-        assert_eq!((table.origin, table.end_pts), (0, 5), "the clock of the recording stays");
+        assert_eq!((table.origin, table.end_pts), (0, 6), "the clock of the recording stays");
     }
 
     #[test]

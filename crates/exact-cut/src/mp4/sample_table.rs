@@ -76,18 +76,18 @@ impl SampleTable {
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
     }
 
-    /// Takes the frames of these samples out, and returns whether any frame is left. The last frame that is left lasts as long
-    /// as before, or the median if frames behind it are gone; the others last until the next one.
+    /// Takes the frames of these samples out, and returns whether any frame is left. Each that is left lasts until the next
+    /// one; the last, if frames behind it are gone, as long as the one before it, and at most until their end.
     pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
-        if let Some(last) = self.frames.iter().rposition(|sample| !samples.contains(sample)) {
-            let (shown_at, end) = (self.shown_at(last), self.frame_end(last));
-            let median = self.median().filter(|median| end - shown_at > 2 * median);
-            self.end_pts = median.map_or(end, |median| shown_at + median);
-        }
+        let last = self.frames.iter().rposition(|sample| !samples.contains(sample));
+        let lasts_longer = last.is_some_and(|last| last + 1 < self.frames.len());
         let before = |from: usize| self.frames[..from].iter().filter(|sample| samples.contains(sample)).count();
-        let shifts = self.shifts.iter().map(|&(from, shift)| (from - before(from), shift)).collect();
-        self.shifts = shifts;
+        self.shifts = self.shifts.iter().map(|&(from, shift)| (from - before(from), shift)).collect();
         self.frames.retain(|sample| !samples.contains(sample));
+        if let Some(last) = self.frames.len().checked_sub(1).filter(|last| lasts_longer && *last > 0) {
+            let distance = self.shown_at(last) - self.shown_at(last - 1);
+            self.end_pts = self.end_pts.min(self.shown_at(last) + distance);
+        }
         !self.frames.is_empty()
     }
 

@@ -8,7 +8,7 @@ use testkit::footage::{Footage, X264};
 use testkit::paths::footage_folder;
 
 use super::film::Film;
-use super::{cases, long_term, mp4_edit};
+use super::{cases, fields, long_term, mp4_edit};
 
 /// A recording of a camera.
 pub struct Recording {
@@ -226,6 +226,8 @@ fn groups() -> Vec<Camera> {
         Camera { copies: Copies::Perhaps, ..three("one-idr-picture-in-the-file", &once, 5000, Path::to_path_buf) },
         long_term_references(),
         contradicting_sets(),
+        in_fields("fields-as-one-sample", fields::as_one_sample),
+        in_fields("fields-as-samples", fields::as_samples),
     ]
 }
 
@@ -262,6 +264,17 @@ fn long_term_references() -> Camera {
         Recording::of(make, i64::from(n) * 5000)
     };
     camera("long-term-references", (0..3).map(recording).collect(), &SPANS)
+}
+
+/// Each picture is two fields. Browsers do not deinterlace, so frames are made of them.
+fn in_fields(name: &str, make: fn(u32, u32) -> PathBuf) -> Camera {
+    let shown = |n: u32| {
+        // of a file with a sample for each field, ffprobe says that the last picture lasts as long as a field
+        let file = fields::as_one_sample(n * 1000, 150);
+        vec![Film::filtered(&file, false, ("bwdif=mode=send_frame:deint=interlaced,", None))]
+    };
+    let recording = |n: u32| Recording::of(move || make(n * 1000, 150), i64::from(n) * 5000).showing(move |_| shown(n));
+    Camera { copies: Copies::None, ..camera(name, (0..3).map(recording).collect(), &SPANS) }
 }
 
 /// Returns 75 frames without a container.

@@ -3,6 +3,8 @@
 
 use testkit::frame_numbers::draw;
 
+use crate::bits::{Bits, unit};
+
 /// Width and height of a picture in macroblocks.
 const ACROSS: u8 = 20;
 const DOWN: u8 = 12;
@@ -114,62 +116,4 @@ fn header(bits: &mut Bits, n: u32, place: u32) {
     }
     bits.ue(0); // slice_qp_delta
     bits.ue(1); // not deblocked
-}
-
-/// Writes a NAL unit, its start code and its emulation prevention (section 7.4.1.1).
-fn unit(stream: &mut Vec<u8>, header: u8, mut bits: Bits) {
-    bits.align(true);
-    stream.extend([0, 0, 0, 1, header]);
-    let mut zeros = 0;
-    for byte in bits.bytes {
-        if zeros >= 2 && byte <= 3 {
-            stream.push(3);
-            zeros = 0;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        stream.push(byte);
-    }
-}
-
-#[derive(Default)]
-struct Bits {
-    bytes: Vec<u8>,
-    used: u32,
-}
-
-impl Bits {
-    fn bit(&mut self, bit: bool) {
-        if self.used == 0 {
-            self.bytes.push(0);
-        }
-        if let Some(last) = self.bytes.last_mut() {
-            *last |= u8::from(bit) << (7 - self.used);
-        }
-        self.used = (self.used + 1) % 8;
-    }
-
-    fn bits(&mut self, value: u32, count: u32) {
-        (0..count).rev().for_each(|at| self.bit(value >> at & 1 == 1));
-    }
-
-    /// Exp-Golomb (section 9.1).
-    fn ue(&mut self, value: u32) {
-        let length = (value + 1).ilog2();
-        self.bits(0, length);
-        self.bits(value + 1, length + 1);
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.bits(byte.into(), 8);
-    }
-
-    /// Fills the byte up with zeros, after a stop bit at the end of a unit.
-    fn align(&mut self, stop: bool) {
-        if stop {
-            self.bit(true);
-        }
-        while self.used != 0 {
-            self.bit(false);
-        }
-    }
 }

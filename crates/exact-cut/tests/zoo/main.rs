@@ -2,6 +2,7 @@
 //! its sources. The clips stay in `dist/zoo`, each with a description of what a player must show, for the browser test; so
 //! does the table of what was copied and what was encoded.
 
+mod bits;
 mod boxes;
 mod cameras;
 mod cases;
@@ -13,6 +14,7 @@ mod cases_sound;
 mod cases_time;
 mod check;
 mod expected;
+mod fields;
 mod film;
 mod key_frames;
 mod ladder;
