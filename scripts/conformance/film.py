@@ -186,8 +186,9 @@ def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
     """Returns time stamp and duration of each picture that the container shows, in seconds.
 
     A duration of 0 is none: ffmpeg takes them from the stream where that states a rate, also if it is not the table's.
+    That of the last packet is what the others leave of the track's.
     """
-    entries = "packet=pts,dts,duration,flags:stream=time_base"
+    entries = "packet=pts,dts,duration,flags:stream=time_base,duration_ts"
     told = _probe(file, seconds, "-select_streams", "V:0", "-show_entries", entries)
     unit = Fraction(told["streams"][0]["time_base"]) if told.get("streams") else Fraction(0)
     packets = told.get("packets", [])
@@ -195,6 +196,9 @@ def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
         b["dts"] - a["dts"] == a.get("duration") for a, b in itertools.pairwise(packets) if "dts" in a and "dts" in b
     ]
     is_of_table = 2 * sum(steps) >= len(steps)
+    if len(packets) > 1 and packets[0].keys() & packets[-1].keys() >= {"dts"}:
+        left = told["streams"][0].get("duration_ts", 0) - (packets[-1]["dts"] - packets[0]["dts"])
+        packets[-1]["duration"] = left if left > 0 else packets[-1].get("duration", 0)
     shown = [packet for packet in packets if "pts" in packet and "D" not in packet.get("flags", "")]
     return [
         (packet["pts"] * unit, packet.get("duration", 0) * unit if is_of_table else Fraction(0)) for packet in shown
