@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
+use crate::h264::nal_units::{RandomAccess, random_access};
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::box_finder::BoxFinder;
@@ -190,6 +191,7 @@ pub(crate) async fn open_recording(
 ) -> Result<OpenRecording, Error> {
     let Tracks { mut video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
     complete_entries(&mut video, &*object, deadline).await?;
+    find_first_key_frame(&mut video, &*object, deadline).await?;
     let footage = Footage::of(listed.start, &video.table, audio.as_ref().ok())
         .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
     Ok(OpenRecording { listed, object, video, audio, footage })
@@ -212,6 +214,26 @@ async fn complete_entries(video: &mut VideoTrack, object: &dyn PinnedObject, dea
                 video.entry = complete.clone();
             }
             video.entries[number] = complete;
+        }
+    }
+    Ok(())
+}
+
+/// The largest first sample that is looked at, in bytes.
+const LARGEST_KEY_FRAME: u64 = 4 << 20;
+
+/// Looks whether the first sample is a key frame, at the cost of a read, where frames would be lost because it is not listed.
+async fn find_first_key_frame(
+    video: &mut VideoTrack,
+    object: &dyn PinnedObject,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let (first, format) = (video.table.samples[0], video.entry_of(0).nal_format());
+    let is_worth_it = !video.table.before_sync.is_empty() && u64::from(first.size) <= LARGEST_KEY_FRAME;
+    if let Some(format) = format.filter(|_| is_worth_it) {
+        let bytes = object.read(first.offset..first.offset + u64::from(first.size), deadline).await?;
+        if random_access(&bytes, format) > RandomAccess::No {
+            video.table.begin_at_first_sample();
         }
     }
     Ok(())

@@ -43,6 +43,8 @@ pub struct SampleTable {
     /// Shifts by an edit list of several edits: from that frame on, a frame is shown so many ticks after its composition
     /// time. Empty for all but a few files.
     pub shifts: Vec<(usize, i64)>,
+    /// Samples that would be frames, too, if decoding might begin at the first sample, which is not listed as a sync sample.
+    pub before_sync: Vec<u32>,
 }
 
 impl SampleTable {
@@ -74,6 +76,18 @@ impl SampleTable {
         let ends: Vec<usize> = cuts.chain([frames.end]).collect();
         let starts: Vec<usize> = [frames.start].into_iter().chain(ends[..ends.len() - 1].iter().copied()).collect();
         starts.into_iter().zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// Has decoding begin at the first sample: it is a key frame, although it is not listed as a sync sample.
+    pub fn begin_at_first_sample(&mut self) {
+        let first = &mut self.samples[0];
+        first.sync = true;
+        let from = first.pts;
+        if self.shifts.is_empty() {
+            let before = std::mem::take(&mut self.before_sync);
+            self.frames.extend(before.into_iter().filter(|&sample| self.samples[sample as usize].pts >= from));
+            self.frames.sort_by_key(|&sample| self.samples[sample as usize].pts);
+        }
     }
 
     /// Takes the frames of these samples out, and returns whether any frame is left. Each that is left lasts until the next
@@ -195,6 +209,7 @@ impl SampleTableBuilder {
         let first_decodable = if first_sync == 0 { i64::MIN } else { samples[first_sync].pts };
         let pts = |index: u32| samples[index as usize].pts;
         let (mut frames, mut shifts, mut origin) = (Vec::new(), Vec::new(), None);
+        let mut before_sync = Vec::new();
         for (range, shift) in shown {
             let from = frames.len();
             let is_shown = |(_, sample): &(u32, &Sample)| range.contains(&sample.pts);
@@ -204,6 +219,7 @@ impl SampleTableBuilder {
             }
             let is_decodable =
                 |(index, sample): &(u32, &Sample)| *index as usize >= first_sync && sample.pts >= first_decodable;
+            before_sync.extend(inside.clone().filter(|sample| !is_decodable(sample)).map(|(index, _)| index));
             frames.extend(inside.filter(is_decodable).map(|(index, _)| index));
             frames[from..].sort_by_key(|&index| pts(index));
             if *shift != 0 && frames.len() > from {
@@ -222,8 +238,17 @@ impl SampleTableBuilder {
         let stated = [by_durations, stated_end].into_iter().flatten().find(|&end| end > latest);
         let within_edit = |end: i64| end.min(last.end).saturating_add(*shift);
         let end_pts = within_edit(stated.unwrap_or(latest + 1));
-        let mut table =
-            SampleTable { timescale, samples, entries, frames, end_pts, stated_end_pts: end_pts, shifts, origin };
+        let mut table = SampleTable {
+            timescale,
+            samples,
+            entries,
+            frames,
+            end_pts,
+            stated_end_pts: end_pts,
+            shifts,
+            origin,
+            before_sync,
+        };
         let last = table.shown_at(table.frames.len() - 1);
         if let Some(median) = table.median()
             && (stated.is_none() || end_pts - last > 2 * median)
@@ -271,7 +296,8 @@ mod tests {
             let frames = (0..u32::try_from(samples.len()).expect("few")).collect();
             let origin = samples[0].pts;
             let (entries, shifts) = (vec![(0, 0)], Vec::new());
-            Self { timescale, samples, entries, frames, end_pts, stated_end_pts: end_pts, shifts, origin }
+            let before_sync = Vec::new();
+            Self { timescale, samples, entries, frames, end_pts, stated_end_pts: end_pts, shifts, origin, before_sync }
         }
     }
 

@@ -197,6 +197,14 @@ fn sample_tables() -> Vec<Camera> {
         }
     };
     vec![
+        // players that begin at the first sample show all of it
+        one_edited("first-key-frame-not-listed", &pyramid(), |boxes| {
+            let stss = boxes.table(0, "stss");
+            let numbers = stss.words();
+            stss.set_words(&[&[numbers[0] - 1], &numbers[2..]].concat());
+        })
+        .spans(&[(17, 1503), SPAN])
+        .perhaps(),
         one_edited("stz2", &plain(), |boxes| {
             let stbl = boxes.at("moov/trak/mdia/minf/stbl");
             let sizes = stbl.at("stsz").words().split_off(2);
