@@ -1,4 +1,5 @@
-//! The same request gives the same bytes on every machine: with one, two and four CPUs, new and old ones, and a second time.
+//! The same request gives the same bytes on every machine: with one, two and four CPUs, new and old ones, an
+//! earlier ffmpeg, and a second time.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use super::{Cut, Zoo, cameras};
 
 /// Names of links to `machine.sh`.
-const MACHINES: [&str; 5] = ["cpus-2", "cpus-1", "cpus-4", "old-2", "cpus-2"];
+const MACHINES: [&str; 6] = ["cpus-2", "cpus-1", "cpus-4", "old-2", "early-2", "cpus-2"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bytes_of_a_clip_do_not_depend_on_the_machine() {
