@@ -10,3 +10,4 @@ pub mod ministack;
 pub mod paths;
 pub mod random;
 pub mod runtime_api;
+pub mod stack_template;
