@@ -164,17 +164,17 @@ impl Pipeline {
                 info!(object = error.object, "recording replaced while it was read");
                 self.try_to_serve(cx).await
             }
-            // a proxy that is down looks like a service that is down
-            Err(Error { kind: ErrorKind::Unreachable, object, reason, .. }) if !self.settings.proxies.is_empty() => {
-                let proxies = self.settings.proxies.join(", ");
-                Err(Error::new(
-                    ErrorKind::Unreachable,
-                    object,
-                    format_args!("{reason} (through the proxy of {proxies})"),
-                ))
-            }
-            result => result,
+            result => result.map_err(|error| self.naming_proxies(error)),
         }
+    }
+
+    /// Names the proxies in an error about a service out of reach: a proxy that is down looks like a service that is down.
+    fn naming_proxies(&self, error: Error) -> Error {
+        if error.kind != ErrorKind::Unreachable || self.settings.proxies.is_empty() {
+            return error;
+        }
+        let proxies = self.settings.proxies.join(", ");
+        Error { reason: format!("{} (through the proxy of {proxies})", error.reason), ..error }
     }
 
     /// Serves a request. A recording of which no clip can be made counts as one that cannot be read from then on.
@@ -372,7 +372,7 @@ impl Pipeline {
             _ => ClipMetadata::without_clip(cx.request, Status::FatalError),
         };
         // not as a stage: the log line names the stage that failed the record
-        match self.put(cx, &metadata).await {
+        match self.put(cx, &metadata).await.map_err(|error| self.naming_proxies(error)) {
             Ok(outcome) => Self::record_put(cx, &metadata, outcome),
             Err(Error { object, reason, .. }) => {
                 error!(error = reason, stage = "put", object, "failure of the last delivery not told");

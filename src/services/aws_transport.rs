@@ -7,7 +7,7 @@
 //!
 //! **Connections.** A first attempt takes a connection from a pool; a later one gets a connection of its own ("Performance
 //! design patterns for Amazon S3", Amazon S3 User Guide). A failed connection takes its pool with it, see
-//! `renewable.rs`.
+//! `renewable.rs`. An unused connection is closed before S3 closes it: a request that meets the end of its connection fails.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -35,16 +35,20 @@ use crate::services::renewable::Renewable;
 /// The SDKs number the attempts of a request in it: `attempt=2; max=3`.
 const ATTEMPT_HEADER: &str = "amz-sdk-request";
 
-/// Limits of an attempt.
+/// Limits of an attempt and of its connection.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptLimits {
+    /// From the start of an attempt to the first byte of its answer. Uploads have no such limit.
     pub first_byte: Duration,
+    /// How long no byte of an upload may move.
     pub upload_stall: Duration,
+    /// How long a connection may be unused.
+    pub idle: Duration,
 }
 
 impl Default for AttemptLimits {
     fn default() -> Self {
-        Self { first_byte: FIRST_BYTE, upload_stall: UPLOAD_STALL }
+        Self { first_byte: FIRST_BYTE, upload_stall: UPLOAD_STALL, idle: IDLE }
     }
 }
 
@@ -53,7 +57,7 @@ impl Default for AttemptLimits {
 /// # Errors
 /// Never, as long as making a connector cannot fail.
 pub fn http_client(limits: AttemptLimits) -> Result<SharedHttpClient, Error> {
-    let pooled = Renewable::new(|| Ok(connector(None)))?;
+    let pooled = Renewable::new(move || Ok(connector(limits.idle, None)))?;
     Ok(SharedHttpClient::new(Transport(Arc::new(Inner { limits, pooled, unpooled: OnceLock::new() }))))
 }
 
@@ -68,12 +72,12 @@ struct Inner {
     unpooled: OnceLock<SharedHttpConnector>,
 }
 
-/// Returns a connector that keeps at most `max_idle` unused connections to each host.
-fn connector(max_idle: Option<usize>) -> SharedHttpConnector {
+/// Returns a connector that keeps unused connections for `idle`, and at most `max_idle` of them to each host.
+fn connector(idle: Duration, max_idle: Option<usize>) -> SharedHttpConnector {
     let mut builder = Connector::builder()
         .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT).build())
         .proxy_config(ProxyConfig::from_env())
-        .pool_idle_timeout(IDLE);
+        .pool_idle_timeout(idle);
     builder.set_pool_max_idle_per_host(max_idle);
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
     SharedHttpConnector::new(builder.tls_provider(tls).build())
@@ -94,7 +98,7 @@ impl HttpConnector for Transport {
         let inner = Arc::clone(&self.0);
         HttpConnectorFuture::new(async move {
             if is_repeated(&request) {
-                let unpooled = inner.unpooled.get_or_init(|| connector(Some(0)));
+                let unpooled = inner.unpooled.get_or_init(|| connector(inner.limits.idle, Some(0)));
                 return inner.attempt(unpooled, request).await;
             }
             let (pooled, generation) = inner.pooled.get();

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::mismatch::{mismatch, shown};
 use crate::services::http_answer::{Answer, kind, media_type, refusal, text};
 use crate::services::http_call::{Call, Http, permanent};
+use crate::services::limits::IDLE;
 use crate::settings::Settings;
 
 /// A client of the camera API. Cheap to clone.
@@ -43,7 +44,7 @@ impl CameraApi {
     /// Transient if TLS cannot be set up.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         Ok(Self {
-            http: Arc::new(Http::new()?),
+            http: Arc::new(Http::new(IDLE)?),
             cameras: settings.cam_services_url.clone(),
             recordings: settings.recordings_url.clone(),
             clips_endpoint: settings.clips_endpoint.clone(),

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, chain};
 use crate::mismatch::mismatch;
 use crate::services::errors::timed_out;
 use crate::services::http_answer::{Answer, delay, redirected, refusal};
-use crate::services::limits::{CALL, CONNECT, FIRST_CAMERA_ATTEMPT, IDLE};
+use crate::services::limits::{CALL, CONNECT, FIRST_CAMERA_ATTEMPT};
 use crate::services::renewable::Renewable;
 
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -35,6 +35,7 @@ pub(super) struct Http {
     pooled: Renewable<Client>,
     /// For later attempts. Makes a connection for each.
     unpooled: OnceLock<Client>,
+    idle: Duration,
 }
 
 /// A request.
@@ -65,10 +66,12 @@ struct Failure {
 }
 
 impl Http {
+    /// Returns clients that close a connection that was unused for `idle`.
+    ///
     /// # Errors
     /// Transient if TLS cannot be set up.
-    pub fn new() -> Result<Self, Error> {
-        Ok(Self { pooled: Renewable::new(|| client(usize::MAX))?, unpooled: OnceLock::new() })
+    pub fn new(idle: Duration) -> Result<Self, Error> {
+        Ok(Self { pooled: Renewable::new(move || client(idle, usize::MAX))?, unpooled: OnceLock::new(), idle })
     }
 
     /// Sends a request and follows redirects on the same host. After 301 and 302 a PUT would become a GET (RFC 9110, section
@@ -135,16 +138,16 @@ impl Http {
     fn unpooled(&self) -> Result<&Client, Error> {
         match self.unpooled.get() {
             Some(client) => Ok(client),
-            None => client(0).map(|client| self.unpooled.get_or_init(|| client)),
+            None => client(self.idle, 0).map(|client| self.unpooled.get_or_init(|| client)),
         }
     }
 }
 
-/// Returns a client that keeps at most `max_idle` unused connections to each host.
-fn client(max_idle: usize) -> Result<Client, Error> {
+/// Returns a client that keeps unused connections for `idle`, and at most `max_idle` of them to each host.
+fn client(idle: Duration, max_idle: usize) -> Result<Client, Error> {
     Client::builder()
         .connect_timeout(CONNECT)
-        .pool_idle_timeout(IDLE)
+        .pool_idle_timeout(idle)
         .pool_max_idle_per_host(max_idle)
         .redirect(redirect::Policy::none()) // `call` follows, on the same host only
         .retry(reqwest::retry::never()) // `repeat` retries, within the deadline
@@ -227,7 +230,10 @@ pub(super) fn loggable(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use testkit::camera_api::{Answer, CameraApi};
+
     use super::*;
+    use crate::services::limits::IDLE;
 
     #[test]
     fn a_loggable_url_holds_no_secret() {
@@ -242,5 +248,24 @@ mod tests {
         assert_eq!(first(Duration::from_hours(1)), FIRST_CAMERA_ATTEMPT);
         let short = first(Duration::from_secs(40));
         assert!(short <= Duration::from_secs(4) && short > Duration::from_millis(3900), "of 10 s: {short:?}");
+    }
+
+    /// Returns the number of connections for so many calls, one after the other.
+    async fn connections(idle: Duration, calls: usize) -> usize {
+        let api = CameraApi::start().await;
+        api.answers("GET /cameras/1", [Answer::text("{}")]);
+        let url = Url::parse(&format!("{}/cameras/1", api.url)).expect("valid");
+        let http = Http::new(idle).expect("a client");
+        for _ in 0..calls {
+            let call = Call { method: Method::GET, url: &url, json: None, trace_header: None };
+            assert!(http.call(&call, Deadline::unknown()).await.is_ok());
+        }
+        api.connections()
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_until_it_was_unused_for_too_long() {
+        assert!(connections(IDLE, 20).await < 20);
+        assert_eq!(connections(Duration::from_nanos(1), 20).await, 20);
     }
 }

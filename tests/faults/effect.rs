@@ -183,7 +183,11 @@ fn scenario(metadata: &Value) -> Option<&'static Scenario> {
 async fn untrue(shared: &Shared, metadata: &Value) -> Option<String> {
     let Some(scenario) = scenario(metadata) else { return Some(format!("no request has {metadata}")) };
     let status = metadata["status"].as_str().unwrap_or_default();
-    let fatal = status == "FATAL_ERROR" && shared.state().fatal_is_true;
+    let fatal_is_true = {
+        let state = shared.state();
+        state.fatal_is_true || state.is_last_delivery
+    };
+    let fatal = status == "FATAL_ERROR" && fatal_is_true;
     if !fatal && !scenario.may.contains(&status) {
         return Some(format!("{status} is untrue for {}", scenario.camera));
     }

@@ -18,6 +18,8 @@ pub enum Fault {
     Status(u16),
     /// As [`Self::Status`], with this code of AWS.
     Code(u16, &'static str),
+    /// As [`Self::Status`], with a `Retry-After` of so many seconds.
+    RetryAfter(u16, u32),
     Hang,
     /// The answer arrives byte by byte.
     Drip,
@@ -63,6 +65,20 @@ impl Fault {
         matches!(self, Self::Status(403 | 404 | 409 | 412) | Self::Garbage | Self::WrongLength | Self::Elsewhere)
     }
 
+    /// Returns the answer of a call that the server refuses.
+    pub fn answer(self, name: &str) -> Message {
+        match self {
+            Self::Code(status, code) => refusal(name, status, code),
+            Self::RetryAfter(status, seconds) => {
+                let mut answer = refusal(name, status, usual_code(status));
+                answer.set("Retry-After", &seconds.to_string());
+                answer
+            }
+            Self::Status(status) => refusal(name, status, usual_code(status)),
+            other => panic!("{other:?} is not an answer of the server"),
+        }
+    }
+
     /// Returns whether only the deadline ends the call.
     pub const fn takes_time(self) -> bool {
         matches!(self, Self::Hang | Self::Drip)
@@ -86,7 +102,7 @@ impl fmt::Display for Planned {
 }
 
 /// Returns the code that AWS gives with a status.
-pub const fn usual_code(status: u16) -> &'static str {
+const fn usual_code(status: u16) -> &'static str {
     match status {
         403 => "AccessDenied",
         404 => "NoSuchKey",

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::effect::{Call, Effect, Statement, aws, camera, judge};
-use crate::fault::{Fault, Planned, refusal, usual_code};
+use crate::fault::{Fault, Planned, refusal};
 use crate::fixture::Fixture;
+use crate::patience::in_time;
 use crate::scenario::CANARY;
 
 /// The server that is called.
@@ -28,16 +29,18 @@ pub enum Side {
 pub struct State {
     plan: Vec<Planned>,
     lasting: Option<(String, Fault)>,
-    /// The name of calls that are answered with 500, and how many of them are left.
-    pub failing: Option<(&'static str, usize)>,
+    /// The name of calls that meet a fault, the fault, and how many of them are left.
+    pub failing: Option<(&'static str, Fault, usize)>,
     /// Id of the process of the function, which a fault may kill.
     pub victim: u32,
     /// The only recording that the camera API lists, if set.
     pub listed: Option<String>,
     /// What AWS takes for the present, if it is not that of the function.
     pub clock: Option<DateTime<Utc>>,
-    /// Whether `FATAL_ERROR` is true, because ffmpeg fails or a delivery is the last one.
+    /// Whether `FATAL_ERROR` is true, because ffmpeg fails or the camera API refuses.
     pub fatal_is_true: bool,
+    /// Whether the queue delivers the message no more, which makes `FATAL_ERROR` true too.
+    pub is_last_delivery: bool,
     /// Time since the request was sent, in ms.
     pub age_ms: i64,
     /// Names of the calls.
@@ -122,7 +125,9 @@ impl FaultyServers {
         self.shared.over.send_modify(|over| *over += 1);
         for (open, listening) in self.shared.open.iter().zip(&self.shared.listening) {
             open.send_replace(true);
-            listening.subscribe().wait_for(|&listening| listening).await.expect("it lives as long as this");
+            let mut listening = listening.subscribe();
+            let listens = listening.wait_for(|&listening| listening);
+            in_time("a server listens again", listens).await.expect("it lives as long as this");
         }
     }
 }
@@ -142,10 +147,10 @@ impl Shared {
             state.lasting = Some((name.to_owned(), planned.fault));
         }
         let lasting = state.lasting.as_ref().filter(|(lasting, _)| lasting == name).map(|(_, fault)| *fault);
-        let failing = state.failing.as_mut().filter(|(failing, left)| *failing == name && *left > 0);
-        let failing = failing.map(|(_, left)| {
+        let failing = state.failing.as_mut().filter(|(failing, _, left)| *failing == name && *left > 0);
+        let failing = failing.map(|(_, fault, left)| {
             *left -= 1;
-            Fault::Status(500)
+            *fault
         });
         let fault = planned.map(|planned| planned.fault).or(lasting).or(failing);
         if let Some(fault) = fault {
@@ -258,8 +263,7 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
     }
     let head = request.method() == "HEAD";
     let mut answer = match fault {
-        Some(Fault::Status(status)) => refusal(&call.name, status, usual_code(status)),
-        Some(Fault::Code(status, code)) => refusal(&call.name, status, code),
+        Some(fault @ (Fault::Status(_) | Fault::Code(..) | Fault::RetryAfter(..))) => fault.answer(&call.name),
         Some(Fault::Elsewhere) => {
             let mut answer = Message::answer(307, "");
             answer.set("Location", &format!("http://{}/", shared.elsewhere));

@@ -14,6 +14,7 @@ use testkit::decode::{gray, numbers};
 use testkit::http::{self, Message};
 use testkit::ministack::MINISTACK;
 use testkit::paths::ffmpeg;
+use testkit::stack_template::STACK;
 use tokio::sync::OnceCell;
 
 use crate::scenario::{ALL, CANARY, Scenario, footage};
@@ -155,6 +156,7 @@ impl Fixture {
             ("AWS_SQS_QUEUE", "arn:aws:sqs:us-west-1:000000000000:faults".to_owned()),
             ("AWS_SQS_QUEUE_URL", self.queue_url.clone()),
             ("SQS_RETRY_LIMIT", "3600".to_owned()),
+            ("SQS_MAX_RECEIVES", STACK.max_receives.to_string()),
             ("THUMBNAIL_SIZES", WIDTH.to_owned()),
             ("FFMPEG_PATH", ffmpeg.display().to_string()),
             ("AWS_ENDPOINT_URL", format!("http://{aws}")),

@@ -12,6 +12,8 @@ use serde_json::Value;
 use testkit::runtime_api::{Invocation, Outcome, RuntimeApi};
 use tokio::process::{Child, Command};
 
+use crate::patience::in_time;
+
 /// How an invocation ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
@@ -27,8 +29,6 @@ pub enum Ended {
 
 /// Memory of the function in MiB, as `make stack` sets it, unless a test sets another.
 pub const MEMORY_MIB: u64 = 2048;
-/// A process must take its first event within this time.
-const MAX_START: Duration = Duration::from_mins(1);
 
 /// A process of the function. It is killed when this is dropped.
 pub struct Function {
@@ -37,7 +37,7 @@ pub struct Function {
 }
 
 /// Returns the binary under test: the one that `make` names, else the build of cargo.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("FUNCTION_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_cameras-service-generate-clip").into(), PathBuf::from)
 }
@@ -73,7 +73,7 @@ impl Function {
     pub async fn invoke(&mut self, event: &Value, within: Duration) -> Ended {
         let Some(Invocation { begun, ended }) = self.runtime.invoke(event, within).await else { return Ended::Died };
         let begun = tokio::select! {
-            begun = tokio::time::timeout(MAX_START, begun) => begun.expect("the function starts"),
+            begun = in_time("the function takes an event", begun) => begun,
             _ = self.child.wait() => return Ended::Died,
         };
         let Ok(until) = begun.map(|begun| begun + within) else { return Ended::Died };
@@ -99,7 +99,7 @@ impl Function {
 
     /// Waits until the process has ended, and returns whether it succeeded.
     pub async fn ended(&mut self) -> bool {
-        self.child.wait().await.is_ok_and(|status| status.success())
+        in_time("the function ends", self.child.wait()).await.is_ok_and(|status| status.success())
     }
 }
 

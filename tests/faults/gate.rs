@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::patience::in_time;
+
 /// Connections that wait for a closed gate, as `listen` counts them. One more fits; from then on the kernel drops what
 /// arrives.
 const BACKLOG: u32 = 1;
@@ -103,10 +105,12 @@ impl Gate {
     pub async fn set(&self, door: Door) {
         let is_full = matches!(door, Door::Full);
         self.shared.door.send_replace(door);
-        self.shared.accepts.subscribe().wait_for(|&accepts| accepts != is_full).await.expect("it lives");
+        let mut accepts = self.shared.accepts.subscribe();
+        in_time("the gate has its door", accepts.wait_for(|&accepts| accepts != is_full)).await.expect("it lives");
         let mut waiting = Vec::new();
         while is_full && waiting.len() <= BACKLOG as usize {
-            waiting.push(TcpStream::connect(&self.address).await.expect("the backlog has room"));
+            let connection = in_time("a connection waits at the gate", TcpStream::connect(&self.address));
+            waiting.push(connection.await.expect("the backlog has room"));
         }
         *self.waiting.lock().expect("no panic") = waiting;
     }
@@ -120,7 +124,8 @@ impl Gate {
     pub async fn forget(&self, how: Forgotten) -> usize {
         let known = *self.shared.established.borrow();
         self.shared.forgotten.send_replace(Some(how));
-        self.shared.established.subscribe().wait_for(|&count| count == 0).await.expect("it lives");
+        let mut established = self.shared.established.subscribe();
+        in_time("all connections are forgotten", established.wait_for(|&count| count == 0)).await.expect("it lives");
         known
     }
 }

@@ -1,14 +1,19 @@
 //! What a program in place of ffmpeg can do. It runs as an unprivileged user: as `nobody` if the tests run as root.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use exact_cut::ffmpeg::launcher::LAUNCH;
+use rustix::process::Signal;
 use testkit::paths::kept_files;
 use testkit::random::unique_name;
 
 use crate::fixture::Fixture;
-use crate::function::Function;
+use crate::function::{Function, binary};
+use crate::patience::in_time;
 use crate::resource_limits::on_a_small_disk;
 use crate::scenario::JOINT;
 use crate::schedule::Schedule;
@@ -92,6 +97,17 @@ async fn a_program_in_place_of_ffmpeg_does_not_fill_the_disk() {
     assert!(log.contains("SIGXFSZ"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_in_place_of_ffmpeg_takes_no_more_than_its_time_of_processors() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let program = stand_in(folder.path(), "never-ends");
+    let mut launched = tokio::process::Command::new(binary());
+    // an exabyte of memory, and a second of processors
+    launched.args([LAUNCH, "1000000000000000000", "1"]).arg(program).arg(format!("file:{}/x", folder.path().display()));
+    let ended = in_time("the program ends", launched.kill_on_drop(true).status()).await.expect("it runs");
+    assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()), "{ended}");
+}
+
 /// Tests the tests: without isolation, the program does what it tries.
 #[test]
 fn the_program_in_place_of_ffmpeg_can_do_what_it_tries() {
@@ -118,9 +134,13 @@ async fn no_other_process_of_the_user_reads_the_environment_of_the_function() {
     let words: Vec<String> = [unprivileged(), ["/bin/sleep", "60"].map(str::to_owned).to_vec()].concat();
     let mut other = Command::new(&words[0]).args(&words[1..]).spawn().expect("sleep");
     let name = format!("/proc/{}/comm", other.id());
-    while std::fs::read_to_string(&name).expect("it runs").trim() != "sleep" {
-        std::thread::yield_now(); // waits for a process, not for a result
-    }
+    in_time("setpriv becomes sleep", async {
+        while std::fs::read_to_string(&name).expect("it runs").trim() != "sleep" {
+            assert_eq!(other.try_wait().expect("a child"), None, "it has ended");
+            tokio::time::sleep(Duration::from_millis(1)).await; // waits for a process, not for a result
+        }
+    })
+    .await;
     let reads_other = reads(other.id());
     other.kill().and_then(|()| other.wait()).expect("killed");
     assert!(reads_other, "an ordinary process of the same user is readable");

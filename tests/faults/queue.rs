@@ -4,20 +4,17 @@
 //!
 //! Lambda follows chains of messages by the trace header that a function sends on, and stops a chain after about 16
 //! invocations unless the function's `RecursiveLoop` is `Allow` (AWS Lambda Developer Guide, "Use Lambda recursive loop
-//! detection to prevent infinite loops"). It is the setting of the stack that counts here.
+//! detection to prevent infinite loops"). The settings are those of the stack.
 
 use serde_json::{Value, json};
+use testkit::stack_template::STACK;
 
 use crate::function::Ended;
 
-/// Visibility timeout in ms.
-const VISIBILITY_MS: i64 = 180_000;
 /// Invocations of a chain before Lambda stops it.
 const MAX_CHAIN: u32 = 16;
 /// The part of a trace header that counts the invocations of a chain.
 const LINEAGE: &str = "Lineage=1:5bef4de7:";
-/// The stack of the function.
-const TEMPLATE: &str = include_str!("../../scripts/deploy/cloudformation.yaml");
 
 /// A message.
 #[derive(Clone, Debug)]
@@ -60,7 +57,7 @@ pub struct Queue {
 
 impl Queue {
     pub fn new(now_ms: i64, most_receives: u32) -> Self {
-        let allows_loops = TEMPLATE.lines().any(|line| line.trim() == "RecursiveLoop: Allow");
+        let allows_loops = STACK.allows_loops;
         Self { now_ms, dead: Vec::new(), entries: Vec::new(), most_receives, sent: 0, reports: true, allows_loops }
     }
 
@@ -82,6 +79,7 @@ impl Queue {
     /// Receives up to `count` messages. Moves the clock to the instant at which one is visible. Returns an empty list
     /// if the queue is empty.
     pub fn receive(&mut self, count: usize) -> Vec<Entry> {
+        let visibility_ms = i64::try_from(STACK.visibility.as_millis()).expect("12 h at most");
         while let Some(next) = self.entries.iter().map(|entry| entry.visible_ms).min() {
             self.now_ms = self.now_ms.max(next);
             let mut taken = Vec::new();
@@ -93,7 +91,7 @@ impl Queue {
                     self.dead.push(entry);
                 } else {
                     entry.receives += 1;
-                    entry.visible_ms = self.now_ms + VISIBILITY_MS;
+                    entry.visible_ms = self.now_ms + visibility_ms;
                     taken.push(entry.clone());
                     self.entries.push(entry);
                 }
@@ -103,6 +101,11 @@ impl Queue {
             }
         }
         Vec::new()
+    }
+
+    /// Returns whether the queue delivers one of the `taken` messages no more.
+    pub fn is_last_delivery(&self, taken: &[Entry]) -> bool {
+        taken.iter().any(|entry| entry.receives >= self.most_receives)
     }
 
     /// Hides the message of a delivery for some seconds from now.

@@ -25,13 +25,14 @@ async fn run(schedule: &Schedule, variables: &[(&str, &str)]) -> (Report, Worker
 
 /// Attempts of a call before it fails.
 const ATTEMPTS: usize = 3;
+const ERROR: Fault = Fault::Status(500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_failed_comes_back_within_seconds() {
     let schedule = Schedule::of(scenario("long"), unique_name("back"), Vec::new());
     let (report, _) = run(&schedule, &[]).await;
     assert!(report.hidden.len() <= 1, "only at the start: {:?}", report.hidden);
-    let schedule = Schedule { failing: Some(("SNS Publish", ATTEMPTS)), ..schedule };
+    let schedule = Schedule { failing: Some(("SNS Publish", ERROR, ATTEMPTS)), ..schedule };
     let (report, _) = run(&schedule, &[]).await;
     let [start, failed, ..] = &report.hidden[..] else { panic!("two calls: {report:?}") };
     assert!((91..=92).contains(&start[0]), "what is left of 62 s and 30 s more: {start:?}");
@@ -52,9 +53,8 @@ async fn a_process_that_is_killed_delays_its_message_by_half_a_minute() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_waits_of_8_deliveries_come_to_more_than_three_hours() {
-    let ruined =
-        Schedule { max_receives: Some(8), ..Schedule::of(scenario("ruined"), unique_name("waits"), Vec::new()) };
-    let (report, _) = run(&ruined, &[("SQS_MAX_RECEIVES", "8"), ("SQS_RETRY_LIMIT", "0")]).await;
+    let ruined = Schedule::of(scenario("ruined"), unique_name("waits"), Vec::new());
+    let (report, _) = run(&ruined, &[("SQS_RETRY_LIMIT", "0")]).await;
     let waits: Vec<i64> = report.hidden.iter().skip(1).step_by(2).map(|call| call[0]).collect();
     assert_eq!(waits.len(), 8, "{report:?}");
     for (wait, at_least) in waits.iter().zip([15, 60, 240, 960, 3600, 3600, 3600, 3600]) {
@@ -64,8 +64,9 @@ async fn the_waits_of_8_deliveries_come_to_more_than_three_hours() {
     assert_eq!(report.put, ["FATAL_ERROR"; 8], "once a delivery, the last one included");
 }
 
-/// Runs the last delivery of a request, with so many calls of a name that fail.
-async fn run_last(failing: Option<(&'static str, usize)>) -> Report {
+/// Runs the last delivery of a request, in which the calls of a name fail.
+async fn run_last(failing: Option<&'static str>) -> Report {
+    let failing = failing.map(|name| (name, ERROR, ATTEMPTS));
     let schedule = Schedule {
         max_receives: Some(1),
         may_end_unannounced: true,
@@ -79,21 +80,21 @@ async fn run_last(failing: Option<(&'static str, usize)>) -> Report {
 async fn the_failure_of_the_last_delivery_is_told() {
     let report = run_last(None).await;
     assert_eq!((&report.put[..], report.dead.len()), (&["CLIP_AVAILABLE".to_owned()][..], 0));
-    let report = run_last(Some(("S3 PUT thumbnail", ATTEMPTS))).await;
+    let report = run_last(Some("S3 PUT thumbnail")).await;
     assert_eq!(report.put, ["FATAL_ERROR"], "nothing is stored: {report:?}");
     assert_eq!((report.announced.len(), report.dead.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_that_the_last_delivery_has_put_stands() {
-    let report = run_last(Some(("SNS Publish", ATTEMPTS))).await;
+    let report = run_last(Some("SNS Publish")).await;
     assert_eq!(report.put, ["CLIP_AVAILABLE"], "{report:?}");
     assert_eq!((report.announced.len(), report.dead.len()), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clip_that_is_stored_is_available_although_its_last_delivery_failed() {
-    let report = run_last(Some(("camera PUT clip", ATTEMPTS))).await;
+    let report = run_last(Some("camera PUT clip")).await;
     // the API refused the first three
     assert_eq!(report.put, ["CLIP_AVAILABLE"; 4], "{report:?}");
     assert_eq!((report.announced.len(), report.dead.len()), (0, 1));
@@ -104,7 +105,7 @@ async fn a_trigger_that_does_not_report_deletes_no_failed_message() {
     let requests = [("long", "a"), ("copied", "b"), ("nothing", "c")];
     for (ignores_failures, reports) in [(true, "False"), (false, "True")] {
         for (failures, deletions) in [(ATTEMPTS, usize::from(ignores_failures)), (3 * ATTEMPTS, 0)] {
-            let failing = Some(("SNS Publish", failures));
+            let failing = Some(("SNS Publish", ERROR, failures));
             let requests = requests.map(|(camera, n)| (scenario(camera), unique_name(n))).to_vec();
             let schedule = Schedule { requests, failing, ignores_failures, ..Schedule::default() };
             let (report, worker) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", reports)]).await;

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use testkit::random::unique_name;
 
+use crate::control_group::ControlGroup;
+use crate::fault::Fault;
 use crate::fixture::Fixture;
 use crate::scenario::{JOINT, WAITING};
 use crate::schedule::Schedule;
 use crate::stub::in_place_of_ffmpeg;
-use crate::worker::Worker;
+use crate::worker::{Report, Worker};
 
 /// Returns a launcher that gives the function a scratch file system of `mib` MiB, or `None` if this machine does not
 /// allow it.
@@ -63,6 +65,49 @@ async fn one_processor_gives_the_same_bytes() {
     let mut worker = Worker { launcher, ..Worker::start(Fixture::get().await).await };
     let report = worker.run(&Schedule::of(&WAITING, unique_name("one-cpu"), Vec::new())).await;
     assert_eq!(report.violations, Vec::<String>::new());
+}
+
+/// What Lambda gives with 442 MB.
+const QUARTER: u32 = 25;
+
+/// Runs schedules one after the other with a quarter of a processor, and returns their reports, or `None` if that cannot be
+/// tried here. All are announced.
+async fn on_a_quarter_of_a_processor(worker: Worker, schedules: &[Schedule]) -> Option<Vec<Report>> {
+    let group = ControlGroup::of_processor(QUARTER)?;
+    let mut worker = Worker { launcher: group.launcher(), ..worker };
+    let mut reports = Vec::new();
+    for schedule in schedules {
+        let report = worker.run(schedule).await;
+        assert_eq!(report.violations, Vec::<String>::new(), "{schedule}: {}", worker.log());
+        assert_eq!(report.announced.len(), schedule.requests.len(), "{schedule}: {report:?}");
+        reports.push(report);
+    }
+    assert!(group.throttled() > 0, "it had less than it wanted");
+    Some(reports)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarter_of_a_processor_makes_the_same_clip() {
+    let worker = Worker::start(Fixture::get().await).await;
+    let schedule = Schedule::of(&WAITING, unique_name("quarter"), Vec::new());
+    let Some(reports) = on_a_quarter_of_a_processor(worker, &[schedule]).await else { return };
+    assert_eq!(reports[0].put, ["CLIP_PENDING", "CLIP_AVAILABLE"], "no delivery failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_time_hold_on_a_quarter_of_a_processor() {
+    let (within, silent) = (Some(Duration::from_mins(15)), Some(("S3 GET recording", Fault::Hang, 1)));
+    let schedules = [
+        // the deadline of the invocation ends it; the harness notices an answer that comes after the deadline
+        Schedule { ffmpeg: Some("hang"), ..Schedule::of(&JOINT, unique_name("hang"), Vec::new()) },
+        // a limit of the call ends it
+        Schedule { within, failing: silent, ..Schedule::of(&JOINT, unique_name("silent"), Vec::new()) },
+    ];
+    let worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
+    let Some(reports) = on_a_quarter_of_a_processor(worker, &schedules).await else { return };
+    assert!(reports[0].took.len() > 1, "the delivery with the ffmpeg that hangs fails: {:?}", reports[0]);
+    let [took] = reports[1].took[..] else { panic!("no delivery fails: {:?}", reports[1]) };
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

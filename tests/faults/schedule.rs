@@ -25,8 +25,8 @@ pub struct Schedule {
     /// The requests, with the ids of their clips. All arrive in one batch.
     pub requests: Vec<(&'static Scenario, String)>,
     pub plan: Vec<Planned>,
-    /// The name of calls that are answered with 500, and how many of them are.
-    pub failing: Option<(&'static str, usize)>,
+    /// The name of calls that meet a fault, the fault, and how many of them meet it.
+    pub failing: Option<(&'static str, Fault, usize)>,
     /// The only recording that the camera API lists, in place of those of the scenario.
     pub listed: Option<String>,
     /// What ffmpeg does in place of its work in the first delivery.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fixture::Fixture;
+use crate::patience::in_time;
 use crate::queue::{Queue, event};
 use crate::scenario::WAITING;
 use crate::stub::in_place_of_ffmpeg;
@@ -49,6 +50,7 @@ async fn a_process_at_work_takes_its_ffmpeg_with_it() {
         }
     };
     let request = event(&queue.receive(1));
+    let children = in_time("the function starts ffmpeg", children);
     let (ended, children) = tokio::join!(function.invoke(&request, Duration::from_secs(62)), children);
     assert_eq!(ended, crate::function::Ended::Died);
     assert!(function.ended().await, "{}", worker.log());

@@ -14,6 +14,9 @@ fn main() {
     let folder = folder.rsplit_once('/').expect("a path").0;
     match arguments[0].rsplit('/').next() {
         Some("tries-exec") => panic!("still there: {}", Command::new("/bin/true").exec()),
+        Some("never-ends") => loop {
+            std::hint::spin_loop();
+        },
         Some("fills-the-disk") => fill(folder).expect("the disk was filled"),
         _ => try_all(),
     }

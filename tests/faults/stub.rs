@@ -12,14 +12,16 @@ PATH=/usr/bin:/bin
 real=REAL memory=MEMORY fault=FAULT
 case "$*" in *trial.mp4*) exec "$real" "$@" ;; esac # the function tries its ffmpeg out when it starts
 for last; do :; done
+file='' # the last one of the run; what it writes may go nowhere (-)
+for word; do case $word in file:*) file=${word#file:} ;; esac; done
 if read -r how 2>/dev/null <"$fault"; then
   case $how in
     hang) sleep 600; exit ;;
     fail) exit 1 ;;
     killed) kill -9 $$ ;;
     nothing) exit 0 ;;
-    fill) cat /dev/zero >"${last#file:}" 2>/dev/null; exit 1 ;;
-    garbage) echo garbage >"${last#file:}"; exit 0 ;;
+    fill) cat /dev/zero >"${file%/*}/filler" 2>/dev/null; exit 1 ;;
+    garbage) case $last in file:*) echo garbage >"$file" ;; esac; exit 0 ;;
   esac
 fi
 said='' inputs='' outputs='' before=''

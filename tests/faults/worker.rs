@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::stack_template::STACK;
 
 use crate::effect::Effect;
 use crate::faulty_servers::FaultyServers;
@@ -21,9 +22,8 @@ const ANSWER_RESERVE: Duration = Duration::from_secs(2);
 /// Additional time of a delivery in which a call hangs. It doubles with each delivery: the machine may be busy.
 const SHORT: Duration = Duration::from_millis(600);
 const LONG: Duration = Duration::from_secs(62);
-/// Deliveries before a message moves to the dead-letter queue: enough for five lasting faults, each with deliveries
-/// that are too short.
-const MAX_RECEIVES: u32 = 16;
+/// The longest run. A message that goes round for ever would be delivered for ever.
+const MAX_RUN: Duration = Duration::from_mins(10);
 
 /// The result of a schedule.
 #[derive(Debug, Default)]
@@ -112,19 +112,20 @@ impl Worker {
     /// Sends the requests of `schedule` and delivers until the queue is empty, with the faults of the schedule.
     pub async fn run(&mut self, schedule: &Schedule) -> Report {
         self.servers.schedule(&schedule.plan);
-        self.servers.shared.state().fatal_is_true =
-            schedule.fatal_is_true || schedule.ffmpeg.is_some() || schedule.max_receives.is_some();
+        self.servers.shared.state().fatal_is_true = schedule.fatal_is_true || schedule.ffmpeg.is_some();
         self.servers.shared.state().clock = schedule.clock;
         self.servers.shared.state().failing = schedule.failing;
         self.servers.shared.state().listed.clone_from(&schedule.listed);
-        let mut queue = Queue::new(SENT, schedule.max_receives.unwrap_or(MAX_RECEIVES));
+        let mut queue = Queue::new(SENT, schedule.max_receives.unwrap_or(STACK.max_receives));
         queue.reports = !schedule.ignores_failures;
         queue.allows_loops &= !schedule.cuts_loops;
         for (scenario, clip) in &schedule.requests {
             queue.send(&scenario.body(clip), 0);
         }
+        let begun = Instant::now();
         for nth in 0.. {
             let taken = queue.receive(10);
+            assert!(begun.elapsed() < MAX_RUN, "not over after {nth} deliveries: {schedule}\n{}", self.log());
             if taken.is_empty() {
                 break;
             }
@@ -152,6 +153,7 @@ impl Worker {
         let (calls, effects) = {
             let mut state = self.servers.shared.state();
             state.age_ms = queue.now_ms - SENT;
+            state.is_last_delivery = queue.is_last_delivery(taken);
             (state.calls.len(), state.effects.len())
         };
         let hangs = schedule.plan.iter().any(|planned| planned.call >= calls && planned.fault.takes_time());

@@ -12,3 +12,4 @@ mod stack;
 mod statuses;
 mod storing;
 mod telemetry;
+mod uploads;

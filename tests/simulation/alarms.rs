@@ -1,9 +1,9 @@
 //! The alarms of the stack, on what happens in the simulation.
 
+use testkit::stack_template::TEMPLATE;
+
 use crate::function::Service;
 use crate::world::{Asked, HOUR_MS, History, World};
-
-const TEMPLATE: &str = include_str!("../../scripts/deploy/cloudformation.yaml");
 
 /// An alarm of the template.
 #[derive(Debug)]

@@ -4,9 +4,8 @@ use cameras_service_generate_clip::contract::message_body::Request;
 use cameras_service_generate_clip::contract::retry_schedule::is_last_delivery;
 use cameras_service_generate_clip::contract::status::Status;
 use cameras_service_generate_clip::decision::{Facts, Limits, status};
+use testkit::stack_template::STACK;
 
-/// `maxReceiveCount` of the stack's queue.
-pub const MAX_RECEIVES: u32 = 8;
 /// The defaults.
 const LIMITS: Limits = Limits { video_max_len_s: 300, sqs_retry_limit_s: 900, out_of_range_limit_s: 259_200 };
 /// Attempts of a call together end within this time.
@@ -70,7 +69,8 @@ impl Delivery<'_> {
         if self.serve(&mut outcome).is_none() {
             outcome.failed = true;
             let told_the_end = outcome.put.iter().any(|&status| status != Status::Pending);
-            if is_last_delivery(self.receives, MAX_RECEIVES) && !told_the_end && (self.works)(Service::CameraApi) {
+            if is_last_delivery(self.receives, STACK.max_receives) && !told_the_end && (self.works)(Service::CameraApi)
+            {
                 let found = (self.works)(Service::Clips) && (self.is_stored || outcome.stored);
                 outcome.put.push(if found { Status::Available } else { Status::FatalError });
             }

@@ -10,15 +10,14 @@ use cameras_service_generate_clip::contract::retry_schedule::{delay_range_s, hid
 use cameras_service_generate_clip::contract::status::Status;
 use serde_json::json;
 use testkit::random::SplitMix64;
+use testkit::stack_template::STACK;
 
-use crate::function::{Delivery, Durations, MAX_RECEIVES, Service};
+use crate::function::{Delivery, Durations, Service};
 
 /// When the simulation begins, in ms since the epoch.
 pub const BEGIN_MS: i64 = 1_537_119_000_000;
 pub const HOUR_MS: i64 = 3_600_000;
-/// `VisibilityTimeout` and timeout of the stack, and the default of `SQS_TIMEOUT`.
-const VISIBILITY_MS: i64 = 5_400_000;
-const TIMEOUT: Duration = Duration::from_mins(15);
+/// The default of `SQS_TIMEOUT`.
 const RETRY_DELAY_S: i32 = 60;
 
 /// A request: all times in ms after the begin.
@@ -113,7 +112,7 @@ impl World {
             let now = visible.max(slot);
             let Message { request, body, life } = &mut messages[index];
             let (request, asked, end) = (*request, self.requests[*request], &mut history.ends[*request]);
-            if life.received.len() == usize::try_from(MAX_RECEIVES).expect("small") {
+            if life.received.len() == usize::try_from(STACK.max_receives).expect("small") {
                 end.is_dead = true;
                 life.deleted = now;
                 free.push(Reverse(slot));
@@ -146,11 +145,11 @@ impl World {
             end.announced.extend(outcome.announced.map(|status| (over, status)));
             if outcome.failed {
                 life.failed.push(over);
-                let wait = wait_range_s(receives, MAX_RECEIVES, None);
+                let wait = wait_range_s(receives, STACK.max_receives, None);
                 let hidden_until = if works(Service::Sqs) {
                     over + i64::from(self.draw(wait, &mut random)) * 1000
                 } else {
-                    now + VISIBILITY_MS
+                    now + i64::try_from(STACK.visibility.as_millis()).expect("small")
                 };
                 queue.push(Reverse((hidden_until, index)));
             } else {
@@ -184,6 +183,6 @@ fn body(index: usize, asked: &Asked) -> String {
 
 #[test]
 fn a_message_that_is_being_worked_on_is_hidden_longer_than_the_invocation() {
-    let hidden = Duration::from_secs(hidden_while_working_s(TIMEOUT).try_into().expect("positive"));
-    assert!(hidden > TIMEOUT && i64::try_from(hidden.as_millis()).expect("small") < VISIBILITY_MS);
+    let hidden = Duration::from_secs(hidden_while_working_s(STACK.timeout).try_into().expect("positive"));
+    assert!(hidden > STACK.timeout && hidden < STACK.visibility);
 }

@@ -61,6 +61,7 @@ struct State {
     /// Answers to a method and a path without query, the next one last. The last answer stays.
     answers: HashMap<String, Vec<Answer>>,
     calls: Vec<Call>,
+    connections: usize,
 }
 
 /// The server. It ends with the runtime of the test.
@@ -83,6 +84,7 @@ impl CameraApi {
         let served = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
+                served.lock().expect("not poisoned").connections += 1;
                 tokio::spawn(serve(connection, Arc::clone(&served)));
             }
         });
@@ -112,6 +114,15 @@ impl CameraApi {
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state.lock().expect("not poisoned").calls.clone()
+    }
+
+    /// Returns the number of connections so far.
+    ///
+    /// # Panics
+    /// If an earlier use panicked.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.lock().expect("not poisoned").connections
     }
 
     /// Returns the statuses that were PUT, in order.

@@ -10,3 +10,5 @@ pub mod ministack;
 pub mod paths;
 pub mod random;
 pub mod runtime_api;
+pub mod slow_proxy;
+pub mod stack_template;

@@ -2,6 +2,11 @@
 //! begins: glibc reads the size of a thread's stack once. A process cannot do that for its child without `unsafe`, so a
 //! program of ours is started, which limits itself and then becomes ffmpeg (execve(2)). Its process id and its standard
 //! streams stay the same.
+//!
+//! **Processes have no limit of their own.** `RLIMIT_NPROC` counts the threads of all processes of the user (getrlimit(2)).
+//! On Lambda those of the function count too, so a limit that allows the threads of ffmpeg allows as many processes, and it
+//! does not concern root. The seccomp filter refuses new processes instead, and lets threads pass. `RLIMIT_DATA` bounds their
+//! number: the stack of each thread counts as allocated.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
