@@ -10,6 +10,7 @@ use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
+use exact_cut::fragmented::WantedPart;
 use exact_cut::open::{Recordings, open_recordings};
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::render::clip::{ClipSpec, prepare, render};
@@ -282,7 +283,9 @@ impl Pipeline {
             |recordings: &Recordings| Coverage::of(request.span, &recordings.footage(), self.settings.tolerances);
         let folder = self.scratch.request_folder()?;
         let open = async {
-            let mut recordings = open_recordings(&store, listed, deadline).await?;
+            let joint_us = self.settings.tolerances.joint_us;
+            let wanted = WantedPart { span: request.span, joint_us, folder: folder.path() };
+            let mut recordings = open_recordings(&store, listed, wanted, deadline).await?;
             let gaps = cover(&recordings).gaps;
             recordings.read_through_ffmpeg(&store, &gaps, self.render_context(cx, folder.path())).await?;
             let opened = std::mem::take(&mut recordings.opened);

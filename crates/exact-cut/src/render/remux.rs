@@ -109,7 +109,7 @@ async fn remuxed(
     std::fs::remove_file(&output).map_err(disk(&output))?; // it lives as long as it is open
     let remuxed: Arc<dyn PinnedObject> = Arc::new(Remuxed { local, object });
     let first_bytes = remuxed.read(0..remuxed.length().min(READ_AHEAD), cx.deadline).await?;
-    open_recording(listed.clone(), OpenedObject { first_bytes, object: remuxed }, cx.deadline).await
+    open_recording(listed.clone(), OpenedObject { first_bytes, object: remuxed }, None, cx.deadline).await
 }
 
 /// What ffmpeg made of an object. It goes by the object's name.
