@@ -1,4 +1,4 @@
-"""Measures clips that must be encoded beside ffmpeg with input seek and an encode at its defaults.
+"""Measures clips that must be encoded, and one out of fragments, beside ffmpeg with input seek and its defaults.
 
 The engine runs on local files (`examples/cut.rs`), in turn with ffmpeg (x264 medium, CRF 23), both with our ffmpeg and
 two threads. Other load on the machine affects both, so ratios are told. The estimate of the engine is held against its
@@ -23,17 +23,20 @@ from scripts.shared import console
 FFMPEG = ROOT / "layers/ffmpeg/opt/bin/ffmpeg"
 RESULT = ROOT / "dist/bench-encoded.json"
 START = "20180916T172017000"
-FROM_MS = 1_537_118_418_117  # 1.117 s after the start: a frame inside a group of pictures
+START_MS = 1_537_118_417_000
 LOOPED_SECONDS = 12
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of recording, and how long a clip of it is."""
+    """A kind of recording, and how long a clip of it is. It begins at a frame inside a group of pictures."""
 
     name: str
     seconds: int
     encoder: tuple[str, ...]
+    from_s: float = 1.117
+    recorded_seconds: int | None = None  # no longer than the clip needs
+    muxer: tuple[str, ...] = ()
 
 
 X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1")
@@ -46,6 +49,14 @@ SOURCES = (
             *("-c:v", "libx264", "-preset", "veryfast", "-b:v", "3M", "-g", "60", "-bf", "3"),
             *("-x264-params", "open-gop=1:scenecut=0"),
         ),
+    ),
+    Source(
+        "h264-1-s-fragments-4-mbit",
+        60,
+        ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "4M", "-g", "30", "-bf", "2", "-sc_threshold", "0"),
+        from_s=271.117,
+        recorded_seconds=600,
+        muxer=("-movflags", "+frag_keyframe+empty_moov+default_base_moof"),
     ),
 )
 
@@ -75,19 +86,21 @@ def _recording(source: Source, folder: Path) -> Path:
     drawn = footage.Recording(footage.DEMO[0].start_ms, LOOPED_SECONDS)
     short = folder / f"short-{source.name}.mp4"
     footage.draw_with(drawn, source.encoder, short)
-    loops = str((source.seconds + 3) // LOOPED_SECONDS)
+    seconds = source.recorded_seconds or source.seconds + 3 + LOOPED_SECONDS
+    loops = str(seconds // LOOPED_SECONDS - 1)
     loop = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-stream_loop", loops, "-i", f"file:{short}", "-c", "copy"]
-    subprocess.run([*loop, f"file:{target}"], check=True)
+    subprocess.run([*loop, *source.muxer, f"file:{target}"], check=True)
     return target
 
 
 def _measure(source: Source, recording: Path, scratch: Path, rounds: int) -> dict[str, float | str]:
     clip, plain = scratch / "clip.mp4", scratch / "plain.mp4"
-    to_ms = FROM_MS + source.seconds * 1000
-    cut = [str(ROOT / "target/release/examples/cut"), "--from", str(FROM_MS), "--to", str(to_ms)]
+    from_ms = START_MS + round(source.from_s * 1000)
+    to_ms = from_ms + source.seconds * 1000
+    cut = [str(ROOT / "target/release/examples/cut"), "--from", str(from_ms), "--to", str(to_ms)]
     cut += ["--out", str(clip), "--ffmpeg", str(FFMPEG), str(recording)]
     # what a person would type: seek in the input, encode at the defaults
-    encode = [str(FFMPEG), "-nostdin", "-v", "error", "-y", "-ss", "1.117", "-t", str(source.seconds)]
+    encode = [str(FFMPEG), "-nostdin", "-v", "error", "-y", "-ss", str(source.from_s), "-t", str(source.seconds)]
     encode += ["-i", f"file:{recording}", "-c:v", "libx264", "-threads", "2", f"file:{plain}"]
     engine_s, ffmpeg_s, estimate_ms = [], [], 0.0
     for _ in range(rounds):
@@ -102,7 +115,7 @@ def _measure(source: Source, recording: Path, scratch: Path, rounds: int) -> dic
         "ffmpeg_s": round(statistics.median(ffmpeg_s), 2),
         "engine_over_ffmpeg": round(statistics.median(a / b for a, b in zip(engine_s, ffmpeg_s, strict=True)), 2),
         "estimate_over_measured": round(estimate_ms / 1000 / engine, 2),
-        "source_mbit_s": _mbit_s(recording, source.seconds + 1.117),
+        "source_mbit_s": _mbit_s(recording, source.recorded_seconds or source.seconds + source.from_s),
         "clip_mbit_s": _mbit_s(clip, source.seconds),
         "ffmpeg_mbit_s": _mbit_s(plain, source.seconds),
     }

@@ -85,7 +85,7 @@ async fn forward(connection: TcpStream, stack: Arc<Stack>, growing: Arc<Growing>
 }
 
 /// Returns a range of an object. ministack 1.5.33 answers with all of it if a version is asked for; S3 does not (Amazon S3 API
-/// Reference, "GetObject").
+/// Reference, `GetObject`).
 fn part_of(answer: &http::Message, range: &str) -> Option<http::Message> {
     if answer.status() != 200 {
         return Some(answer.clone());

@@ -21,13 +21,10 @@ use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::plan::footage::Footage;
 use crate::recording_id::PerRecording;
-use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
+use crate::source::{OpenedObject, PinnedObject, READ_AHEAD, RecordingStore, SourceErrorKind};
 use crate::sparse_copy::SparseCopy;
 use crate::time::{Span, Timestamp};
 
-/// Bytes that are read at once where only the header of a box is required: the box itself and the next headers often
-/// come with it.
-pub(crate) const READ_AHEAD: u64 = 64 << 10;
 /// Recordings that are opened at once.
 const PARALLEL: usize = 8;
 /// The most sample entries that are completed with parameter sets from among the pictures.

@@ -10,9 +10,8 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::mp4::boxes::{Fields, child};
 use crate::mp4::fragments::FragmentSummary;
-use crate::open::READ_AHEAD;
 use crate::scratch::ensure_free_space;
-use crate::source::PinnedObject;
+use crate::source::{PinnedObject, READ_AHEAD};
 use crate::sparse_copy::SparseCopy;
 
 /// The largest `moof` box that is read here, in bytes: one of 100,000 samples. Files with larger ones are read from the start.

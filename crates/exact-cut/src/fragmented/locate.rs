@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::fragmented::PartReader;
 use crate::fragmented::chain::{Found, Fragment};
 use crate::mp4::fragment_index::{FragmentIndex, MFRO_BYTES, mfra_range};
+use crate::source::READ_AHEAD;
 use crate::time::rescaled;
 
 /// Bytes that are read at a place to find a fragment.
@@ -87,7 +88,7 @@ impl PartReader<'_> {
     async fn read_mfra(&mut self) -> Result<Option<FragmentIndex>, Error> {
         let length = self.chain.length();
         // the index itself often comes with its last box
-        let from = length.saturating_sub(crate::open::READ_AHEAD);
+        let from = length.saturating_sub(READ_AHEAD);
         let last = self.chain.read(from..length).await?;
         let last = last.last_chunk::<MFRO_BYTES>().map_or(&[][..], |mfro| mfro);
         let Some(mfra) = mfra_range(last, length) else { return Ok(None) };

@@ -6,8 +6,8 @@ use super::test_film::{AudioLayout, Film, Index, TIMESCALE, Watched};
 use super::*;
 use crate::mp4::box_finder::BoxFinder;
 use crate::mp4::sample_table::Sample;
-use crate::open::READ_AHEAD;
 use crate::ranges::{coalesce, total};
+use crate::source::READ_AHEAD;
 
 /// The instant of the first frame, in microseconds.
 const T0: i64 = 1_537_119_017_000_000;

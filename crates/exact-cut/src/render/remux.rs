@@ -13,10 +13,10 @@ use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
 use crate::ffmpeg::command::{file_url, reading};
 use crate::mp4::Mp4Error;
-use crate::open::{ListedRecording, OpenRecording, READ_AHEAD, Recordings, UnreadableRecording, open_recording};
+use crate::open::{ListedRecording, OpenRecording, Recordings, UnreadableRecording, open_recording};
 use crate::render::context::RenderContext;
 use crate::scratch::ensure_free_space;
-use crate::source::{LocalFile, OpenedObject, PinnedObject, RecordingStore, SourceError};
+use crate::source::{LocalFile, OpenedObject, PinnedObject, READ_AHEAD, RecordingStore, SourceError};
 use crate::time::{Span, Timestamp};
 
 /// Bytes of memory that ffmpeg takes to copy samples from file to file: its own, and those of large sample tables.
