@@ -252,6 +252,33 @@ fn a_file_whose_end_is_missing_ends_where_it_is_cut() {
     }
 }
 
+#[test]
+fn damaged_boxes_are_no_reason_to_panic() {
+    let mut random = SplitMix64(3);
+    for index in [Index::None, Index::NestedSidx, Index::Sidx, Index::Mfra] {
+        let film = Film { index, audio: Some(AudioLayout::Apart(40)), ..Film::of(30, 10, 300) };
+        let bytes = film.bytes();
+        for _ in 0..150 {
+            let mut bytes = bytes.clone();
+            for _ in 0..=random.below(4) {
+                let at = random.below(bytes.len());
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, 42][random.below(6)];
+            }
+            bytes.truncate(bytes.len() - if random.below(3) == 0 { random.below(bytes.len() / 2) } else { 0 });
+            let mut finder = BoxFinder::new(bytes.len() as u64);
+            while let Some(required) = finder.required_range().filter(|_| finder.fragmented_start().is_none()) {
+                let at = |offset: u64| usize::try_from(offset).expect("small");
+                if finder.feed(&bytes[at(required.start)..at(required.end)]).is_err() {
+                    break;
+                }
+            }
+            if finder.fragmented_start().is_some() {
+                part(&Watched::new(bytes), span(4000, 6000));
+            }
+        }
+    }
+}
+
 /// Fragments: their frames, and KiB of 30 frames.
 fn fragments() -> impl Strategy<Value = Vec<(u32, u32)>> {
     prop::collection::vec((1_u32..60, 1_u32..60), 40..200)
