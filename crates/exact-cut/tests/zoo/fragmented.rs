@@ -22,7 +22,7 @@ use super::{T0, TOLERANCES};
 
 const BEEPS: &str = "aevalsrc='0.7*lt(mod(t,0.5),0.02)*sin(2*PI*1000*t)':s=48000:d=600";
 /// In milliseconds: inside, at both ends, and less than a fragment.
-const SPANS: [(i64, i64); 4] = [(217_340, 237_340), (-200, 1700), (590_100, 599_950), (61_410, 61_730)];
+const SPANS: [(i64, i64); 4] = [(217_340, 237_340), (-200, 1700), (590_100, 599_950), (61_310, 61_830)];
 /// Bytes of one request for the bytes of a clip.
 const PART_BYTES: u64 = 8 << 20;
 
