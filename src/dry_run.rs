@@ -44,7 +44,9 @@ pub async fn print_plan(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_
 
 async fn plan(pipeline: &Pipeline, request: &Request) -> Document {
     let trace = Trace::new(request, None);
-    let planned = pipeline.plan(RequestContext { request, deadline: Deadline::unknown(), trace: &trace }).await;
+    let planned = pipeline
+        .plan(RequestContext { request, deadline: Deadline::unknown(), trace: &trace, reads_replaced: false })
+        .await;
     trace.finish(&planned)
 }
 

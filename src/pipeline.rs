@@ -10,6 +10,7 @@ use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::memory::Memory;
 use exact_cut::ffmpeg::run::Ffmpeg;
+use exact_cut::fragmented::WantedPart;
 use exact_cut::open::{Recordings, open_recordings};
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::render::clip::{ClipSpec, prepare, render};
@@ -57,6 +58,8 @@ pub struct RequestContext<'a> {
     pub deadline: Deadline,
     /// Records what happens.
     pub trace: &'a Trace,
+    /// Whether a recording that is replaced while it is read is read on as it was.
+    pub reads_replaced: bool,
 }
 
 /// Everything that requests need, made once at start.
@@ -153,8 +156,9 @@ impl Pipeline {
         longest(Duration::from_micros(if too_long { 0 } else { footage_us }), self.budget())
     }
 
-    /// Serves a request: afterwards it has been announced, or its message is back in the queue. A recording that is
-    /// replaced while it is read is read once more from the start.
+    /// Serves a request: afterwards it has been announced, or its message is back in the queue. If a recording is replaced
+    /// while it is read, all is begun again, once. From then on, what a recording was when it was opened counts, if that can
+    /// still be read.
     ///
     /// # Errors
     /// The record fails, and the queue keeps the message. Every step can be repeated.
@@ -162,7 +166,7 @@ impl Pipeline {
         match self.try_to_serve(cx).await {
             Err(error) if error.kind == ErrorKind::Modified => {
                 info!(object = error.object, "recording replaced while it was read");
-                self.try_to_serve(cx).await
+                self.try_to_serve(RequestContext { reads_replaced: true, ..cx }).await
             }
             result => result.map_err(|error| self.naming_proxies(error)),
         }
@@ -223,7 +227,7 @@ impl Pipeline {
 
     /// Decides what is to be done for a request, without the recordings that were `given_up`. It changes nothing.
     async fn decide(&self, cx: RequestContext<'_>, given_up: &[Error]) -> Result<Decision, Error> {
-        let RequestContext { request, deadline, trace } = cx;
+        let RequestContext { request, deadline, trace, .. } = cx;
         if decision::is_too_long(request, &self.settings.limits) {
             return Ok(Decision::Announce(ClipMetadata::without_clip(request, Status::TooLong)));
         }
@@ -257,7 +261,7 @@ impl Pipeline {
     /// Finds the recordings of the span, and what they show of it. A recording that cannot be read harms only what it alone
     /// shows; if that may be some of the span and S3 is the reason, the request fails.
     async fn find_footage(&self, cx: RequestContext<'_>, given_up: &[Error]) -> Result<Footage, Error> {
-        let RequestContext { request, deadline, trace } = cx;
+        let RequestContext { request, deadline, trace, .. } = cx;
         let camera = self.camera.traced(trace.xray());
         let alias = trace.stage(Stage::Camera, camera.alias(&request.camera_id, deadline)).await;
         let alias = alias.map_err(refused_for_good)?;
@@ -268,7 +272,7 @@ impl Pipeline {
         trace.record_listed(listed.len());
         let listed = select(&listed, looked_at);
         let store = S3Recordings {
-            s3: self.s3.counting(trace.received()),
+            s3: self.s3.counting(trace.received()).reading_replaced(cx.reads_replaced),
             bucket: self.settings.bucket_origin.clone(),
             dir: self.settings.bucket_origin_dir.clone(),
         };
@@ -276,7 +280,9 @@ impl Pipeline {
             |recordings: &Recordings| Coverage::of(request.span, &recordings.footage(), self.settings.tolerances);
         let folder = self.scratch.request_folder()?;
         let open = async {
-            let mut recordings = open_recordings(&store, listed, deadline).await?;
+            let joint_us = self.settings.tolerances.joint_us;
+            let wanted = WantedPart { span: request.span, joint_us, folder: folder.path() };
+            let mut recordings = open_recordings(&store, listed, wanted, deadline).await?;
             let gaps = cover(&recordings).gaps;
             recordings.read_through_ffmpeg(&store, &gaps, self.render_context(cx, folder.path())).await?;
             let opened = std::mem::take(&mut recordings.opened);
@@ -306,7 +312,7 @@ impl Pipeline {
 
     /// Renders the clip, stores it, and checks that all of it is stored. Returns what the clip leaves out of the span.
     async fn render_and_store(&self, cx: RequestContext<'_>, footage: Footage) -> Result<Vec<Span>, Error> {
-        let RequestContext { request, deadline, trace } = cx;
+        let RequestContext { request, deadline, trace, .. } = cx;
         let Footage { recordings, coverage, alias } = footage;
         let folder = self.scratch.request_folder()?;
         let clip = WriteFile { path: folder.path().join("clip.mp4") };

@@ -1,4 +1,4 @@
-"""Measures clips that must be encoded beside ffmpeg with input seek and an encode at its defaults.
+"""Measures clips that must be encoded, and one out of fragments, beside ffmpeg with input seek and its defaults.
 
 The engine runs on local files (`examples/cut.rs`), in turn with ffmpeg (x264 medium, CRF 23), both with our ffmpeg and
 two threads. Other load on the machine affects both, so ratios are told. The estimate of the engine is held against its
@@ -24,18 +24,21 @@ from scripts.shared import console
 FFMPEG = ROOT / "layers/ffmpeg/opt/bin/ffmpeg"
 CUT = ROOT / "target/release/examples/cut"
 START = "20180916T172017000"
-FROM_MS = 1_537_118_418_117  # 1.117 s after the start: a frame inside a group of pictures
+START_MS = 1_537_118_417_000
 LOOPED_SECONDS = 12
 QUICK_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of recording, and how long a clip of it is."""
+    """A kind of recording, and how long a clip of it is. It begins at a frame inside a group of pictures."""
 
     name: str
     seconds: int
     encoder: tuple[str, ...]
+    from_s: float = 1.117
+    recorded_seconds: int | None = None  # no longer than the clip needs
+    muxer: tuple[str, ...] = ()
 
 
 X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1")
@@ -51,6 +54,14 @@ SOURCES = (
             *("-x264-params", "open-gop=1:scenecut=0"),
         ),
     ),
+    Source(
+        "H.264 of 1 s fragments, 60 s",
+        60,
+        ("-c:v", "libx264", "-preset", "veryfast", "-b:v", "4M", "-g", "30", "-bf", "2", "-sc_threshold", "0"),
+        from_s=271.117,
+        recorded_seconds=600,
+        muxer=("-movflags", "+frag_keyframe+empty_moov+default_base_moof"),
+    ),
 )
 
 
@@ -65,7 +76,7 @@ def main() -> None:
 
 def quick() -> list[dict]:
     """Measures a short clip once: this shows that it works, not how fast anything is."""
-    return measured([replace(SOURCES[-1], name=f"H.264 open GOP 720p, {QUICK_SECONDS} s", seconds=QUICK_SECONDS)], 1)
+    return measured([replace(SOURCES[2], name=f"H.264 open GOP 720p, {QUICK_SECONDS} s", seconds=QUICK_SECONDS)], 1)
 
 
 def measured(sources: Sequence[Source], rounds: int) -> list[dict]:
@@ -105,19 +116,21 @@ def _recording(source: Source, folder: Path) -> Path:
     drawn = footage.Recording(footage.DEMO[0].start_ms, LOOPED_SECONDS)
     short = folder / f"short-{name}.mp4"
     footage.draw_with(drawn, source.encoder, short)
-    loops = str((source.seconds + 3) // LOOPED_SECONDS)
+    seconds = source.recorded_seconds or source.seconds + 3 + LOOPED_SECONDS
+    loops = str(seconds // LOOPED_SECONDS - 1)
     loop = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-stream_loop", loops, "-i", f"file:{short}", "-c", "copy"]
-    subprocess.run([*loop, f"file:{target}"], check=True)
+    subprocess.run([*loop, *source.muxer, f"file:{target}"], check=True)
     return target
 
 
 def _measure(source: Source, recording: Path, scratch: Path, rounds: int) -> dict:
     clip, plain = scratch / "clip.mp4", scratch / "plain.mp4"
-    to_ms = FROM_MS + source.seconds * 1000
-    cut = [str(CUT), "--from", str(FROM_MS), "--to", str(to_ms)]
+    from_ms = START_MS + round(source.from_s * 1000)
+    to_ms = from_ms + source.seconds * 1000
+    cut = [str(CUT), "--from", str(from_ms), "--to", str(to_ms)]
     cut += ["--out", str(clip), "--ffmpeg", str(FFMPEG), str(recording)]
     # what a person would type: seek in the input, encode at the defaults
-    encode = [str(FFMPEG), "-nostdin", "-v", "error", "-y", "-ss", "1.117", "-t", str(source.seconds)]
+    encode = [str(FFMPEG), "-nostdin", "-v", "error", "-y", "-ss", str(source.from_s), "-t", str(source.seconds)]
     encode += ["-i", f"file:{recording}", "-c:v", "libx264", "-threads", "2", f"file:{plain}"]
     engine_s, ffmpeg_s, estimate_ms = [], [], 0.0
     for _ in range(rounds):
@@ -126,14 +139,14 @@ def _measure(source: Source, recording: Path, scratch: Path, rounds: int) -> dic
         estimate_ms = float(re.search(r"estimated to take (\d+) ms", told).group(1))
         ffmpeg_s.append(_timed(encode)[0])
     engine = statistics.median(engine_s)
-    psnr = _psnr(recording, source.seconds, clip)
+    psnr = _psnr(recording, source, clip)
     return {
         "name": source.name,
         "engine_s": round(engine, 2),
         "ffmpeg_s": round(statistics.median(ffmpeg_s), 2),
         "engine_over_ffmpeg": round(statistics.median(a / b for a, b in zip(engine_s, ffmpeg_s, strict=True)), 2),
         "estimate_over_measured": round(estimate_ms / 1000 / engine, 2),
-        "source_mbit_s": _mbit_s(recording, source.seconds + 1.117),
+        "source_mbit_s": _mbit_s(recording, source.recorded_seconds or source.seconds + source.from_s),
         "clip_mbit_s": _mbit_s(clip, source.seconds),
         "ffmpeg_mbit_s": _mbit_s(plain, source.seconds),
         "psnr_mean": round(statistics.mean(psnr), 1),
@@ -141,10 +154,10 @@ def _measure(source: Source, recording: Path, scratch: Path, rounds: int) -> dic
     }
 
 
-def _psnr(recording: Path, seconds: int, clip: Path) -> list[float]:
-    """Returns the dB of each frame of the clip, of the plane that differs most."""
-    first = math.ceil(1.117 * footage.RATE)
-    end = first + seconds * footage.RATE
+def _psnr(recording: Path, source: Source, clip: Path) -> list[float]:
+    """Returns the dB of each frame of the clip, of the plane that differs most; 100 of an equal one."""
+    first, expected = math.ceil(source.from_s * footage.RATE), source.seconds * footage.RATE
+    end = first + expected
     graph = (
         f"[0:v]trim=start_frame={first}:end_frame={end},settb=1/{footage.RATE},setpts=N[source];"
         f"[1:v]settb=1/{footage.RATE},setpts=N[clip];[source][clip]psnr=stats_file=-"
@@ -153,9 +166,9 @@ def _psnr(recording: Path, seconds: int, clip: Path) -> list[float]:
     command += ["-filter_complex", graph, "-f", "null", "-"]
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     frames = [[float(value) for value in re.findall(r"psnr_[yuv]:(\S+)", line)] for line in told.splitlines()]
-    if len(frames) != seconds * footage.RATE:
-        raise RuntimeError(f"{recording.name}: expected {seconds * footage.RATE} frames in the clip, got {len(frames)}")
-    return [min(planes) for planes in frames]
+    if len(frames) != expected:
+        raise RuntimeError(f"{recording.name}: expected {expected} frames in the clip, got {len(frames)}")
+    return [min(*planes, 100.0) for planes in frames]
 
 
 def _timed(command: list[str]) -> tuple[float, str]:

@@ -26,6 +26,8 @@ pub struct S3 {
     pub(super) client: Client,
     /// Bytes of objects received so far.
     pub(super) received: Arc<AtomicU64>,
+    /// Whether an object that was replaced after its first read is read on as it was, if the bucket keeps versions.
+    pub(super) reads_replaced: bool,
 }
 
 /// The name of an object. Displayed as `s3://bucket/key`.
@@ -75,13 +77,20 @@ pub struct Upload<'a> {
 impl S3 {
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, received: Arc::default() }
+        Self { client, received: Arc::default(), reads_replaced: false }
     }
 
     /// Returns a client that counts in `received` the bytes of objects that it receives.
     #[must_use]
     pub fn counting(&self, received: Arc<AtomicU64>) -> Self {
-        Self { client: self.client.clone(), received }
+        Self { received, ..self.clone() }
+    }
+
+    /// Returns a client that reads an object on as it was at its first read, also after it was replaced, if the bucket keeps
+    /// versions.
+    #[must_use]
+    pub fn reading_replaced(self, reads_replaced: bool) -> Self {
+        Self { reads_replaced, ..self }
     }
 
     /// Looks an object up. A role that may not list the bucket gets 403 for a missing object.

@@ -1,5 +1,6 @@
 //! Exact ranges of one version of an object. `If-Match` with the `ETag` of the first read pins the version, and every body is
-//! checked to be exactly the range that was asked for.
+//! checked to be exactly the range that was asked for. A version that was replaced can be read on in a bucket that keeps
+//! versions (Amazon S3 User Guide, "Retrieving object versions from a versioning-enabled bucket").
 //!
 //! A range is read in parts of 8 MiB, several at once: none takes long, and one that breaks off is soon repeated. Memory use
 //! does not depend on the size of the ranges.
@@ -18,7 +19,7 @@ use exact_cut::deadline::Deadline;
 use exact_cut::time::Timestamp;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::error::{Error, chain};
+use crate::error::{Error, ErrorKind, chain};
 use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
 use crate::services::limits::CALL;
@@ -40,6 +41,8 @@ const WRITE_BYTES: usize = 256 << 10;
 pub struct ObjectVersion {
     pub id: ObjectId,
     pub etag: String,
+    /// `x-amz-version-id`, if the bucket keeps replaced versions.
+    pub version_id: Option<String>,
     /// Length in bytes.
     pub length: u64,
     /// `Last-Modified`.
@@ -65,11 +68,14 @@ impl S3 {
                 .ok_or_else(|| Error::transient(object, mismatch("Content-Range", "a length", "nothing")))?;
             let etag =
                 answer.e_tag.take().ok_or_else(|| Error::transient(object, mismatch("ETag", "one", "nothing")))?;
+            // "null" is what was stored before the bucket kept versions
+            let version_id = answer.version_id.take().filter(|id| id != "null");
             let modified = answer.last_modified().and_then(|modified| modified.to_millis().ok());
             let modified = modified.and_then(Timestamp::from_ms);
             let body = Body { object, deadline, received: &self.received };
             let bytes = body.bytes(answer, &(0..length.min(total))).await;
-            Ok(bytes.map(|bytes| (bytes, ObjectVersion { id: id.clone(), etag, length: total, modified })))
+            let version = ObjectVersion { id: id.clone(), etag, version_id, length: total, modified };
+            Ok(bytes.map(|bytes| (bytes, version)))
         };
         retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
     }
@@ -119,9 +125,20 @@ impl S3 {
         object: &str,
         deadline: Deadline,
     ) -> Result<GetObjectOutput, Error> {
-        let ObjectVersion { id, etag, .. } = version;
+        let ObjectVersion { id, etag, version_id, .. } = version;
         let get = self.client.get_object().bucket(&id.bucket).key(&id.key).range(range_header(range)).if_match(etag);
-        answer(get, object, deadline).await
+        let replaced = match answer(get.clone(), object, deadline).await {
+            Err(error) if error.kind == ErrorKind::Modified => error,
+            answered => return answered,
+        };
+        match version_id.as_ref().filter(|_| self.reads_replaced) {
+            // the role may lack the right to read versions, and a version may be removed
+            Some(id) => answer(get.version_id(id), object, deadline).await.map_err(|error| match error.kind {
+                ErrorKind::Permanent | ErrorKind::NotFound => replaced,
+                _ => error,
+            }),
+            None => Err(replaced),
+        }
     }
 }
 

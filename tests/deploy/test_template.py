@@ -195,6 +195,7 @@ def test_the_role_allows_only_the_calls_of_the_code_on_single_resources() -> Non
         "s3:DeleteObject",  # of the self-check
         "s3:GetObject",  # of recordings
         "s3:GetObject",  # HEAD of clips
+        "s3:GetObjectVersion",  # of recordings that are put anew
         "s3:ListBucket",
         "s3:ListBucket",
         "s3:PutObject",

@@ -77,7 +77,7 @@ fn tracks(input: &[u8]) -> Option<Tracks> {
 }
 
 pub fn moov(input: &[u8]) {
-    let Some(Tracks { video, audio }) = tracks(input) else { return };
+    let Some(Tracks { video, audio, .. }) = tracks(input) else { return };
     let _ = (video.table.rate(), video.table.us_after_start(video.table.end_pts), video.table.first_pts());
     assert!(!video.table.frames.is_empty(), "a table has frames");
     for frame in 0..video.table.frames.len() {
@@ -115,7 +115,7 @@ pub fn moov(input: &[u8]) {
 }
 
 pub fn plan(input: &[u8]) {
-    let Some(Tracks { video, audio }) = tracks(input) else { return };
+    let Some(Tracks { video, audio, .. }) = tracks(input) else { return };
     let mut random = SplitMix64(input.iter().fold(7, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))));
     let mut below = |end: usize| i64::try_from(random.below(end)).expect("small");
     let starts: Vec<i64> = (0..=below(3)).map(|_| below(900_000)).collect();

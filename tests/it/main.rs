@@ -6,6 +6,7 @@ mod bad_input;
 mod bad_recordings;
 mod clips;
 mod dry_run;
+mod growing;
 mod local_stack;
 mod self_check;
 mod stack;

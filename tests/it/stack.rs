@@ -110,6 +110,12 @@ impl Stack {
         Function(Arc::new(Pipeline::new(self.settings(changes), &self.aws).expect("starts")))
     }
 
+    /// Returns the function with changes to the usual settings. It reaches AWS at that URL.
+    pub fn function_through(&self, url: &str, changes: &[(&'static str, &str)]) -> Function {
+        let aws = self.aws.to_builder().endpoint_url(url).build();
+        Function(Arc::new(Pipeline::new(self.settings(changes), &aws).expect("starts")))
+    }
+
     /// Returns the usual settings with changes.
     pub fn settings(&self, changes: &[(&'static str, &str)]) -> Settings {
         let variables = self.environment(changes);

@@ -42,6 +42,7 @@ pub async fn resolve_overlaps(
         return Ok(recordings);
     }
     let mut recordings = without_duplicates(recordings, joint_tolerance_us, deadline).await?;
+    complete_overlapping(&mut recordings, joint_tolerance_us, deadline).await?;
     let footage = recordings.map(|recording| recording.footage.clone());
     let ids: Vec<RecordingId> = footage.iter().map(|(id, _)| id).collect();
     for second in ids {
@@ -55,18 +56,60 @@ pub async fn resolve_overlaps(
     Ok(recordings)
 }
 
+/// Reads the rest of recordings that were read in part, if the samples that were read may be those of another recording.
+async fn complete_overlapping(
+    recordings: &mut Opened,
+    joint_tolerance_us: i64,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let footage = recordings.map(|recording| recording.footage.clone());
+    for (second, _) in footage.iter() {
+        let Some(first) = one_before(&footage, second) else { continue };
+        let [one, other] = [first, second].map(|id| &recordings[id].video.table);
+        let tolerance_us = tolerance_us(&footage[first], &footage[second], joint_tolerance_us);
+        let meet = one.beyond.end_pts.is_none() && other.beyond.first_pts.is_none();
+        if meet && overlap_candidates(one, other, REACH * tolerance_us).is_some() {
+            complete(recordings, [first, second], deadline).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn complete(recordings: &mut Opened, ids: [RecordingId; 2], deadline: Deadline) -> Result<(), Error> {
+    for id in ids.into_iter().filter(|id| !recordings[*id].video.table.is_whole()).collect::<Vec<_>>() {
+        recordings[id] = Arc::new(recordings[id].completed(deadline).await?);
+    }
+    Ok(())
+}
+
+/// Returns whether two recordings may have the same samples. Only their lengths tell before all samples are read.
+fn may_be_equal(one: &OpenRecording, other: &OpenRecording) -> bool {
+    let [first, second] = [one, other].map(|recording| recording.footage.span.length_us());
+    (one.video.table.is_whole() && other.video.table.is_whole()) || first == second
+}
+
 /// Of recordings that are the same, keeps the one whose name is finest.
-async fn without_duplicates(recordings: Opened, joint_tolerance_us: i64, deadline: Deadline) -> Result<Opened, Error> {
+async fn without_duplicates(
+    mut recordings: Opened,
+    joint_tolerance_us: i64,
+    deadline: Deadline,
+) -> Result<Opened, Error> {
     let ids: Vec<RecordingId> = recordings.iter().map(|(id, _)| id).collect();
     let mut removed = BTreeSet::new();
     for (number, &one) in ids.iter().enumerate() {
         for &other in &ids[number + 1..] {
             let (first, second) = (&recordings[one], &recordings[other]);
+            let may_be_equal = may_be_equal(first, second);
             let off = second.footage.span.start().as_us() - first.footage.span.start().as_us();
             if off > tolerance_us(&first.footage, &second.footage, joint_tolerance_us) {
                 break; // recordings are in the order of their starts
             }
-            if !removed.contains(&one) && !removed.contains(&other) && are_equal(first, second, deadline).await? {
+            if removed.contains(&one) || removed.contains(&other) || !may_be_equal {
+                continue;
+            }
+            complete(&mut recordings, [one, other], deadline).await?;
+            let (first, second) = (&recordings[one], &recordings[other]);
+            if are_equal(first, second, deadline).await? {
                 let finer = fineness(second.listed.start) > fineness(first.listed.start);
                 removed.insert(if finer { one } else { other });
             }
@@ -112,6 +155,9 @@ async fn shared_from(
     let off = span.start().as_us() - first.footage.span.end().as_us();
     if off > tolerance_us || off < -(REACH + 1) * tolerance_us {
         return Ok(None);
+    }
+    if !first.video.table.is_whole() || !second.video.table.is_whole() {
+        return Ok(None); // where they meet lies far from the span, or their sizes differ
     }
     let Some(candidates) = overlap_candidates(table, &second.video.table, REACH * tolerance_us) else {
         return Ok(None);

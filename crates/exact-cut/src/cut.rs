@@ -10,6 +10,7 @@ use crate::compare::resolve_overlaps;
 use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
 use crate::ffmpeg::run::Ffmpeg;
+use crate::fragmented::WantedPart;
 use crate::observer::{Observer, PlanReport, RenderStage};
 use crate::open::{ListedRecording, open_recordings};
 use crate::plan::coverage::{Coverage, Tolerances};
@@ -69,14 +70,15 @@ pub async fn cut(
     let looked_at = span.extended_by(TOLERANCES.joint_us);
     recordings.retain(|recording| recording.may_show(looked_at));
     let deadline = Deadline::unknown();
-    let mut recordings = open_recordings(store, recordings, deadline).await?;
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scratch = Scratch::new(folder, ".exact-cut-")?;
+    let folder = scratch.request_folder()?;
+    let wanted = WantedPart { span, joint_us: TOLERANCES.joint_us, folder: folder.path() };
+    let mut recordings = open_recordings(store, recordings, wanted, deadline).await?;
     if let Some(missing) = recordings.missing.first() {
         let source = "there is no such recording".into();
         return Err(Error::new(&missing.name, Cause::Source { kind: SourceErrorKind::NotFound, source }));
     }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let scratch = Scratch::new(folder, ".exact-cut-")?;
-    let folder = scratch.request_folder()?;
     let observer = Keeper::default();
     let budget = Budget::default();
     let cx = RenderContext { ffmpeg, folder: folder.path(), deadline, budget, observer: &observer };

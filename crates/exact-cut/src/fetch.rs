@@ -1,15 +1,12 @@
 //! Local copies of recordings: only the bytes that are needed, each at the offset at which it lies in the object.
 //!
-//! The copy is a sparse file, so every offset of the sample table is valid in it, and the disk holds only what was fetched.
 //! One range per recording is enough for most clips: 31 MB in place of 600 MB. Gaps of up to 32 KiB between needed ranges
 //! are fetched too, because another request would cost more. What is present is never fetched again.
 //!
 //! ffmpeg never reads this file: it probes the first packets of its input and would find the hole. See
 //! [`crate::render::excerpt`].
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,8 +15,9 @@ use crate::error::Error;
 use crate::mp4::audio_track::AudioTrack;
 use crate::mp4::sample_table::Sample;
 use crate::open::OpenRecording;
-use crate::ranges::{coalesce, subtract};
+use crate::ranges::coalesce;
 use crate::recording_id::RecordingId;
+use crate::sparse_copy::SparseCopy;
 
 /// Gaps up to this size between needed ranges are fetched too, in bytes; another request would cost more.
 const COALESCE_GAP: u64 = 32 << 10;
@@ -31,24 +29,21 @@ pub struct FetchedRecording {
     pub id: RecordingId,
     /// The recording.
     pub open: Arc<OpenRecording>,
-    /// The sparse copy. Bytes that were not fetched read as zeros.
-    pub file: Arc<File>,
-    present: Vec<Range<u64>>,
+    /// The copy.
+    pub copy: SparseCopy,
 }
 
 impl FetchedRecording {
-    /// Makes an empty sparse copy of `open` at `path`.
+    /// Goes on with the copy that was made when `open` was opened, or makes an empty one on the disk that holds `folder`.
     ///
     /// # Errors
     /// [`Cause::Disk`](crate::error::Cause::Disk).
-    pub fn new(id: RecordingId, open: Arc<OpenRecording>, path: &Path) -> Result<Self, Error> {
-        let create = || {
-            let file = File::options().read(true).write(true).create_new(true).open(path)?;
-            file.set_len(open.object.length())?; // holes take no space
-            Ok::<_, std::io::Error>(file)
+    pub fn new(id: RecordingId, open: Arc<OpenRecording>, folder: &Path) -> Result<Self, Error> {
+        let copy = match &open.copy {
+            Some(copy) => copy.clone(),
+            None => SparseCopy::new(folder, open.object.length())?,
         };
-        let file = create().map_err(|error| Error::new(path.display().to_string(), error))?;
-        Ok(Self { id, open, file: Arc::new(file), present: Vec::new() })
+        Ok(Self { id, open, copy })
     }
 
     /// Returns the full name of the recording, for errors.
@@ -85,10 +80,8 @@ impl FetchedRecording {
         frames: &[Range<usize>],
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let missing = subtract(&self.byte_ranges(samples, frames, COALESCE_GAP), &self.present);
-        self.open.object.fetch(&missing, Arc::clone(&self.file), deadline).await?;
-        self.present = coalesce(self.present.iter().cloned().chain(missing).collect(), 0);
-        Ok(())
+        let needed = self.byte_ranges(samples, frames, COALESCE_GAP);
+        self.copy.fetch(&*self.open.object, &needed, deadline).await
     }
 
     /// Reads a video sample that was fetched.
@@ -97,8 +90,6 @@ impl FetchedRecording {
     /// [`Cause::Disk`](crate::error::Cause::Disk).
     pub fn sample(&self, sample: usize) -> Result<Vec<u8>, Error> {
         let Sample { offset, size, .. } = self.open.video.table.samples[sample];
-        let mut bytes = vec![0; size as usize];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|error| Error::new(self.name(), error))?;
-        Ok(bytes)
+        self.copy.read(&(offset..offset + u64::from(size))).map_err(|error| Error::new(self.name(), error))
     }
 }

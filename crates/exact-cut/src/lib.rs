@@ -15,10 +15,11 @@
 //! | [`render`] | **carries a plan out**: [`render::clip`] is the story |
 //! | [`compare`] | finds what two recordings show twice, by their bytes |
 //! | [`open`], [`fetch`] | read sample tables, then the bytes that a plan needs |
+//! | [`fragmented`] | finds the fragments of a span, without reading all others |
 //! | [`plan`] | decides which frames make up the clip, and which of them are copied |
 //! | [`mux`] | lays a clip out as data: header bytes and an ordered list of pieces |
 //! | [`mp4`], [`h264`] | read files and bitstreams |
-//! | [`ffmpeg`], [`scratch`] | processes and disk |
+//! | [`ffmpeg`], [`scratch`], [`sparse_copy`] | processes and disk |
 //! | [`observer`], [`error`] | what the engine reports |
 //! | [`source`], [`deadline`], [`recording_id`], [`ranges`], [`time`] | the words that everything else is written in |
 //!
@@ -55,6 +56,7 @@ pub mod deadline;
 pub mod error;
 pub mod fetch;
 pub mod ffmpeg;
+pub mod fragmented;
 pub mod h264;
 pub mod mp4;
 pub mod mux;
@@ -66,6 +68,7 @@ pub mod recording_id;
 pub mod render;
 pub mod scratch;
 pub mod source;
+pub mod sparse_copy;
 pub mod time;
 
 mod blocking;

@@ -4,7 +4,7 @@
 //! The first read takes 64 KiB. It pins the version of the object, and usually holds a `moov` box at the front completely;
 //! for a `moov` at the end the header of `mdat` says where it begins, so a second read is enough. All counts are checked
 //! before anything is allocated for them: one `stts` entry of 8 bytes can claim 4·10⁹ samples. Fragmented files have no
-//! central table; their `moof` boxes are read one after the other, about 300 reads for ten minutes of 2-second fragments.
+//! central table; of those only the fragments of the span are read (see [`crate::fragmented`]).
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
+use crate::fragmented::{MIN_LENGTH, Part, WantedPart, read_part};
 use crate::h264::nal_units::{RandomAccess, random_access};
 use crate::mp4::Mp4Error;
 use crate::mp4::audio_track::AudioTrack;
@@ -21,12 +22,10 @@ use crate::mp4::sample_entry::SampleEntry;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::plan::footage::Footage;
 use crate::recording_id::PerRecording;
-use crate::source::{OpenedObject, PinnedObject, RecordingStore, SourceErrorKind};
+use crate::source::{OpenedObject, PinnedObject, READ_AHEAD, RecordingStore, SourceErrorKind};
+use crate::sparse_copy::SparseCopy;
 use crate::time::{Span, Timestamp};
 
-/// Bytes that are read at once where only the header of a box is required: the box itself and the next headers often
-/// come with it.
-pub(crate) const READ_AHEAD: u64 = 64 << 10;
 /// Recordings that are opened at once.
 const PARALLEL: usize = 8;
 /// The most sample entries that are completed with parameter sets from among the pictures.
@@ -68,11 +67,29 @@ pub struct OpenRecording {
     pub video: VideoTrack,
     /// The audio track, or why there is none that can be used.
     pub audio: Result<AudioTrack, Mp4Error>,
-    /// What the recording shows: from the instant of its first frame on, as long as its own video lasts.
+    /// What the recording shows: from the instant of its first frame on, as long as its own video lasts. Of one that was read
+    /// in part, only the holes near the span are known.
     pub footage: Footage,
+    /// Bytes that were read when the recording was opened, if they are kept.
+    pub copy: Option<SparseCopy>,
 }
 
 impl OpenRecording {
+    /// Returns the recording with all its samples.
+    ///
+    /// # Errors
+    /// [`Error`] if it cannot be read.
+    pub async fn completed(&self, deadline: Deadline) -> Result<Self, Error> {
+        if self.video.table.is_whole() {
+            return Ok(self.clone());
+        }
+        let object = Arc::clone(&self.object);
+        let first_bytes = object.read(0..object.length().min(READ_AHEAD), deadline).await?;
+        let opened = OpenedObject { first_bytes, object };
+        let whole = open_recording(self.listed.clone(), opened, None, deadline).await?;
+        Ok(Self { copy: self.copy.clone(), ..whole })
+    }
+
     /// Takes the frames of these samples out, and returns whether the recording shows anything without them.
     pub fn remove_frames(&mut self, samples: &[u32]) -> bool {
         if !self.video.table.remove_frames(samples) {
@@ -134,13 +151,15 @@ impl Recordings {
 }
 
 /// Opens `listed` recordings, which are in the order of their starts, several at once. One that fails does not affect the
-/// others: whether it matters depends on what the others show.
+/// others: whether it matters depends on what the others show. Of fragmented ones only the `wanted` part is read, if it can be
+/// found.
 ///
 /// # Errors
 /// [`Error`] if a recording was replaced while it was read.
 pub async fn open_recordings(
     store: &dyn RecordingStore,
     listed: Vec<ListedRecording>,
+    wanted: WantedPart<'_>,
     deadline: Deadline,
 ) -> Result<Recordings, Error> {
     enum Opened {
@@ -157,7 +176,7 @@ pub async fn open_recordings(
             match store.open(&recording.name, READ_AHEAD, deadline).await {
                 Ok(object) => {
                     let modified = object.object.modified();
-                    match open_recording(recording.clone(), object, deadline).await {
+                    match open_recording(recording.clone(), object, Some(wanted), deadline).await {
                         Ok(open) => Ok(Opened::Open(Arc::new(open))),
                         Err(error) => unreadable(recording, error, modified),
                     }
@@ -180,21 +199,23 @@ pub async fn open_recordings(
     Ok(Recordings { opened: open.into_iter().collect(), missing, unreadable })
 }
 
-/// Opens a recording whose object was opened.
+/// Opens a recording whose object was opened. If it is fragmented and a part is `wanted`, that is read alone if possible.
 ///
 /// # Errors
 /// [`Error`] if it cannot be read.
 pub(crate) async fn open_recording(
     listed: ListedRecording,
     OpenedObject { first_bytes, object }: OpenedObject,
+    wanted: Option<WantedPart<'_>>,
     deadline: Deadline,
 ) -> Result<OpenRecording, Error> {
-    let Tracks { mut video, audio } = read_tracks(&*object, first_bytes, deadline).await?;
+    let wanted = wanted.filter(|_| object.length() >= MIN_LENGTH).map(|wanted| (listed.start, wanted));
+    let (Tracks { mut video, audio, .. }, copy) = read_tracks(&*object, first_bytes, wanted, deadline).await?;
     complete_entries(&mut video, &*object, deadline).await?;
     find_first_key_frame(&mut video, &*object, deadline).await?;
     let footage = Footage::of(listed.start, &video.table, audio.as_ref().ok())
         .ok_or_else(|| Error::footage(object.name(), FootageError::ShowsNothing))?;
-    Ok(OpenRecording { listed, object, video, audio, footage })
+    Ok(OpenRecording { listed, object, video, audio, footage, copy })
 }
 
 /// Completes sample entries without parameter sets with those that lie among the pictures, at the cost of a read for each.
@@ -239,12 +260,27 @@ async fn find_first_key_frame(
     Ok(())
 }
 
-/// Reads the tracks of an object. `window` holds its first bytes.
-async fn read_tracks(object: &dyn PinnedObject, mut window: Vec<u8>, deadline: Deadline) -> Result<Tracks, Error> {
+/// Reads the tracks of an object. `window` holds its first bytes. Of a fragmented one only what is `wanted` of the recording
+/// that starts at an instant is read, if possible; the bytes that were read come with it.
+async fn read_tracks(
+    object: &dyn PinnedObject,
+    mut window: Vec<u8>,
+    mut wanted: Option<(Timestamp, WantedPart<'_>)>,
+    deadline: Deadline,
+) -> Result<(Tracks, Option<SparseCopy>), Error> {
     let unusable = |error: Mp4Error| Error::footage(object.name(), error);
     let mut finder = BoxFinder::new(object.length());
     let mut window_start = 0;
     while let Some(required) = finder.required_range() {
+        if let Some(start) = finder.fragmented_start()
+            && let Some((recording_start, wanted)) = wanted.take()
+        {
+            let first_bytes = (window_start, &window[..]);
+            let part = read_part(object, start, first_bytes, recording_start, wanted, deadline);
+            if let Some(Part { tracks, copy }) = Box::pin(part).await? {
+                return Ok((tracks, Some(copy)));
+            }
+        }
         let known = required.start.checked_sub(window_start).and_then(|at| window.get(usize::try_from(at).ok()?..));
         let mut bytes = known.unwrap_or_default().to_vec();
         let length = usize::try_from(required.end - required.start).unwrap_or(usize::MAX);
@@ -261,5 +297,5 @@ async fn read_tracks(object: &dyn PinnedObject, mut window: Vec<u8>, deadline: D
         bytes.truncate(length);
         finder.feed(&bytes).map_err(unusable)?;
     }
-    finder.tracks().map_err(unusable)
+    finder.tracks().map(|tracks| (tracks, None)).map_err(unusable)
 }

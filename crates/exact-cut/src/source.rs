@@ -15,6 +15,10 @@ use futures::future::BoxFuture;
 use crate::deadline::Deadline;
 use crate::time::Timestamp;
 
+/// Bytes that are read at once where only the header of a box is required: the box itself and the next headers often
+/// come with it.
+pub(crate) const READ_AHEAD: u64 = 64 << 10;
+
 /// A place that holds recordings by name.
 pub trait RecordingStore: Send + Sync {
     /// Reads the first `length` bytes of the recording `name`, or all of a shorter one, and pins its version.

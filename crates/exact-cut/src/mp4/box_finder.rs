@@ -20,6 +20,17 @@ const MAX_BOXES: usize = 90_000;
 /// The longest header of a box, in bytes.
 const MAX_HEADER: u64 = 16;
 
+/// What a fragmented file begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct FragmentedStart<'a> {
+    /// Content of the `moov` box.
+    pub moov: &'a [u8],
+    /// Offset of the first `moof` box.
+    pub first: u64,
+    /// The `sidx` boxes between the two, as their bytes in the file.
+    pub indices: &'a [Range<u64>],
+}
+
 /// A walk over the top-level boxes of a file.
 #[derive(Debug)]
 pub struct BoxFinder {
@@ -32,6 +43,8 @@ pub struct BoxFinder {
     fragmented: bool,
     /// Contents of the `moof` boxes, with the offsets of the boxes in the file.
     moofs: Vec<(u64, Vec<u8>)>,
+    /// The `sidx` boxes in front of the first `moof` box.
+    indices: Vec<Range<u64>>,
     boxes: usize,
     table_bytes: u64,
 }
@@ -40,7 +53,17 @@ impl BoxFinder {
     /// Starts a walk over a file of `length` bytes.
     #[must_use]
     pub const fn new(length: u64) -> Self {
-        Self { length, at: 0, until: None, moov: None, fragmented: false, moofs: Vec::new(), boxes: 0, table_bytes: 0 }
+        Self {
+            length,
+            at: 0,
+            until: None,
+            moov: None,
+            fragmented: false,
+            moofs: Vec::new(),
+            indices: Vec::new(),
+            boxes: 0,
+            table_bytes: 0,
+        }
     }
 
     /// Returns the bytes that must be fed next, or `None` once all boxes are found.
@@ -92,6 +115,9 @@ impl BoxFinder {
             self.until = Some(end);
             return Ok(());
         }
+        if header.box_type == BoxType::Normal(*b"sidx") && self.moofs.is_empty() {
+            self.indices.push(at..end);
+        }
         self.boxes += 1;
         if self.moov.is_none() && end == length {
             return Err(Mp4Error::NoMoov);
@@ -103,12 +129,21 @@ impl BoxFinder {
         Ok(())
     }
 
+    /// Returns the start of a fragmented file, once its first fragment is found and the next one is not.
+    #[must_use]
+    pub fn fragmented_start(&self) -> Option<FragmentedStart<'_>> {
+        match (&self.moov, &self.moofs[..]) {
+            (Some(moov), [(first, _)]) => Some(FragmentedStart { moov, first: *first, indices: &self.indices }),
+            _ => None,
+        }
+    }
+
     /// Returns the tracks of the file.
     ///
     /// # Errors
     /// [`Mp4Error`] if the video track is unusable.
     pub fn tracks(self) -> Result<Tracks, Mp4Error> {
-        Tracks::read(self.moov.as_deref().ok_or(Mp4Error::NoMoov)?, &self.moofs, self.length)
+        Tracks::read(self.moov.as_deref().ok_or(Mp4Error::NoMoov)?, &self.moofs, self.length, None)
     }
 
     /// Returns the audio of a file that has no video.

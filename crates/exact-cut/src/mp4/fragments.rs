@@ -1,10 +1,9 @@
 //! The samples of a fragmented file, as its `moof` boxes list them (ISO/IEC 14496-12, section 8.8).
 //!
 //! A field of a sample comes from `trun`, else from `tfhd`, else from `trex`. Data begin where `tfhd` says, else where the
-//! `moof` begins, else after the data of the run before. `sidx` and `mfra` are not used: they may be missing or wrong, and
-//! the chain of boxes is needed anyway.
+//! `moof` begins, else after the data of the run before.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::mp4::Mp4Error;
 use crate::mp4::boxes::{Fields, child, children};
@@ -81,6 +80,69 @@ pub fn first_decode_time(moofs: &[(u64, Vec<u8>)], track_id: u32) -> Option<i64>
         TrackFragment::read(traf, 0, 0, Defaults::default()).is_some_and(|header| header.track_id == track_id)
     });
     decode_time(child(own.next()?.1, b"tfdt")?)
+}
+
+/// What a `moof` box tells at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FragmentSummary {
+    /// `sequence_number` of `mfhd`.
+    pub sequence: u32,
+    /// The bytes from the first sample to the last one, of all tracks; empty without samples.
+    pub data: Range<u64>,
+    /// The samples of one track, if the fragment has any.
+    pub track: Option<TrackSummary>,
+}
+
+/// When the samples of one track in a fragment come, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackSummary {
+    /// Decode time of the first sample.
+    pub decode_time: i64,
+    /// Sum of all durations.
+    pub duration: i64,
+    /// Composition time of the sample that is shown first.
+    pub first_pts: i64,
+}
+
+impl FragmentSummary {
+    /// Sums up a `moof` box at the offset `at` of a file. Returns `None` for one that is not complete: each track fragment has a
+    /// header, a decode time and runs whose samples are all listed.
+    #[must_use]
+    pub fn of(moov: &[u8], at: u64, moof: &[u8], track_id: u32) -> Option<Self> {
+        let mut mfhd = Fields(child(moof, b"mfhd")?);
+        mfhd.version_and_flags()?;
+        let sequence = mfhd.u32()?;
+        let (mut data, mut track, mut previous_end) = (Range { start: u64::MAX, end: 0 }, None::<TrackSummary>, at);
+        let mut count = 0;
+        for (_, traf) in children(moof).filter(|(name, _)| name == b"traf") {
+            let mut tfhd = Fields(child(traf, b"tfhd")?);
+            let (_, id) = (tfhd.version_and_flags()?, tfhd.u32()?);
+            let header = TrackFragment::read(traf, at, previous_end, track_defaults(moov, id).unwrap_or_default())?;
+            let decode_time = decode_time(child(traf, b"tfdt")?)?;
+            let (mut from, mut dts, mut first_pts) = (header.base, decode_time, i64::MAX);
+            for (_, trun) in children(traf).filter(|(name, _)| name == b"trun") {
+                let run = Run::read(trun)?;
+                if let Some(offset) = run.data_offset {
+                    from = header.base.checked_add_signed(offset.into())?;
+                }
+                count += run.length();
+                (run.length() == u64::from(run.count) && count <= u64::from(MAX_SAMPLES)).then_some(())?;
+                data.start = data.start.min(from);
+                for sample in run.samples(header.defaults) {
+                    from = from.checked_add(sample.size.into())?;
+                    first_pts = first_pts.min(dts.checked_add(sample.composition_offset)?);
+                    dts = dts.checked_add(sample.step.ticks())?;
+                }
+                data.end = data.end.max(from);
+            }
+            previous_end = from;
+            if header.track_id == track_id && first_pts < i64::MAX && track.is_none() {
+                track = Some(TrackSummary { decode_time, duration: dts - decode_time, first_pts });
+            }
+        }
+        let data = if data.start < data.end { data } else { at..at };
+        Some(Self { sequence, data, track })
+    }
 }
 
 /// Returns the defaults of a track (`trex`).

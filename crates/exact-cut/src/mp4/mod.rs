@@ -12,6 +12,7 @@ pub mod audio_track;
 pub mod box_finder;
 pub mod boxes;
 mod edit_list;
+pub mod fragment_index;
 pub mod fragments;
 pub mod in_band_sets;
 pub mod orientation;

@@ -45,6 +45,18 @@ pub struct SampleTable {
     pub shifts: Vec<(usize, i64)>,
     /// Samples that would be frames, too, if decoding might begin at the first sample, which is not listed as a sync sample.
     pub before_sync: Vec<u32>,
+    /// What the recording shows beyond the samples that are listed here.
+    pub beyond: Beyond,
+}
+
+/// What is known of a fragmented recording beyond those of its samples that were read: between them and what is told here
+/// lie others, of which nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Composition time of the recording's first frame, if samples before the first one here were not read.
+    pub first_pts: Option<i64>,
+    /// End of the recording's last frame, in ticks, if samples behind the last one here were not read.
+    pub end_pts: Option<i64>,
 }
 
 impl SampleTable {
@@ -115,6 +127,24 @@ impl SampleTable {
     #[must_use]
     pub fn first_pts(&self) -> i64 {
         self.frame(0).pts
+    }
+
+    /// Returns whether all samples of the recording are listed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.beyond == Beyond::default()
+    }
+
+    /// Returns the composition time of the recording's first frame, in ticks, also if it is not listed.
+    #[must_use]
+    pub fn recording_first_pts(&self) -> i64 {
+        self.beyond.first_pts.unwrap_or_else(|| self.first_pts())
+    }
+
+    /// Returns when the recording's last frame stops being shown, in ticks, also if it is not listed.
+    #[must_use]
+    pub fn recording_end_pts(&self) -> i64 {
+        self.beyond.end_pts.unwrap_or(self.end_pts)
     }
 
     /// Returns the time at which frame number `frame` stops being shown, in ticks.
@@ -192,6 +222,8 @@ impl SampleTableBuilder {
     /// whose composition times lie in one of `shown` are frames; each range comes with its shift in ticks. Of frames at the
     /// same time, the later one is shown one tick later.
     ///
+    /// Only samples whose bytes lie in `listed` are listed, or all. The others tell when the recording begins and ends.
+    ///
     /// Decoding begins at a sync sample, so nothing before the first one is a frame. The clock of the recording begins with
     /// the first sample that would be shown.
     ///
@@ -202,6 +234,7 @@ impl SampleTableBuilder {
         timescale: u32,
         stated_end: Option<i64>,
         shown: &[(Range<i64>, i64)],
+        listed: Option<&Range<u64>>,
     ) -> Result<SampleTable, (Mp4Error, Self)> {
         separate(&mut self.samples);
         let Self { samples, entries, decoded } = self;
@@ -238,6 +271,7 @@ impl SampleTableBuilder {
         let stated = [by_durations, stated_end].into_iter().flatten().find(|&end| end > latest);
         let within_edit = |end: i64| end.min(last.end).saturating_add(*shift);
         let end_pts = within_edit(stated.unwrap_or(latest + 1));
+        let beyond = Beyond::default();
         let mut table = SampleTable {
             timescale,
             samples,
@@ -248,19 +282,33 @@ impl SampleTableBuilder {
             shifts,
             origin,
             before_sync,
+            beyond,
         };
         let last = table.shown_at(table.frames.len() - 1);
-        if let Some(median) = table.median()
+        let median = table.median_where(|one, other| place(listed, one) == place(listed, other));
+        if let Some(median) = median
             && (stated.is_none() || end_pts - last > 2 * median)
         {
             table.end_pts = last + median; // an absurd duration would hide that the footage ends here
         }
         let rises = (1..table.frames.len()).all(|frame| table.shown_at(frame) > table.shown_at(frame - 1));
-        if rises && table.end_pts > last {
-            return Ok(table);
+        if !rises || table.end_pts <= last {
+            let SampleTable { samples, entries, .. } = table;
+            return Err((Mp4Error::EditsOverlap, Self { samples, entries, decoded }));
         }
-        let SampleTable { samples, entries, .. } = table;
-        Err((Mp4Error::EditsOverlap, Self { samples, entries, decoded }))
+        match listed {
+            Some(bytes) if !table.list_only(bytes, median) => Err((Mp4Error::NoFrame, Self::default())),
+            _ => Ok(table),
+        }
+    }
+}
+
+/// Returns whether a sample comes before, among or behind those that are listed.
+fn place(listed: Option<&Range<u64>>, sample: &Sample) -> std::cmp::Ordering {
+    match listed {
+        Some(listed) if sample.offset < listed.start => std::cmp::Ordering::Less,
+        Some(listed) if sample.offset >= listed.end => std::cmp::Ordering::Greater,
+        _ => std::cmp::Ordering::Equal,
     }
 }
 
@@ -276,11 +324,53 @@ fn separate(samples: &mut [Sample]) {
 }
 
 impl SampleTable {
+    /// Takes out all samples whose bytes do not lie in `bytes`, and keeps of them when the recording begins and ends. What comes
+    /// before the first sync sample goes, too, unless the recording begins with it. Returns whether any frame is left; if not,
+    /// the table is useless.
+    fn list_only(&mut self, bytes: &Range<u64>, median: Option<i64>) -> bool {
+        let (first_pts, end_pts) = (self.first_pts(), self.end_pts);
+        let is_listed = |sample: &Sample| bytes.contains(&sample.offset);
+        let Some(mut start) = self.samples.iter().position(is_listed) else { return false };
+        let end = self.samples.iter().rposition(is_listed).map_or(start, |last| last + 1);
+        if start > 0 {
+            let sync = self.samples[start..end].iter().position(|sample| sample.sync);
+            let Some(before) = sync else { return false };
+            start += before;
+            self.beyond.first_pts = Some(first_pts);
+        }
+        let first_decodable = if start > 0 { self.samples[start].pts } else { i64::MIN };
+        let is_behind = end < self.samples.len();
+        let entry = self.entry_of(start);
+        let later = self.entries.iter().filter(|(from, _)| (start + 1..end).contains(from));
+        self.entries = [(0, entry)].into_iter().chain(later.map(|(from, entry)| (from - start, *entry))).collect();
+        let samples = &self.samples;
+        self.frames.retain(|&frame| {
+            (start..end).contains(&(frame as usize)) && samples[frame as usize].pts >= first_decodable
+        });
+        self.before_sync.retain(|&sample| start == 0 && (sample as usize) < end);
+        let moved = u32::try_from(start).unwrap_or(u32::MAX);
+        self.frames.iter_mut().for_each(|frame| *frame -= moved);
+        self.samples.truncate(end);
+        self.samples.drain(..start);
+        let Some(last) = self.frames.len().checked_sub(1) else { return false };
+        if is_behind {
+            self.beyond.end_pts = Some(end_pts);
+            self.end_pts = self.shown_at(last) + median.unwrap_or(1).max(1);
+            self.stated_end_pts = self.end_pts;
+        }
+        true
+    }
+
     /// Returns the median distance of two frames in ticks, or `None` if there is only one.
     #[must_use]
     pub fn median(&self) -> Option<i64> {
-        let mut distances: Vec<i64> =
-            (1..self.frames.len()).map(|frame| self.shown_at(frame) - self.shown_at(frame - 1)).collect();
+        self.median_where(|_, _| true)
+    }
+
+    /// Returns the median distance of two frames whose samples are `neighbours`.
+    fn median_where(&self, neighbours: impl Fn(&Sample, &Sample) -> bool) -> Option<i64> {
+        let pairs = (1..self.frames.len()).filter(|&frame| neighbours(self.frame(frame - 1), self.frame(frame)));
+        let mut distances: Vec<i64> = pairs.map(|frame| self.shown_at(frame) - self.shown_at(frame - 1)).collect();
         let middle = distances.len() / 2;
         (!distances.is_empty()).then(|| *distances.select_nth_unstable(middle).1)
     }
@@ -295,9 +385,20 @@ mod tests {
         pub(crate) fn of_frames(timescale: u32, samples: Vec<Sample>, end_pts: i64) -> Self {
             let frames = (0..u32::try_from(samples.len()).expect("few")).collect();
             let origin = samples[0].pts;
-            let (entries, shifts) = (vec![(0, 0)], Vec::new());
             let before_sync = Vec::new();
-            Self { timescale, samples, entries, frames, end_pts, stated_end_pts: end_pts, shifts, origin, before_sync }
+            let (entries, shifts, beyond) = (vec![(0, 0)], Vec::new(), Beyond::default());
+            Self {
+                timescale,
+                samples,
+                entries,
+                frames,
+                end_pts,
+                stated_end_pts: end_pts,
+                shifts,
+                origin,
+                before_sync,
+                beyond,
+            }
         }
     }
 

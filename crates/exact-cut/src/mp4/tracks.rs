@@ -7,7 +7,7 @@
 //! likewise. A track that is not read may be of any shape.
 
 use std::cell::Cell;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use crate::mp4::audio_clock::follow_clock;
 use crate::mp4::audio_codec::AudioCodec;
@@ -71,22 +71,35 @@ pub struct Tracks {
     pub video: VideoTrack,
     /// The audio. Faults of the audio track cost only the audio.
     pub audio: Result<AudioTrack, Mp4Error>,
+    /// `track_ID` of the video track.
+    pub(crate) video_id: u32,
+    /// What the decode times of the video track's fragments count from, in its ticks.
+    pub(crate) base: i64,
+    /// Number of edits of the video track that show something.
+    pub(crate) edits: usize,
 }
 
 impl Tracks {
-    /// Reads the tracks of a file of `object_length` bytes, from the content of its `moov` box and its `moof` boxes.
+    /// Reads the tracks of a file of `object_length` bytes, from the content of its `moov` box and its `moof` boxes. Where some
+    /// `moof` boxes are missing, only the samples of those that follow each other are `listed`: their bytes.
     ///
     /// # Errors
     /// [`Mp4Error`] if there is no usable video track.
-    pub(crate) fn read(moov: &[u8], moofs: &[(u64, Vec<u8>)], object_length: u64) -> Result<Self, Mp4Error> {
-        let file = FileBoxes::new(moov, moofs, object_length);
+    pub(crate) fn read(
+        moov: &[u8],
+        moofs: &[(u64, Vec<u8>)],
+        object_length: u64,
+        listed: Option<Range<u64>>,
+    ) -> Result<Self, Mp4Error> {
+        let file = FileBoxes { listed, ..FileBoxes::new(moov, moofs, object_length) };
         let mut reason = Mp4Error::NoVideoTrack;
         for track in file.tracks(*b"vide") {
             match file.video(&track) {
                 Ok((video, edits, base)) => {
                     let start = edits.movie_time(video.table.origin);
                     let clock = PictureClock { start, base, timescale: video.table.timescale };
-                    return Ok(Self { audio: file.audio(clock), video });
+                    let (video_id, edits) = (track.id, edits.shown.len());
+                    return Ok(Self { audio: file.audio(clock), video, video_id, base, edits });
                 }
                 // the codec of the first one is the best reason, unless a later one says more
                 Err(error) if matches!(reason, Mp4Error::NoVideoTrack | Mp4Error::Codec { .. }) => reason = error,
@@ -94,6 +107,24 @@ impl Tracks {
             }
         }
         Err(reason)
+    }
+}
+
+impl Tracks {
+    /// Returns `track_ID` of the first video track that may be read, if only fragments list samples of pictures and audio.
+    pub(crate) fn video_id_of_fragments(moov: &[u8], object_length: u64) -> Option<u32> {
+        let file = FileBoxes::new(moov, &[], object_length);
+        let (pictures, audio) = (file.tracks(*b"vide"), file.tracks(*b"soun"));
+        let mut listed = false;
+        for track in pictures.iter().chain(&audio) {
+            let any = |_| {
+                listed = true;
+                ControlFlow::Break(())
+            };
+            sample_boxes::for_each_sample(track.stbl, any).ok()?;
+        }
+        let is_readable = |track: &&TrackBoxes<'_>| track.entries.iter().all(SampleEntry::is_decodable_video);
+        pictures.iter().find(is_readable).filter(|_| !listed).map(|track| track.id)
     }
 }
 
@@ -119,6 +150,8 @@ struct FileBoxes<'a> {
     moofs: &'a [(u64, Vec<u8>)],
     object_length: u64,
     movie_timescale: u32,
+    /// The bytes whose samples are listed; all if `None`.
+    listed: Option<Range<u64>>,
 }
 
 /// The boxes of one track.
@@ -170,7 +203,7 @@ fn timescale(header: &[u8]) -> Option<u32> {
 impl<'a> FileBoxes<'a> {
     fn new(moov: &'a [u8], moofs: &'a [(u64, Vec<u8>)], object_length: u64) -> Self {
         let movie_timescale = child(moov, b"mvhd").and_then(timescale).unwrap_or(1000);
-        Self { moov, moofs, object_length, movie_timescale }
+        Self { moov, moofs, object_length, movie_timescale, listed: None }
     }
 
     /// Returns the tracks with that handler: the enabled ones first.
@@ -222,11 +255,12 @@ impl<'a> FileBoxes<'a> {
         let stated_end = child(track.stbl, b"cslg").filter(|_| self.moofs.is_empty()).and_then(composition_end);
         let edits = EditList::read(elst, timescale, self.movie_timescale);
         // an edit list that shows nothing is not followed by players either
-        let (table, edits) = match table.finish(timescale, stated_end, &edits.shown) {
+        let (table, edits) = match table.finish(timescale, stated_end, &edits.shown, self.listed.as_ref()) {
             Ok(table) => (table, edits),
+            Err((error, _)) if self.listed.is_some() => return Err(error),
             Err((_, table)) => {
                 let everything = EditList::showing_everything();
-                let table = table.finish(timescale, stated_end, &everything.shown).map_err(|(error, _)| error)?;
+                let table = table.finish(timescale, stated_end, &everything.shown, None).map_err(|(error, _)| error)?;
                 (table, everything)
             }
         };
@@ -292,11 +326,29 @@ impl<'a> FileBoxes<'a> {
         }
         let (last, shift) = edits.shown.last().ok_or(Mp4Error::NoAudioTrack)?;
         let end = edits.movie_time(end.min(last.end)).saturating_add(*shift).saturating_sub(start);
+        let end = self.list_only(&mut frames).unwrap_or(end);
         let last = frames.last().ok_or(Mp4Error::NoAudioTrack)?.at;
         let config = entry.aac_config().map_or_else(|| [&entry.kind, entry.payload()].concat(), <[u8]>::to_vec);
         let mut audio = AudioTrack { timescale, frames, end: end.max(last + 1), entry, codec, config };
         follow_clock(&mut audio);
         Ok(audio)
+    }
+}
+
+impl FileBoxes<'_> {
+    /// Takes out the audio frames that are not listed, and returns where the last one ends if others behind it are not listed. A
+    /// track without listed frames keeps the first one, which tells its format.
+    fn list_only(&self, frames: &mut Vec<AudioFrame>) -> Option<i64> {
+        let listed = self.listed.as_ref()?;
+        let is_listed = |frame: &AudioFrame| listed.contains(&frame.offset);
+        let is_behind = frames.last().is_some_and(|last| last.offset >= listed.end);
+        if frames.iter().any(is_listed) {
+            frames.retain(is_listed);
+        } else {
+            frames.truncate(1);
+        }
+        let (last, before) = (frames.last()?.at, frames.len().checked_sub(2).map(|before| frames[before].at));
+        is_behind.then(|| last + before.map_or(1, |before| (last - before).max(1)))
     }
 }
 

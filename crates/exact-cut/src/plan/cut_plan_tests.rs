@@ -98,7 +98,7 @@ prop_compose! {
         }
         let first_shown = times[hidden.min(frames - 1)] + shift * i64::from(step);
         let shown = if hidden > 0 { first_shown..i64::MAX } else { i64::MIN..i64::MAX };
-        let table = table.finish(timescale, None, &[(shown, 0)]).expect("a table");
+        let table = table.finish(timescale, None, &[(shown, 0)], None).expect("a table");
         let truth = decode.iter().map(|&(_, entry)| entry).collect();
         Recording { table, truth, start: Timestamp::from_us(start) }
     }
@@ -381,7 +381,7 @@ fn plain(start_us: i64, shown_at_ms: &[u32]) -> Recording {
             entry: 0,
         });
     }
-    let table = table.finish(1000, None, &[(i64::MIN..i64::MAX, 0)]).expect("a table");
+    let table = table.finish(1000, None, &[(i64::MIN..i64::MAX, 0)], None).expect("a table");
     let truth =
         (0..shown_at_ms.len()).map(|sample| if sample == 0 { RandomAccess::Idr } else { RandomAccess::No }).collect();
     Recording { table, truth, start: Timestamp::from_us(start_us) }

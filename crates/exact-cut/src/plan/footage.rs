@@ -26,7 +26,8 @@ impl Footage {
     #[must_use]
     pub fn of(start: Timestamp, table: &SampleTable, audio: Option<&AudioTrack>) -> Option<Self> {
         let at = |us: i64| Timestamp::from_us(start.as_us().saturating_add(us));
-        let span = Span::new(at(table.us_before(table.first_pts())), at(table.us_after_start(table.end_pts)))?;
+        let (first, end) = (table.recording_first_pts(), table.recording_end_pts());
+        let span = Span::new(at(table.us_before(first)), at(table.us_after_start(end)))?;
         Some(Self { span, holes: holes(table, audio).filter_map(|(from, to)| Span::new(at(from), at(to))).collect() })
     }
 }

@@ -75,7 +75,7 @@ pub async fn copy_source(
     let failed = |error| Error::new(path.display().to_string(), error);
     let file = File::options().read(true).write(true).create_new(true).open(path).map_err(failed)?;
     let (source, samples) =
-        (Arc::clone(&recording.file), recording.open.video.table.samples[segment.samples()].to_vec());
+        (Arc::clone(&recording.copy.file), recording.open.video.table.samples[segment.samples()].to_vec());
     let widened = blocking(move || widen(&source, &samples, length_size, file)).await.map_err(failed)?;
     Ok(SegmentSource::Widened(widened.map_err(|error| Error::footage(recording.name(), error))?))
 }

@@ -97,7 +97,7 @@ impl BitstreamFacts {
             SampleToInspect { number, sample, is_new: may_begin && !self.random_access.is_inspected(number) }
         });
         let samples: Vec<SampleToInspect> = samples.filter(|one| copied || one.is_new).collect();
-        let (file, mut facts) = (Arc::clone(&recording.file), self.clone());
+        let (file, mut facts) = (Arc::clone(&recording.copy.file), self.clone());
         let inspected = blocking(move || {
             let inspected =
                 samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, (&entry, format), &file));

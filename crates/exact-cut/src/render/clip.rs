@@ -13,6 +13,7 @@
 //! The thumbnails are rendered beside steps 2 to 4, because they need only the fetched bytes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use futures::future::{try_join, try_join_all};
 
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
+use crate::h264::nal_units::RandomAccess;
 use crate::mp4::tracks::VideoTrack;
 use crate::mux::layout::ClipLayout;
 use crate::mux::track::Display;
@@ -178,7 +180,39 @@ pub async fn prepare(
     prepare_step(cx, spec, recordings, &Ladder::default()).await
 }
 
+/// Plans until every picture is decoded from a point where decoding may begin. If none is known of a recording that was read in
+/// part, the rest of it is read.
 async fn prepare_step(
+    cx: RenderContext<'_>,
+    spec: ClipSpec<'_>,
+    mut recordings: PerRecording<Arc<OpenRecording>>,
+    ladder: &Ladder,
+) -> Result<PreparedRender, Error> {
+    loop {
+        let prepared = try_to_prepare(cx, spec, recordings.map(Arc::clone), ladder).await?;
+        let Some(id) = decoded_from_nowhere(&prepared) else {
+            let PreparedRender { plan, recordings, poster, estimate, .. } = &prepared;
+            cx.observer.planned(&plan_report(plan, recordings, poster, *estimate));
+            return Ok(prepared);
+        };
+        recordings[id] = Arc::new(recordings[id].completed(cx.deadline).await?);
+    }
+}
+
+/// Returns a recording of which only a part was read, and of which the plan decodes pictures that need others before that part.
+fn decoded_from_nowhere(prepared: &PreparedRender) -> Option<RecordingId> {
+    let PreparedRender { plan, poster, facts, recordings, .. } = prepared;
+    let encoded = plan.segments.iter().filter(|segment| !segment.is_copy());
+    let windows = encoded.map(|segment| (segment.recording, segment.samples()));
+    let mut windows = windows.chain([(poster.recording, poster.excerpt.decode.clone())]);
+    let starts_nowhere = |(id, samples): &(RecordingId, Range<usize>)| {
+        let table = &recordings[*id].open.video.table;
+        table.beyond.first_pts.is_some() && facts[*id].random_access.at(table, samples.start) == RandomAccess::No
+    };
+    windows.find(starts_nowhere).map(|(id, _)| id)
+}
+
+async fn try_to_prepare(
     cx: RenderContext<'_>,
     spec: ClipSpec<'_>,
     recordings: PerRecording<Arc<OpenRecording>>,
@@ -190,13 +224,9 @@ async fn prepare_step(
     for (_, facts) in facts.iter_mut().filter(|(id, _)| ladder.encodes(*id)) {
         facts.copyable = facts.copyable.and(Err(EncodeReason::SpliceFailed));
     }
-    let path = |id: RecordingId| cx.folder.join(format!("recording-{}.mp4", id.index()));
-    let recordings = recordings.into_entries().map(|(id, open)| FetchedRecording::new(id, open, &path(id)));
+    let recordings = recordings.into_entries().map(|(id, open)| FetchedRecording::new(id, open, cx.folder));
     let recordings = recordings.collect::<Result<PerRecording<_>, _>>()?;
-    let prepared = plan_until_stable(cx, spec, main, facts, recordings, ladder.posters_tried).await?;
-    let PreparedRender { plan, recordings, poster, estimate, .. } = &prepared;
-    cx.observer.planned(&plan_report(plan, recordings, poster, *estimate));
-    Ok(prepared)
+    plan_until_stable(cx, spec, main, facts, recordings, ladder.posters_tried).await
 }
 
 /// Plans, fetches the bytes that the plan needs, and inspects them, until they no longer change the plan. Each turn
@@ -226,7 +256,8 @@ async fn plan_until_stable(
             continue;
         }
         work::ensure_disk(cx, &plan, &recordings, scratch_needed)?;
-        ensure_free_space(cx.folder, scratch_needed)?;
+        let present: u64 = recordings.values().map(|recording| recording.copy.bytes_present()).sum();
+        ensure_free_space(cx.folder, scratch_needed.saturating_sub(present))?;
         let fetches = recordings.iter_mut().map(|(id, recording)| {
             let (samples, frames) = (samples_needed(&plan, &poster, id), frames_needed(&plan, id));
             async move { recording.fetch_missing(&samples, &frames, cx.deadline).await }

@@ -13,10 +13,10 @@ use crate::deadline::Deadline;
 use crate::error::{Cause, Error, FootageError};
 use crate::ffmpeg::command::{file_url, reading};
 use crate::mp4::Mp4Error;
-use crate::open::{ListedRecording, OpenRecording, READ_AHEAD, Recordings, UnreadableRecording, open_recording};
+use crate::open::{ListedRecording, OpenRecording, Recordings, UnreadableRecording, open_recording};
 use crate::render::context::RenderContext;
 use crate::scratch::ensure_free_space;
-use crate::source::{LocalFile, OpenedObject, PinnedObject, RecordingStore, SourceError};
+use crate::source::{LocalFile, OpenedObject, PinnedObject, READ_AHEAD, RecordingStore, SourceError};
 use crate::time::{Span, Timestamp};
 
 /// Bytes of memory that ffmpeg takes to copy samples from file to file: its own, and those of large sample tables.
@@ -109,7 +109,7 @@ async fn remuxed(
     std::fs::remove_file(&output).map_err(disk(&output))?; // it lives as long as it is open
     let remuxed: Arc<dyn PinnedObject> = Arc::new(Remuxed { local, object });
     let first_bytes = remuxed.read(0..remuxed.length().min(READ_AHEAD), cx.deadline).await?;
-    open_recording(listed.clone(), OpenedObject { first_bytes, object: remuxed }, cx.deadline).await
+    open_recording(listed.clone(), OpenedObject { first_bytes, object: remuxed }, None, cx.deadline).await
 }
 
 /// What ffmpeg made of an object. It goes by the object's name.

@@ -106,7 +106,7 @@ fn reopened(layout: &ClipLayout) -> Result<Tracks, FootageError> {
 }
 
 /// Compares what the header says with the plan and with the tracks that were laid out.
-fn check_tables(clip: ClipToVerify<'_>, Tracks { video, audio }: &Tracks) -> Result<(), String> {
+fn check_tables(clip: ClipToVerify<'_>, Tracks { video, audio, .. }: &Tracks) -> Result<(), String> {
     let ClipToVerify { plan, tracks, layout, .. } = clip;
     let table = &video.table;
     let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();

@@ -29,7 +29,7 @@ impl PieceFiles {
     /// Returns the sparse copies of the recordings.
     #[must_use]
     pub fn of(recordings: &PerRecording<FetchedRecording>) -> Self {
-        Self { recordings: recordings.map(|recording| Arc::clone(&recording.file)), encoded: Vec::new() }
+        Self { recordings: recordings.map(|recording| Arc::clone(&recording.copy.file)), encoded: Vec::new() }
     }
 
     /// Adds a file of encoded bytes, and returns the source of its pieces.

@@ -8,6 +8,7 @@ use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
+use exact_cut::fragmented::WantedPart;
 use exact_cut::observer::NoObserver;
 use exact_cut::open::{OpenRecording, open_recordings};
 use exact_cut::plan::coverage::{Coverage, Tolerances};
@@ -108,8 +109,11 @@ fn frame_count(file: &Path) -> i64 {
 }
 
 /// Opens recordings as a request does.
-pub async fn open(listed: Vec<ListedRecording>, joint_us: i64) -> PerRecording<Arc<OpenRecording>> {
-    let recordings = open_recordings(&LocalFolder::new("/"), listed, Deadline::unknown()).await.expect("readable");
+pub async fn open(listed: Vec<ListedRecording>, span: Span, joint_us: i64) -> PerRecording<Arc<OpenRecording>> {
+    let folder = TempDir::new().expect("a folder");
+    let wanted = WantedPart { span, joint_us, folder: folder.path() };
+    let recordings = open_recordings(&LocalFolder::new("/"), listed, wanted, Deadline::unknown()).await;
+    let recordings = recordings.expect("readable");
     resolve_overlaps(recordings.opened, joint_us, Deadline::unknown()).await.expect("readable")
 }
 
@@ -124,7 +128,7 @@ impl Clip {
     pub async fn cut(listed: &[ListedRecording], (from_us, to_us): (i64, i64), joint_us: i64) -> Self {
         let span = Span::new(Timestamp::from_us(T0 + from_us), Timestamp::from_us(T0 + to_us)).expect("in order");
         let near = listed.iter().filter(|recording| recording.may_show(span.extended_by(joint_us)));
-        let opened = open(near.cloned().collect(), joint_us).await;
+        let opened = open(near.cloned().collect(), span, joint_us).await;
         let footage = opened.map(|recording| recording.footage.clone());
         let tolerances = Tolerances { gap_us: 500_000, joint_us };
         let coverage = Coverage::of(span, &footage, tolerances);

@@ -27,7 +27,8 @@ async fn clips_of_an_hour_under_jittering_names_lose_double_and_hold_no_frame_an
     let jitter: Vec<i64> =
         film.files.iter().map(|_| i64::try_from(random.below(1_480_001)).expect("small") - 740_000).collect();
     let listed = film.named(|number, _| jitter[number]);
-    let opened = open(listed, TOLERANCE_US).await;
+    let hour = Span::new(Timestamp::from_us(T0), Timestamp::from_us(T0 + 3_600_000_000)).expect("in order");
+    let opened = open(listed, hour, TOLERANCE_US).await;
     let footage = opened.map(|recording| recording.footage.clone());
     let points = RandomAccessPoints::default();
     let views = opened.map(|recording| RecordingView {

@@ -12,7 +12,7 @@ use testkit::paths::footage_folder;
 use super::boxes::{Boxes, reboxed};
 use super::cameras::{Audio, BEEPS, Camera, PLAIN, PYRAMID, Recording, camera, footage};
 use super::film::Film;
-use super::{cases_boxes, cases_ladder, cases_pictures, cases_shape, cases_sound, cases_time};
+use super::{cases_boxes, cases_ladder, cases_pictures, cases_shape, cases_sound, cases_time, fragmented};
 
 /// A span in which a group of pictures is copied, with frames before and after.
 pub const SPAN: (i64, i64) = (1117, 3900);
@@ -20,7 +20,7 @@ pub const SPAN: (i64, i64) = (1117, 3900);
 /// Returns all of them.
 pub fn all() -> Vec<Camera> {
     let all = [cases_boxes::all(), cases_time::all(), cases_shape::all(), cases_pictures::all(), cases_sound::all()];
-    all.into_iter().chain([cases_ladder::all()]).flatten().collect()
+    all.into_iter().chain([cases_ladder::all(), fragmented::all()]).flatten().collect()
 }
 
 /// Returns silent footage without B-frames, 150 frames at 30 frames a second and 15,360 ticks.

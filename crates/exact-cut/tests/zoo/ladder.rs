@@ -9,6 +9,7 @@ use exact_cut::budget::Budget;
 use exact_cut::deadline::Deadline;
 use exact_cut::error::{Cause, Error};
 use exact_cut::ffmpeg::run::{Ffmpeg, FfmpegError};
+use exact_cut::fragmented::WantedPart;
 use exact_cut::open::open_recordings;
 use exact_cut::plan::coverage::Coverage;
 use exact_cut::plan::segments::{EncodeReason, Method, TrimMode};
@@ -54,7 +55,8 @@ impl Attempt {
         // all but the sample tables
         let fails = self.reads_fail;
         let store = WatchedStore::new(move |_| !fails);
-        let recordings = open_recordings(&store, vec![listed], Deadline::unknown()).await.expect("readable");
+        let wanted = WantedPart { span, joint_us: TOLERANCES.joint_us, folder: folder.path() };
+        let recordings = open_recordings(&store, vec![listed], wanted, Deadline::unknown()).await.expect("readable");
         let coverage = Coverage::of(span, &recordings.footage(), TOLERANCES);
         let (ffmpeg, steps) = (Ffmpeg::new(script, None), Steps::default());
         let (deadline, budget) = (self.deadline, Budget::default());

@@ -16,6 +16,7 @@ mod check;
 mod expected;
 mod fields;
 mod film;
+mod fragmented;
 mod key_frames;
 mod ladder;
 mod long_term;
@@ -32,6 +33,7 @@ use exact_cut::budget::Budget;
 use exact_cut::compare::resolve_overlaps;
 use exact_cut::deadline::Deadline;
 use exact_cut::ffmpeg::run::Ffmpeg;
+use exact_cut::fragmented::WantedPart;
 use exact_cut::observer::{Observer, PlanReport, RenderStage};
 use exact_cut::open::open_recordings;
 use exact_cut::plan::coverage::{Coverage, Tolerances};
@@ -135,8 +137,9 @@ impl Zoo {
         let looked_at = span.extended_by(TOLERANCES.joint_us);
         let recordings = self.recordings.iter().filter(|recording| recording.may_show(looked_at)).cloned().collect();
         let store = LocalFolder::new("/");
-        let mut recordings = open_recordings(&store, recordings, Deadline::unknown()).await.expect(clip);
         let scratch = TempDir::new().expect("a folder");
+        let wanted = WantedPart { span, joint_us: TOLERANCES.joint_us, folder: scratch.path() };
+        let mut recordings = open_recordings(&store, recordings, wanted, Deadline::unknown()).await.expect(clip);
         let ffmpeg = Ffmpeg::new(ffmpeg.to_owned(), None);
         let steps = Steps::default();
         let cx = RenderContext {
