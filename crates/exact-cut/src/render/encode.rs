@@ -19,6 +19,7 @@ use crate::ffmpeg::memory::{comparing_while_encoding, decoding, encoding};
 use crate::h264::parameter_sets::ParameterSets;
 use crate::h264::quantizer::median_quantizer;
 use crate::mp4::sample_entry::SampleEntry;
+use crate::mp4::sample_table::SampleTable;
 use crate::mp4::shape::{PictureShape, filter_before_decoding};
 use crate::mux::track::SampleLocation;
 use crate::plan::random_access::RandomAccessPoints;
@@ -308,18 +309,27 @@ impl Encoding<'_> {
             Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
             result => result?,
         }
-        let encoded = LocalVideo::open(&output).map_err(|cause| Error::new(recording.name(), cause))?;
-        let table = &encoded.video.table;
-        let evenly =
-            (0..).zip(0..table.frames.len()).all(|(tick, frame)| table.frame(frame).pts == table.first_pts() + tick);
         let expected = excerpt.frames.len();
-        if table.frames.len() != expected || table.samples.len() != expected || !evenly {
-            let written = table.frames.len();
-            let error = Error::footage(recording.name(), FootageError::EncodedFrames { written, expected });
-            return Err(undecodable().await?.unwrap_or(error));
+        let encoded = match LocalVideo::open(&output) {
+            Err(cause) if cause.is_footage() => None, // without a frame, ffmpeg writes no track
+            opened => Some(opened.map_err(|cause| Error::new(recording.name(), cause))?),
+        };
+        match encoded {
+            Some(encoded) if is_whole(&encoded.video.table, expected) => Ok(encoded),
+            incomplete => {
+                let written = incomplete.map_or(0, |encoded| encoded.video.table.frames.len());
+                let error = Error::footage(recording.name(), FootageError::EncodedFrames { written, expected });
+                Err(undecodable().await?.unwrap_or(error))
+            }
         }
-        Ok(encoded)
     }
+}
+
+/// Returns whether all `expected` frames are there, a tick apart.
+fn is_whole(table: &SampleTable, expected: usize) -> bool {
+    let evenly =
+        (0..).zip(0..table.frames.len()).all(|(tick, frame)| table.frame(frame).pts == table.first_pts() + tick);
+    table.frames.len() == expected && table.samples.len() == expected && evenly
 }
 
 fn least(decibels: &[f64]) -> f64 {
