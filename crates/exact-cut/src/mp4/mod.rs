@@ -16,6 +16,7 @@ pub mod fragment_index;
 pub mod fragments;
 pub mod in_band_sets;
 pub mod orientation;
+pub mod part_of_table;
 mod pcm;
 pub mod sample_boxes;
 pub mod sample_entry;
