@@ -93,9 +93,9 @@ impl Encoding<'_> {
             let next = if next.is_some() {
                 next
             } else {
-                let worst = self.prove(&encoded, ranks).await?;
+                let quality = self.prove(&encoded, ranks).await?;
                 let may_be_finer = !was_too_large && tries < MAX_TRIES;
-                whole.finer(rate_control, worst, bits, us).filter(|_| may_be_finer)
+                whole.finer(rate_control, quality, bits, us).filter(|_| may_be_finer)
             };
             match next {
                 Some(next) => rate_control = next,
@@ -205,7 +205,7 @@ impl Encoding<'_> {
     }
 
     /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns the least
-    /// of their dB.
+    /// of the dB of a short one, and the average of a long one, which nobody would wait for to be encoded again for one frame.
     async fn prove(&self, encoded: &LocalVideo, ranks: &Range<usize>) -> Result<f64, Error> {
         let table = &encoded.video.table;
         let mut starts: Vec<usize> = (0..table.samples.len()).filter(|&sample| table.samples[sample].sync).collect();
@@ -251,7 +251,7 @@ impl Encoding<'_> {
                 std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
             }
         }
-        Ok(least(&all))
+        Ok(average(&all))
     }
 
     /// Returns the bytes of memory that a run takes.
@@ -334,6 +334,12 @@ fn is_whole(table: &SampleTable, expected: usize) -> bool {
 
 fn least(decibels: &[f64]) -> f64 {
     decibels.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// Returns the average of dB, of which equal frames have infinitely many and count for 100.
+fn average(decibels: &[f64]) -> f64 {
+    let (sum, count) = decibels.iter().fold((0.0, 0.0), |(sum, count), one| (sum + one.min(100.0), count + 1.0));
+    sum / f64::max(count, 1.0)
 }
 
 /// Returns an error that names the wanted frames of which the decoder shows nothing, or `None` if it shows all of them.

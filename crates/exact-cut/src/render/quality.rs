@@ -3,7 +3,8 @@
 //! **Edges** stand beside copied pictures and are short. They begin at the quantizer of the camera and are encoded again,
 //! finer, until each frame is within 40 dB of its source.
 //!
-//! **What is encoded as a whole** has constant quality, finer if a frame has less than 40 dB, within a cap, because nobody wants a clip that is larger than the
+//! **What is encoded as a whole** has constant quality, finer if it has less than 40 dB (the worst frame of a short segment,
+//! a long one on average), within a cap, because nobody wants a clip that is larger than the
 //! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of HEVC, which packs tighter.
 
 use crate::budget::Preset;
@@ -129,16 +130,16 @@ impl WholeEncoding {
 }
 
 impl WholeEncoding {
-    /// Returns how to encode again after pictures of at least `worst` dB came out in `bits` for `us` microseconds, or `None` if
+    /// Returns how to encode again after pictures of so many `decibels` came out in `bits` for `us` microseconds, or `None` if
     /// they are good or the cap leaves no room.
     #[must_use]
-    pub fn finer(self, tried: RateControl, worst: f64, bits: u64, us: u64) -> Option<RateControl> {
+    pub fn finer(self, tried: RateControl, decibels: f64, bits: u64, us: u64) -> Option<RateControl> {
         let RateControl::Whole { preset, quality } = tried else { return None };
         let allowed = self.allowed(us);
         // a step costs a seventh more bits, and gives about 1 dB
         let costs = |steps: u8| (0..steps).fold(u128::from(bits) * 1_000_000, |bits, _| bits.saturating_mul(8) / 7);
         let steps =
-            (1..=lacking(worst).min(quality.saturating_sub(FINEST))).rev().find(|&steps| costs(steps) <= allowed)?;
+            (1..=lacking(decibels).min(quality.saturating_sub(FINEST))).rev().find(|&steps| costs(steps) <= allowed)?;
         Some(RateControl::Whole { preset, quality: quality - steps })
     }
 }
