@@ -198,7 +198,7 @@ def _packets(file: Path, seconds: float) -> list[tuple[Fraction, Fraction]]:
     is_of_table = 2 * sum(steps) >= len(steps)
     if len(packets) > 1 and packets[0].keys() & packets[-1].keys() >= {"dts"}:
         left = told["streams"][0].get("duration_ts", 0) - (packets[-1]["dts"] - packets[0]["dts"])
-        packets[-1]["duration"] = left if left > 0 else packets[-1].get("duration", 0)
+        packets[-1]["duration"] = max(left, 0)
     shown = [packet for packet in packets if "pts" in packet and "D" not in packet.get("flags", "")]
     return [
         (packet["pts"] * unit, packet.get("duration", 0) * unit if is_of_table else Fraction(0)) for packet in shown
