@@ -35,12 +35,13 @@ def of_clip(clip: Film, source: Film, request: Request, answer: Answer, seconds:
     if _shape_faults(clip, source):
         source = films.in_shape_of_most(source, [frame for part in parts for frame in part.frames], seconds)
     kept = _without_gaps(parts, answer)
-    wanted = [part.offset + frame.time for part in kept for frame in part.frames]
-    missing = sum(len(part.frames) for part in parts) - len(wanted)
+    wanted = [[part.offset + frame.time for frame in part.frames] for part in kept if part.frames]
+    expected = sum(len(part.frames) for part in kept)
+    missing = sum(len(part.frames) for part in parts) - expected
     faults = [*_shape_faults(clip, source), *_sound_faults(clip, source, parts, seconds)]
-    if len(clip.frames) != len(wanted):
-        kind = "more frames" if len(clip.frames) > len(wanted) else "fewer frames"
-        faults.insert(0, f"{kind}: {len(clip.frames)}, expected {len(wanted)}{_which(clip, kept)}")
+    if len(clip.frames) != expected:
+        kind = "more frames" if len(clip.frames) > expected else "fewer frames"
+        faults.insert(0, f"{kind}: {len(clip.frames)}, expected {expected}{_which(clip, kept)}")
         return Verdict("WRONG", faults)
     if not answer.gaps:
         faults += _time_faults(clip, wanted)
@@ -94,13 +95,23 @@ def _sound_faults(clip: Film, source: Film, parts: Sequence[Part], seconds: floa
     return []
 
 
-def _time_faults(clip: Film, wanted: Sequence[Fraction]) -> list[str]:
-    off = [
-        (abs(ours.time - (time - wanted[0])), number)
-        for number, (ours, time) in enumerate(zip(clip.frames, wanted, strict=True))
-    ]
-    most, number = max(off)
-    return [f"times: frame {number} is {float(most) * 1000:.1f} ms off"] if most > MOST_OFF else []
+def _time_faults(clip: Film, wanted: Sequence[Sequence[Fraction]]) -> list[str]:
+    """Returns what is wrong with the times of frames, which are given for each part.
+
+    A hole between two copies is closed: the second begins after the last frame of the first, at the latest by its name.
+    Where the first ends is not told in the same way by container, edit list and decoder.
+    """
+    faults, first = [], 0
+    for times in wanted:
+        ours = [frame.time for frame in clip.frames[first : first + len(times)]]
+        late = ours[0] - (times[0] - wanted[0][0])
+        if late > MOST_OFF or (first and ours[0] <= clip.frames[first - 1].time):
+            faults.append(f"times: the part from frame {first} on is {float(late) * 1000:.1f} ms late")
+        off = [abs(time - ours[0] - (want - times[0])) for time, want in zip(ours, times, strict=True)]
+        if max(off) > MOST_OFF:
+            faults.append(f"times: frame {first + off.index(max(off))} is {float(max(off)) * 1000:.1f} ms off")
+        first += len(times)
+    return faults
 
 
 def _frame_faults(
