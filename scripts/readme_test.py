@@ -46,6 +46,7 @@ NOT_RUN = {
     "make mutants": "takes half an hour",
     "make conformance": "needs a folder of footage, and minutes for it",
     "saw": "reads logs in AWS",
+    "python -m scripts.bench.isolation": "measures, and needs an idle machine",
     "python -m scripts.bench.encoded": "takes ten minutes; .ci/run runs a part of it with `make bench QUICK=1`",
     "python -m scripts.local.crowd": "takes ten minutes and a running local stack",
 } | ({} if shutil.which("npm") else {"make doctoc": "needs npm"})
