@@ -158,7 +158,7 @@ impl Ffmpeg {
     }
 
     /// Returns whether a run has failed because this ffmpeg cannot decode what it encodes in the same run: it is older than
-    /// 7.1 (ffmpeg's Changelog, "loopback decoders").
+    /// 7.0 (ffmpeg's Changelog, "loopback decoders").
     #[must_use]
     pub fn lacks_loopback(&self) -> bool {
         self.lacks_loopback.load(Ordering::Relaxed)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs our ffmpeg as another machine would. The name of the link to this file selects the machine: `cpus-N` has N CPUs,
-# `old-N` has N CPUs without vector instructions, `early-N` an ffmpeg before 7.1, which has no loopback decoders.
+# `old-N` has N CPUs without vector instructions, `early-N` an ffmpeg before 7.0, which has no loopback decoders.
 root=$(dirname "$(readlink -f "$0")")/../../../..
 name=${0##*/}
 case $name in
