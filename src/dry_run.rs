@@ -44,9 +44,7 @@ pub async fn print_plan(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_
 
 async fn plan(pipeline: &Pipeline, request: &Request) -> Document {
     let trace = Trace::new(request, None);
-    let planned = pipeline
-        .plan(RequestContext { request, deadline: Deadline::unknown(), trace: &trace, reads_replaced: false })
-        .await;
+    let planned = pipeline.plan(RequestContext::new(request, Deadline::unknown(), &trace)).await;
     trace.finish(&planned)
 }
 

@@ -169,14 +169,7 @@ async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Err
             log::report_malformed(&error);
             if let Some(request) = named.filter(|_| is_last) {
                 let trace = &Trace::new(&request, xray).of_delivery(receives);
-                pipeline
-                    .report_last_failure(RequestContext {
-                        request: &request,
-                        deadline: time.work,
-                        trace,
-                        reads_replaced: false,
-                    })
-                    .await;
+                pipeline.report_last_failure(RequestContext::new(&request, time.work, trace)).await;
             }
             return Err(error);
         }
@@ -188,7 +181,7 @@ async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Err
     let needed = if is_first { Duration::from_nanos(1) } else { pipeline.estimate(&request) };
     let is_begun = deadline.left().is_none_or(|left| left >= needed);
     let work = async {
-        let cx = RequestContext { request: &request, deadline: time.work, trace: &trace, reads_replaced: false };
+        let cx = RequestContext::new(&request, time.work, &trace);
         if is_begun {
             let result = serve(pipeline, request.clone(), deadline, &trace).await;
             if is_last && result.is_err() {
@@ -220,9 +213,7 @@ async fn serve(
 ) -> Result<Status, Error> {
     let clip = request.clip_id.clone();
     let (pipeline, trace) = (Arc::clone(pipeline), Arc::clone(trace));
-    let serve = async move {
-        pipeline.serve(RequestContext { request: &request, deadline, trace: &trace, reads_replaced: false }).await
-    };
+    let serve = async move { pipeline.serve(RequestContext::new(&request, deadline, &trace)).await };
     let mut task = tokio::spawn(serve.in_current_span());
     let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_hours(24)));
     tokio::select! {

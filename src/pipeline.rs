@@ -62,6 +62,14 @@ pub struct RequestContext<'a> {
     pub reads_replaced: bool,
 }
 
+impl<'a> RequestContext<'a> {
+    /// Returns the context of a first try.
+    #[must_use]
+    pub const fn new(request: &'a Request, deadline: Deadline, trace: &'a Trace) -> Self {
+        Self { request, deadline, trace, reads_replaced: false }
+    }
+}
+
 /// Everything that requests need, made once at start.
 #[derive(Clone, Debug)]
 pub struct Pipeline {

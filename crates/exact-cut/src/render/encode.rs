@@ -126,9 +126,7 @@ impl Encoding<'_> {
         rate_control: RateControl,
     ) -> Result<(LocalVideo, Vec<f64>), Error> {
         let list = self.output().with_extension("psnr");
-        let video = &self.recording.open.video;
-        let takes = self.memory(video.entry_of(self.excerpt.decode.start), true);
-        let fits = self.cx.ffmpeg.memory_limit().is_none_or(|limit| takes <= limit);
+        let fits = self.cx.ffmpeg.memory_limit().is_none_or(|limit| self.memory(true) <= limit);
         if fits && !self.cx.ffmpeg.lacks_loopback() {
             match self.run(ranks, rate_control, Some(&list)).await {
                 Err(_) if self.cx.ffmpeg.lacks_loopback() => {}
@@ -141,8 +139,7 @@ impl Encoding<'_> {
 
     /// Returns the usual quantizer of the samples, or the coarsest one of edges if it is not known.
     fn source_quantizer(&self) -> Result<u8, Error> {
-        let video = &self.recording.open.video;
-        let Ok(sets) = ParameterSets::read(video.entry_of(self.excerpt.decode.start).avcc()) else {
+        let Ok(sets) = ParameterSets::read(self.entry().avcc()) else {
             return Ok(*EDGE_QUANTIZERS.end());
         };
         let samples = self.excerpt.decode.clone().map(|sample| self.recording.sample(sample));
@@ -175,8 +172,7 @@ impl Encoding<'_> {
         encoded: RankedFile<'_>,
         frames: usize,
     ) -> Result<Vec<f64>, Error> {
-        let video = &self.recording.open.video;
-        let entry = video.entry_of(self.excerpt.decode.start);
+        let (video, entry) = (&self.recording.open.video, self.entry());
         let filters =
             self.options.filters(video, entry).map_err(|error| Error::footage(self.recording.name(), error))?;
         let filters = (EncoderOptions::deinterlacing(entry), filters.as_str());
@@ -195,8 +191,7 @@ impl Encoding<'_> {
 
     /// Returns a file with samples of the recording.
     fn pictures<'a>(&self, path: &'a Path) -> Pictures<'a> {
-        let entry = self.recording.open.video.entry_of(self.excerpt.decode.start);
-        Pictures { path, filter: filter_before_decoding(entry) }
+        Pictures { path, filter: filter_before_decoding(self.entry()) }
     }
 
     fn source_pixels(&self) -> u64 {
@@ -254,10 +249,15 @@ impl Encoding<'_> {
         Ok(average(&all))
     }
 
+    /// Returns the sample entry of the frames.
+    fn entry(&self) -> &SampleEntry {
+        self.recording.open.video.entry_of(self.excerpt.decode.start)
+    }
+
     /// Returns the bytes of memory that a run takes.
-    fn memory(&self, entry: &SampleEntry, compares: bool) -> u64 {
+    fn memory(&self, compares: bool) -> u64 {
         let to = self.options.shape;
-        let from = PictureShape::of(&self.recording.open.video, entry).unwrap_or(to).pixels();
+        let from = PictureShape::of(&self.recording.open.video, self.entry()).unwrap_or(to).pixels();
         encoding(from, to.pixels()) + if compares { comparing_while_encoding(to.pixels()) } else { 0 }
     }
 
@@ -272,9 +272,8 @@ impl Encoding<'_> {
         let Self { cx, recording, excerpt, options, .. } = *self;
         let (input, output) = (self.input(), self.output());
         let footage = |error| Error::footage(recording.name(), error);
-        let video = &recording.open.video;
-        let entry = video.entry_of(excerpt.decode.start);
-        let takes = self.memory(entry, list.is_some());
+        let (video, entry) = (&recording.open.video, self.entry());
+        let takes = self.memory(list.is_some());
         let graph = format!(
             "[0:v:0]{}settb=1/{},trim=start_pts={}:end_pts={},setpts=N{}{}",
             EncoderOptions::deinterlacing(entry),
@@ -284,7 +283,7 @@ impl Encoding<'_> {
             options.filters(video, entry).map_err(footage)?,
             if list.is_some() { ",split[frames][source]" } else { "[frames]" },
         );
-        let pictures = Pictures { path: &input, filter: filter_before_decoding(entry) };
+        let pictures = self.pictures(&input);
         let mut command = reading_pictures(cx.ffmpeg, pictures);
         command
             .filter_complex(graph)

@@ -15,6 +15,27 @@ pub fn unit(stream: &mut Vec<u8>, header: u8, mut bits: Bits) {
     }
 }
 
+/// Returns a picture parameter set: CAVLC, one picture to refer to, slices that say how they are deblocked.
+pub fn picture_parameters() -> Bits {
+    let mut bits = Bits::default();
+    bits.ue(0);
+    bits.ue(0);
+    bits.bit(false); // CAVLC
+    bits.bit(false);
+    bits.ue(0);
+    bits.ue(0); // one picture or field to refer to
+    bits.ue(0);
+    bits.bit(false);
+    bits.bits(0, 2);
+    bits.ue(0);
+    bits.ue(0);
+    bits.ue(0);
+    bits.bit(true); // slices say how they are deblocked
+    bits.bit(false);
+    bits.bit(false);
+    bits
+}
+
 /// What goes into a NAL unit.
 #[derive(Default)]
 pub struct Bits {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use testkit::frame_numbers::draw;
 
-use crate::bits::{Bits, unit};
+use crate::bits::{Bits, picture_parameters, unit};
 use crate::boxes::reboxed;
 use crate::cameras::muxed;
 
@@ -51,7 +51,7 @@ pub fn as_one_sample(first: u32, frames: u32) -> PathBuf {
 fn stream(first: u32, frames: u32) -> Vec<u8> {
     let mut stream = Vec::new();
     unit(&mut stream, 0x67, sequence());
-    unit(&mut stream, 0x68, picture());
+    unit(&mut stream, 0x68, picture_parameters());
     for n in 0..frames {
         let luma = draw(first + n, WIDTH);
         for bottom in [false, true] {
@@ -105,26 +105,6 @@ fn sequence() -> Bits {
     bits.bit(false); // fields
     bits.bit(false); // no macroblocks of both
     bits.bit(true); // direct_8x8_inference_flag must be 1
-    bits.bit(false);
-    bits.bit(false);
-    bits
-}
-
-fn picture() -> Bits {
-    let mut bits = Bits::default();
-    bits.ue(0);
-    bits.ue(0);
-    bits.bit(false); // CAVLC
-    bits.bit(false);
-    bits.ue(0);
-    bits.ue(0); // one field to refer to
-    bits.ue(0);
-    bits.bit(false);
-    bits.bits(0, 2);
-    bits.ue(0);
-    bits.ue(0);
-    bits.ue(0);
-    bits.bit(true); // slices say how they are deblocked
     bits.bit(false);
     bits.bit(false);
     bits

@@ -3,7 +3,7 @@
 
 use testkit::frame_numbers::draw;
 
-use crate::bits::{Bits, unit};
+use crate::bits::{Bits, picture_parameters, unit};
 
 /// Width and height of a picture in macroblocks.
 const ACROSS: u8 = 20;
@@ -18,7 +18,7 @@ const GROUP: u32 = 60;
 pub fn stream(first: u32, frames: u32) -> Vec<u8> {
     let mut stream = Vec::new();
     unit(&mut stream, 0x67, sequence());
-    unit(&mut stream, 0x68, picture());
+    unit(&mut stream, 0x68, picture_parameters());
     for n in 0..frames {
         let place = n % GROUP;
         let luma = draw(first + n, WIDTH);
@@ -69,26 +69,6 @@ fn sequence() -> Bits {
     bits.ue(u32::from(DOWN) - 1);
     bits.bit(true); // frames, not fields
     bits.bit(true);
-    bits.bit(false);
-    bits.bit(false);
-    bits
-}
-
-fn picture() -> Bits {
-    let mut bits = Bits::default();
-    bits.ue(0);
-    bits.ue(0);
-    bits.bit(false); // CAVLC
-    bits.bit(false);
-    bits.ue(0);
-    bits.ue(0); // one picture to refer to
-    bits.ue(0);
-    bits.bit(false);
-    bits.bits(0, 2);
-    bits.ue(0);
-    bits.ue(0);
-    bits.ue(0);
-    bits.bit(true); // slices say how they are deblocked
     bits.bit(false);
     bits.bit(false);
     bits
