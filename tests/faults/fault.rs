@@ -85,11 +85,37 @@ impl Fault {
     }
 }
 
+/// A call of a schedule. Calls that run beside each other arrive in any order, so what a test says of one call needs its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The call with this number, counted from 0.
+    Number(usize),
+    /// The first call with this name.
+    First(&'static str),
+}
+
+impl Which {
+    /// Returns whether it is the call that comes after `earlier` and has this name.
+    pub fn is(self, earlier: &[String], name: &str) -> bool {
+        match self {
+            Self::Number(number) => number == earlier.len(),
+            Self::First(first) => first == name && self.is_ahead(earlier),
+        }
+    }
+
+    /// Returns whether it comes after `earlier`, if at all.
+    pub fn is_ahead(self, earlier: &[String]) -> bool {
+        match self {
+            Self::Number(number) => number >= earlier.len(),
+            Self::First(first) => !earlier.iter().any(|call| call == first),
+        }
+    }
+}
+
 /// A fault of a schedule, and the call that meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Number of the call in the schedule, counted from 0.
-    pub call: usize,
+    pub call: Which,
     pub fault: Fault,
     /// Whether later calls of the same name meet it too, until the delivery is over.
     pub lasting: bool,
@@ -97,7 +123,7 @@ pub struct Planned {
 
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}{} at call {}", self.fault, if self.lasting { " (lasting)" } else { "" }, self.call)
+        write!(f, "{:?}{} at call {:?}", self.fault, if self.lasting { " (lasting)" } else { "" }, self.call)
     }
 }
 

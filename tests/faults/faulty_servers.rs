@@ -140,9 +140,8 @@ impl Shared {
     /// Records a call, and returns the fault that it meets.
     fn arrives(&self, name: &str) -> Option<Fault> {
         let mut state = self.state();
-        let index = state.calls.len();
+        let planned = state.plan.iter().find(|planned| planned.call.is(&state.calls, name)).copied();
         state.calls.push(name.to_owned());
-        let planned = state.plan.iter().find(|planned| planned.call == index).copied();
         if let Some(planned) = planned.filter(|planned| planned.lasting) {
             state.lasting = Some((name.to_owned(), planned.fault));
         }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use testkit::random::unique_name;
 
 use crate::certificates::{Authority, HOST};
-use crate::fault::{Fault, Planned};
+use crate::fault::{Fault, Planned, Which};
 use crate::fixture::Fixture;
 use crate::gate::{Door, Forgotten, Gate};
 use crate::scenario::{JOINT, WAITING};
@@ -82,7 +82,7 @@ async fn a_connection_that_goes_silent_fails_no_delivery() {
     let usual = worker.run(&Schedule::of(&WAITING, unique_name("calls"), Vec::new())).await;
     let deliveries = usual.took.len();
     let silent = move |call| {
-        let plan = vec![Planned { call, fault: Fault::Hang, lasting: false }];
+        let plan = vec![Planned { call: Which::Number(call), fault: Fault::Hang, lasting: false }];
         Schedule { within: Some(INVOCATION), ..Schedule::of(&WAITING, unique_name("silent"), plan) }
     };
     let reports = run_each(usual.calls.len(), silent).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use testkit::random::SplitMix64;
 
-use crate::fault::{Fault, OF_A_CALL, Planned};
+use crate::fault::{Fault, OF_A_CALL, Planned, Which};
 use crate::fixture::Fixture;
 use crate::scenario::{ALL, Scenario};
 use crate::worker::{Report, Worker};
@@ -77,7 +77,7 @@ impl Schedule {
                 n if n == kinds => Fault::KillBefore,
                 _ => Fault::KillAfter,
             };
-            Planned { call: random.below(32), fault, lasting: random.below(4) == 0 }
+            Planned { call: Which::Number(random.below(32)), fault, lasting: random.below(4) == 0 }
         });
         let plan = plan.collect();
         let ffmpeg = [None, None, None, Some("hang"), Some("fail"), Some("killed"), Some("nothing"), Some("garbage")];

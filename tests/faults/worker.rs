@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use testkit::stack_template::STACK;
 
 use crate::effect::Effect;
+use crate::fault::Planned;
 use crate::faulty_servers::FaultyServers;
 use crate::fixture::Fixture;
 use crate::function::{Ended, Function, children};
@@ -150,13 +151,13 @@ impl Worker {
 
     /// Makes the `nth` delivery, and checks the promises after it.
     async fn deliver(&mut self, queue: &mut Queue, taken: &[Entry], schedule: &Schedule, nth: u32) {
-        let (calls, effects) = {
+        let (hangs, effects) = {
             let mut state = self.servers.shared.state();
             state.age_ms = queue.now_ms - SENT;
             state.is_last_delivery = queue.is_last_delivery(taken);
-            (state.calls.len(), state.effects.len())
+            let is_ahead = |planned: &Planned| planned.call.is_ahead(&state.calls) && planned.fault.takes_time();
+            (schedule.plan.iter().any(is_ahead), state.effects.len())
         };
-        let hangs = schedule.plan.iter().any(|planned| planned.call >= calls && planned.fault.takes_time());
         let within = if hangs || nth == 0 && schedule.ffmpeg == Some("hang") {
             ANSWER_RESERVE + SHORT * (1 << nth.min(5))
         } else {

@@ -7,7 +7,6 @@
 //! are taken as if they had a sample entry of their own.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -99,11 +98,15 @@ impl BitstreamFacts {
         let samples: Vec<SampleToInspect> = samples.filter(|one| copied || one.is_new).collect();
         let (file, mut facts) = (Arc::clone(&recording.copy.file), self.clone());
         let inspected = blocking(move || {
-            let inspected =
-                samples.iter().try_for_each(|one| facts.inspect_sample(one, copied, (&entry, format), &file));
-            inspected.map(|()| facts)
+            let mut bytes = Vec::new();
+            for one in &samples {
+                bytes.resize(one.sample.size as usize, 0);
+                file.read_exact_at(&mut bytes, one.sample.offset)?;
+                facts.inspect_sample(one, copied, (&entry, format), &bytes);
+            }
+            Ok(facts)
         });
-        *self = inspected.await.map_err(|error| Error::new(recording.name(), error))?;
+        *self = inspected.await.map_err(|error: std::io::Error| Error::new(recording.name(), error))?;
         Ok(())
     }
 
@@ -112,19 +115,18 @@ impl BitstreamFacts {
         one: &SampleToInspect,
         copied: bool,
         (entry, format): (&SampleEntry, NalFormat),
-        file: &File,
-    ) -> std::io::Result<()> {
-        let mut bytes = vec![0; one.sample.size as usize];
-        file.read_exact_at(&mut bytes, one.sample.offset)?;
+        bytes: &[u8],
+    ) {
         if one.is_new {
-            self.random_access.record(one.number, random_access(&bytes, format));
+            self.random_access.record(one.number, random_access(bytes, format));
+            // a size changes where decoding may begin; elsewhere, sets of another size contradict those of the entry
+            if let Some(own) = entry.with_sets_of(bytes).filter(|own| described_size(own) != described_size(entry)) {
+                self.resized.insert(one.number, own);
+            }
         }
-        if let Some(own) = entry.with_sets_of(&bytes).filter(|own| described_size(own) != described_size(entry)) {
-            self.resized.insert(one.number, own);
-        }
-        let units = || nal_units(&bytes, format.length_size);
+        let units = || nal_units(bytes, format.length_size);
         let is_contradicted = |unit: &[u8]| self.sets.as_ref().is_none_or(|sets| sets.is_contradicted_by(unit));
-        if let Some(mut kind) = without_slice(&bytes, format) {
+        if let Some(mut kind) = without_slice(bytes, format) {
             if units().flatten().all(|unit| !is_contradicted(unit)) {
                 kind = WithoutSlice::Expendable; // `avcC` has the same sets
             }
@@ -139,12 +141,11 @@ impl BitstreamFacts {
                 }
             }
         }
-        Ok(())
     }
 
     /// Corrects the sample table of `recording` by the inspected samples: those that hold no slice belong to the next picture, and
-    /// those with another size have another sample entry. Returns whether the plan must be made again. What is known of random access is forgotten then, since the numbers of
-    /// samples change; their bytes are there already.
+    /// those with another size have another sample entry. Returns whether the plan must be made again. What is known of random
+    /// access is forgotten then, since the numbers of samples change; their bytes are there already.
     ///
     /// # Errors
     /// [`FootageError::Mp4`](crate::error::FootageError::Mp4) if no picture is left.

@@ -263,12 +263,7 @@ async fn plan_until_stable(
             async move { recording.fetch_missing(&samples, &frames, cx.deadline).await }
         });
         observed(cx.observer, RenderStage::Fetch, try_join_all(fetches)).await?;
-        for segment in &plan.segments {
-            let recording = &recordings[segment.recording];
-            facts[segment.recording].inspect(recording, segment.samples(), segment.is_copy()).await?;
-        }
-        let decoded = poster.excerpt.decode.clone();
-        facts[poster.recording].inspect(&recordings[poster.recording], decoded, false).await?;
+        try_join_all(facts.iter_mut().map(|(id, facts)| inspect(facts, &recordings[id], &plan, &poster))).await?;
         if corrections < MAX_CORRECTIONS {
             let corrected = recordings.iter_mut().map(|(id, recording)| facts[id].correct_table(recording));
             if corrected.collect::<Result<Vec<_>, _>>()?.contains(&true) {
@@ -283,6 +278,22 @@ async fn plan_until_stable(
         }
         previous = Some(plan);
     }
+}
+
+/// Inspects the samples of a recording that are copied, or that pictures are decoded from.
+async fn inspect(
+    facts: &mut BitstreamFacts,
+    recording: &FetchedRecording,
+    plan: &CutPlan,
+    poster: &Poster,
+) -> Result<(), Error> {
+    for segment in plan.segments.iter().filter(|segment| segment.recording == recording.id) {
+        facts.inspect(recording, segment.samples(), segment.is_copy()).await?;
+    }
+    if poster.recording == recording.id {
+        facts.inspect(recording, poster.excerpt.decode.clone(), false).await?;
+    }
+    Ok(())
 }
 
 fn view<'a>(recording: &'a FetchedRecording, facts: &'a BitstreamFacts) -> RecordingView<'a> {
