@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 
 parts=(aws build local browser test lint)
 declare -A debian=(
-  [build]='binutils ca-certificates debian-archive-keyring dpkg-dev gcc git libc6-dev make nasm pkg-config'
+  [build]='binutils ca-certificates debian-archive-keyring dpkg-dev gcc git libc6-dev make meson nasm ninja-build pkg-config'
   # This ffmpeg only draws and probes footage; the function runs the one that `build` compiles.
   # util-linux-extra has fincore, which the benchmark asks for the pages of a file in the page cache.
   [local]='ffmpeg fonts-dejavu-core git util-linux-extra'

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use exact_cut::budget::{Budget, EncodeWork, Preset};
+use exact_cut::codec::VideoCodec;
 use exact_cut::scratch::{PER_ENCODED_BYTE, RESERVE};
 
 const MIB: u64 = 1 << 20;
@@ -30,7 +31,9 @@ pub fn millicores(memory: u64) -> u32 {
 #[must_use]
 pub fn longest(footage: Duration, budget: Budget) -> Duration {
     let pixels = u64::try_from(footage.as_millis()).unwrap_or(u64::MAX).saturating_mul(PIXELS_PER_SECOND) / 1000;
-    let work = EncodeWork { h264_pixels: 0, hevc_pixels: pixels, encoded_pixels: pixels };
+    let mut work = EncodeWork::default();
+    work.decode(VideoCodec::Hevc, pixels);
+    work.encode(pixels);
     TIME_RESERVE + work.estimate(Preset::SuperFast, budget)
 }
 

@@ -36,7 +36,7 @@ from scripts.conformance.verdict import Verdict
 from scripts.shared import console, processes
 
 FOLDER = ROOT / "dist" / "conformance"
-MP4 = {".mp4", ".mov", ".m4v", ".qt", ".f4v"}
+MP4 = {".mp4", ".mov", ".m4v", ".qt", ".f4v", ".3gp", ".3g2"}
 WORDS = ("exact", "encoded", "missing", "FATAL", "WRONG", "skipped")
 # Numbers and names differ from file to file; what remains of a reason is its kind.
 FILE = re.compile(r"\S*\.mp4: ")

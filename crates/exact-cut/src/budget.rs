@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::codec::VideoCodec;
 use crate::deadline::Deadline;
 
 /// Threads of the encoder: more processors make it no faster.
@@ -26,6 +27,19 @@ const SLACK_PERCENT: u32 = 66;
 /// (1280 × 720) and 4.3 ns (1920 × 1080). `make bench` holds the estimates against the times.
 const DECODE_H264_PS: u64 = 3_400;
 const DECODE_HEVC_PS: u64 = 4_400;
+
+/// AV1 is decoded without vector instructions. One film of 10 bits took 25 ns (720 × 1280, 0.9 Mbit/s; November 2026).
+const DECODE_AV1_PS: u64 = 25_000;
+
+/// Returns picoseconds of one processor that decoding a pixel takes. VP9 took 2.8 ns (800 × 640, 0.6 Mbit/s) and counts as
+/// H.264, as do the codecs that are older than that.
+const fn decode_ps(codec: VideoCodec) -> u64 {
+    match codec {
+        VideoCodec::Av1 => DECODE_AV1_PS,
+        VideoCodec::Hevc => DECODE_HEVC_PS,
+        VideoCodec::H264 | VideoCodec::Vp9 | VideoCodec::Mpeg4 | VideoCodec::H263 => DECODE_H264_PS,
+    }
+}
 
 /// A preset of x264, from the best to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,12 +91,10 @@ impl Default for Budget {
 /// Pictures that are decoded and encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EncodeWork {
-    /// Pixels of H.264 to decode.
-    pub h264_pixels: u64,
-    /// Pixels of HEVC to decode.
-    pub hevc_pixels: u64,
+    /// Picoseconds of one processor for decoding.
+    decode_ps: u64,
     /// Pixels to encode.
-    pub encoded_pixels: u64,
+    encoded_pixels: u64,
 }
 
 /// More is needed than there is.
@@ -111,16 +123,24 @@ impl BudgetExceeded {
 }
 
 impl EncodeWork {
+    /// Adds pictures of `codec` to decode, in pixels.
+    pub const fn decode(&mut self, codec: VideoCodec, pixels: u64) {
+        self.decode_ps = self.decode_ps.saturating_add(pixels.saturating_mul(decode_ps(codec)));
+    }
+
+    /// Adds pictures to encode, in pixels.
+    pub const fn encode(&mut self, pixels: u64) {
+        self.encoded_pixels = self.encoded_pixels.saturating_add(pixels);
+    }
+
     /// Returns how long the work takes.
     #[must_use]
     pub fn estimate(self, preset: Preset, Budget { millicores, .. }: Budget) -> Duration {
-        let decode = self.h264_pixels.saturating_mul(DECODE_H264_PS);
-        let decode = decode.saturating_add(self.hevc_pixels.saturating_mul(DECODE_HEVC_PS));
         let encode = self.encoded_pixels.saturating_mul(preset.encode_ps());
         let cores = u64::from(millicores).clamp(1, ENCODER_THREADS * 1000);
         // with more processors than threads of the encoder, decoding goes on beside it
         let spare = u64::from(millicores).saturating_sub(cores).min(1000);
-        let decode = decode - decode / 1000 * spare;
+        let decode = self.decode_ps - self.decode_ps / 1000 * spare;
         let us = decode.saturating_add(encode) / 1_000_000;
         Duration::from_micros(us.saturating_mul(1000) / cores * OVERHEAD_PERCENT / 100)
     }
@@ -163,7 +183,10 @@ mod tests {
 
     fn hevc(seconds: u64, width: u64, height: u64) -> EncodeWork {
         let pixels = seconds * FRAMES * width * height;
-        EncodeWork { h264_pixels: 0, hevc_pixels: pixels, encoded_pixels: pixels }
+        let mut work = EncodeWork::default();
+        work.decode(VideoCodec::Hevc, pixels);
+        work.encode(pixels);
+        work
     }
 
     fn budget(millicores: u32, seconds: u64) -> Budget {
@@ -214,7 +237,10 @@ mod tests {
 
     #[test]
     fn more_processors_are_never_slower() {
-        let work = EncodeWork { h264_pixels: 1_000_000_007, hevc_pixels: 900_000_011, encoded_pixels: 1_700_000_003 };
+        let mut work = EncodeWork::default();
+        work.decode(VideoCodec::H264, 1_000_000_007);
+        work.decode(VideoCodec::Hevc, 900_000_011);
+        work.encode(1_700_000_003);
         let estimates = [200, 1000, 1769, 2000, 2500, 3000, 6000]
             .map(|millicores| work.estimate(Preset::SuperFast, Budget { millicores, time: None }));
         assert!(estimates.windows(2).all(|pair| pair[1] <= pair[0]), "{estimates:?}");

@@ -21,7 +21,7 @@
 //! | [`mp4`], [`h264`] | read files and bitstreams |
 //! | [`ffmpeg`], [`scratch`], [`sparse_copy`] | processes and disk |
 //! | [`observer`], [`error`] | what the engine reports |
-//! | [`source`], [`deadline`], [`recording_id`], [`ranges`], [`time`] | the words that everything else is written in |
+//! | [`source`], [`budget`], [`codec`], [`deadline`], [`recording_id`], [`ranges`], [`time`] | the words that everything else is written in |
 //!
 //! # Example
 //!
@@ -51,6 +51,7 @@
 #![warn(missing_docs)]
 
 pub mod budget;
+pub mod codec;
 pub mod compare;
 pub mod deadline;
 pub mod error;

@@ -1,14 +1,15 @@
 //! The codecs of audio, as sample entries name them: which ones are decoded, and how long their frames last.
 //!
-//! Recorders write AAC for the most part. Those that dump a network stream also write G.711, MP3, Opus or plain PCM, which
-//! a clip cannot hold: they are decoded and encoded to AAC.
+//! Recorders write AAC for the most part. Those that dump a network stream also write G.711, MP3, Opus or plain PCM, others
+//! AC-3 or lossless audio. A clip holds none of these: they are decoded and encoded to AAC.
 
 use crate::mp4::boxes::{Fields, child};
 use crate::mp4::sample_entry::SampleEntry;
 
 /// Bytes of an audio sample entry before its boxes (ISO/IEC 14496-12, section 12.2.3).
 const FIELDS: usize = 28;
-/// The same of version 2 of `mov` files.
+/// The same of versions 1 and 2 of `mov` files.
+const FIELDS_OF_VERSION_1: usize = 44;
 const FIELDS_OF_VERSION_2: usize = 64;
 /// The rates of AAC (ISO/IEC 14496-3, table 1.18) to which audio of other codecs is encoded: higher ones are heard by
 /// nobody, and at lower ones an AAC frame lasts long.
@@ -25,6 +26,13 @@ pub enum AudioCodec {
     Mp3,
     /// Opus (RFC 6716).
     Opus,
+    /// AC-3 or Enhanced AC-3.
+    Ac3,
+    /// Apple Lossless or FLAC.
+    Lossless {
+        /// PCM samples of each channel in a frame.
+        frame_samples: u32,
+    },
     /// PCM, linear or G.711.
     Pcm {
         /// Bytes of one PCM sample of all channels.
@@ -77,6 +85,8 @@ impl AudioCodec {
             }
             b".mp3" | b"ms\0\x55" => return Some(Self::Mp3),
             b"Opus" => return Some(Self::Opus),
+            b"ac-3" | b"ec-3" => return Some(Self::Ac3),
+            b"alac" | b"fLaC" => return lossless(entry),
             b"alaw" | b"ulaw" => 1,
             kind => {
                 let fields = EntryFields::read(entry)?;
@@ -96,6 +106,8 @@ impl AudioCodec {
             Self::Mp3 if rate < 32_000 => 576, // ISO/IEC 13818-3, section 2.4.2.1
             Self::Mp3 => 1152,                 // ISO/IEC 11172-3, section 2.4.2.1
             Self::Opus => rate / 50,           // 20 ms, which nearly all encoders use
+            Self::Ac3 => 1536, // ETSI TS 102 366, section 4.1; of Enhanced AC-3, what nearly all encoders use
+            Self::Lossless { frame_samples } => frame_samples,
             Self::Pcm { frame_bytes } => size / frame_bytes.max(1),
         }
     }
@@ -133,6 +145,28 @@ fn linear_bytes(kind: [u8; 4], EntryFields { version, bits, .. }: EntryFields, p
     }
 }
 
+/// Returns the codec of a lossless entry: its configuration states how many PCM samples a frame has.
+fn lossless(entry: &SampleEntry) -> Option<AudioCodec> {
+    let fields = match EntryFields::read(entry)?.version {
+        0 => FIELDS,
+        1 => FIELDS_OF_VERSION_1,
+        _ => FIELDS_OF_VERSION_2,
+    };
+    let boxes = entry.payload().get(fields..)?;
+    let frame_samples = if &entry.kind == b"fLaC" {
+        // version and flags, the header of the block STREAMINFO, the least and the most samples (RFC 9639, section 8.2)
+        let mut fields = Fields(child(boxes, b"dfLa")?);
+        fields.skip(10)?;
+        fields.u16()?.into()
+    } else {
+        // version and flags (Apple Lossless, "ALACMagicCookieDescription"); `mov` files have it in `wave`
+        let mut fields = Fields(child(boxes, b"alac").or_else(|| child(child(boxes, b"wave")?, b"alac"))?);
+        fields.skip(4)?;
+        fields.u32()?
+    };
+    Some(AudioCodec::Lossless { frame_samples }).filter(|_| frame_samples > 0)
+}
+
 /// Returns the bytes of a sample that `pcmC` states.
 fn pcm_configuration(payload: &[u8], version: u16) -> Option<u32> {
     let fields = if version == 2 { FIELDS_OF_VERSION_2 } else { FIELDS };
@@ -167,7 +201,7 @@ mod tests {
         assert_eq!(frame(b"sowt", 1, 16, &[]), 2);
         assert_eq!(frame(b"in24", 1, 16, &[]), 3);
         assert_eq!(frame(b"fl64", 1, 64, &[]), 0, "not decoded");
-        assert_eq!(frame(b"ac-3", 2, 16, &[]), 0, "not decoded");
+        assert_eq!(frame(b"ac-4", 2, 16, &[]), 0, "not decoded");
         assert_eq!(frame(b"ipcm", 2, 16, &boxed(b"pcmC", &[0, 0, 0, 0, 1, 24])), 6);
         assert_eq!(frame(b"ipcm", 2, 16, &[]), 0, "no configuration");
         assert_eq!(frame(b"alaw", 0, 16, &[]), 0, "no channels");

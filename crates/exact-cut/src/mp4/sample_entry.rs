@@ -9,6 +9,7 @@ use shiguredo_mp4::boxes::{AudioSampleEntryFields, AvccBox, EsdsBox, Mp4aBox, Un
 use shiguredo_mp4::descriptors::{DecoderConfigDescriptor, DecoderSpecificInfo, EsDescriptor, SlConfigDescriptor};
 use shiguredo_mp4::{BoxSize, BoxType, Decode, Encode, FixedPointNumber, Uint};
 
+use crate::codec::VideoCodec;
 use crate::h264::nal_units::{Codec, NalFormat};
 use crate::mp4::boxes::{Fields, boxed, child, children};
 
@@ -18,6 +19,9 @@ const VISUAL_FIELDS: usize = 78;
 const AUDIO_FIELDS: [usize; 3] = [28, 44, 64];
 /// Children of a visual sample entry that say how pictures are displayed.
 const DISPLAY: [&[u8; 4]; 3] = [b"pasp", b"colr", b"clap"];
+
+/// Object type of MPEG-4 pictures (ISO/IEC 14496-1, table 5).
+const MPEG4_VISUAL: u8 = 0x20;
 
 /// A sample entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +112,22 @@ impl SampleEntry {
         shiguredo_mp4::boxes::SampleEntry::Unknown(UnknownBox { box_type, box_size, payload })
     }
 
-    /// Returns whether the entry is of pictures that are decoded: H.264 or HEVC, not encrypted.
+    /// Returns the codec of the pictures, if they are decoded: not of another codec, and not encrypted.
     #[must_use]
-    pub const fn is_decodable_video(&self) -> bool {
-        matches!(&self.kind, b"avc1" | b"avc3" | b"hvc1" | b"hev1")
+    pub fn video_codec(&self) -> Option<VideoCodec> {
+        Some(match &self.kind {
+            // the types that begin with d are those of Dolby Vision
+            b"avc1" | b"avc3" | b"dva1" | b"dvav" => VideoCodec::H264,
+            b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => VideoCodec::Hevc,
+            b"av01" => VideoCodec::Av1,
+            b"vp09" => VideoCodec::Vp9,
+            b"s263" | b"h263" => VideoCodec::H263,
+            b"mp4v" => match decoder_config(self.visual_child(b"esds")?)? {
+                (MPEG4_VISUAL, _) => VideoCodec::Mpeg4,
+                _ => return None,
+            },
+            _ => return None,
+        })
     }
 
     /// Returns whether the samples are encrypted (ISO/IEC 14496-12, section 8.12).
@@ -137,7 +153,7 @@ impl SampleEntry {
     /// Returns `avcC`, if it can be read.
     #[must_use]
     pub fn avcc(&self) -> Option<AvccBox> {
-        matches!(&self.kind, b"avc1" | b"avc3").then_some(())?;
+        (self.video_codec()? == VideoCodec::H264).then_some(())?;
         let avcc = boxed(b"avcC", self.visual_child(b"avcC")?);
         AvccBox::decode(&avcc).ok().map(|(avcc, _)| avcc)
     }
@@ -157,11 +173,17 @@ impl SampleEntry {
         Some((NonZeroU32::new(fields.u32()?)?, NonZeroU32::new(fields.u32()?)?))
     }
 
-    /// Returns the colour description of `colr` (section 12.1.5): primaries, transfer characteristics, matrix coefficients,
-    /// and whether luma uses its full range, if that is stated.
+    /// Returns the colour description of `colr` (section 12.1.5), or of the configuration of VP9: primaries, transfer
+    /// characteristics, matrix coefficients, and whether luma uses its full range, if that is stated.
     #[must_use]
     pub fn colour(&self) -> Option<([u8; 3], Option<bool>)> {
-        let mut fields = Fields(self.visual_child(b"colr")?);
+        let Some(colr) = self.visual_child(b"colr") else {
+            // version and flags, profile, level, depth and range ("VP Codec ISO Media File Format Binding", "VP Codec Configuration
+            // Box")
+            let vpcc = self.visual_child(b"vpcC")?;
+            return Some((vpcc.get(7..10)?.try_into().ok()?, Some(vpcc[6] & 1 != 0)));
+        };
+        let mut fields = Fields(colr);
         let kind = fields.name()?;
         let codes = [fields.u16()?, fields.u16()?, fields.u16()?].map(|code| u8::try_from(code).unwrap_or(2));
         match &kind {
@@ -203,9 +225,9 @@ impl SampleEntry {
     /// Returns what a decoder of pictures needs: type and configuration.
     #[must_use]
     pub fn decoder_configuration(&self) -> Option<(&[u8; 4], &[u8])> {
-        let (family, name) = match &self.kind {
-            b"avc1" | b"avc3" => (b"avc1", b"avcC"),
-            b"hvc1" | b"hev1" => (b"hvc1", b"hvcC"),
+        let (family, name) = match self.video_codec()? {
+            VideoCodec::H264 => (b"avc1", b"avcC"),
+            VideoCodec::Hevc => (b"hvc1", b"hvcC"),
             _ => return None,
         };
         Some((family, self.visual_child(name)?))
@@ -234,23 +256,28 @@ impl SampleEntry {
     /// Returns the object type that the elementary stream descriptor of an `mp4a` entry states, and what follows it.
     pub(super) fn decoder_config(&self) -> Option<(u8, Fields<'_>)> {
         (&self.kind == b"mp4a").then_some(())?;
-        let mut fields = Fields(self.esds()?.get(4..)?);
-        descriptor(&mut fields, 3)?;
-        fields.skip(2)?;
-        let flags = fields.u8()?;
-        if flags & 0x80 != 0 {
-            fields.skip(2)?;
-        }
-        if flags & 0x40 != 0 {
-            let length = fields.u8()?;
-            fields.skip(length.into())?;
-        }
-        if flags & 0x20 != 0 {
-            fields.skip(2)?;
-        }
-        descriptor(&mut fields, 4)?;
-        Some((fields.u8()?, fields))
+        decoder_config(self.esds()?)
     }
+}
+
+/// Returns the object type that an elementary stream descriptor states, and what follows it.
+fn decoder_config(esds: &[u8]) -> Option<(u8, Fields<'_>)> {
+    let mut fields = Fields(esds.get(4..)?);
+    descriptor(&mut fields, 3)?;
+    fields.skip(2)?;
+    let flags = fields.u8()?;
+    if flags & 0x80 != 0 {
+        fields.skip(2)?;
+    }
+    if flags & 0x40 != 0 {
+        let length = fields.u8()?;
+        fields.skip(length.into())?;
+    }
+    if flags & 0x20 != 0 {
+        fields.skip(2)?;
+    }
+    descriptor(&mut fields, 4)?;
+    Some((fields.u8()?, fields))
 }
 
 /// Reads the header of a descriptor with that tag, and returns the length that it states (ISO/IEC 14496-1, section 8.3.3).

@@ -123,7 +123,7 @@ impl Tracks {
             };
             sample_boxes::for_each_sample(track.stbl, any).ok()?;
         }
-        let is_readable = |track: &&TrackBoxes<'_>| track.entries.iter().all(SampleEntry::is_decodable_video);
+        let is_readable = |track: &&TrackBoxes<'_>| track.entries.iter().all(|entry| entry.video_codec().is_some());
         pictures.iter().find(is_readable).filter(|_| !listed).map(|track| track.id)
     }
 }
@@ -244,7 +244,7 @@ impl<'a> FileBoxes<'a> {
     fn video(&self, track: &TrackBoxes<'_>) -> Result<(VideoTrack, EditList, i64), Mp4Error> {
         let timescale = track.timescale;
         let first_entry = track.entries.first().ok_or(Mp4Error::NoSampleEntry)?;
-        if let Some(foreign) = track.entries.iter().find(|entry| !entry.is_decodable_video()) {
+        if let Some(foreign) = track.entries.iter().find(|entry| entry.video_codec().is_none()) {
             return Err(not_decoded(foreign));
         }
         let longest = i64::try_from(MAX_DAYS * 24 * 3600 * u64::from(timescale)).unwrap_or(i64::MAX);

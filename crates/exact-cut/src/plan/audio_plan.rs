@@ -269,9 +269,9 @@ impl FilmAudio<'_> {
     fn sounds_like(&self, other: &Self) -> bool {
         let (one, other) = (self.track, other.track);
         let is_alike = match one.codec {
-            AudioCodec::Aac | AudioCodec::Pcm { .. } => one.config == other.config,
+            AudioCodec::Aac | AudioCodec::Pcm { .. } | AudioCodec::Lossless { .. } => one.config == other.config,
             // their frames say all; the entry also holds the bit rate of the file
-            AudioCodec::Mp3 | AudioCodec::Opus => one.encoded_format() == other.encoded_format(),
+            AudioCodec::Mp3 | AudioCodec::Opus | AudioCodec::Ac3 => one.encoded_format() == other.encoded_format(),
         };
         (one.codec, one.timescale) == (other.codec, other.timescale) && is_alike
     }

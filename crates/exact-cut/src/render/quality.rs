@@ -5,7 +5,7 @@
 //!
 //! **What is encoded as a whole** has constant quality, finer if it has less than 40 dB (the worst frame of a short segment,
 //! a long one on average), within a cap, because nobody wants a clip that is larger than the
-//! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of HEVC, which packs tighter.
+//! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of a codec that packs tighter, such as HEVC.
 
 use crate::budget::Preset;
 
@@ -70,9 +70,9 @@ impl RateControl {
 /// Bits of footage that is encoded, by codec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceBits {
-    /// Bits of H.264.
+    /// Bits of H.264, and of codecs that pack no tighter.
     pub h264: u64,
-    /// Bits of HEVC.
+    /// Bits of HEVC, and of codecs that pack as tightly.
     pub hevc: u64,
     /// How long all of it is shown, in microseconds.
     pub us: u64,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::budget::{BudgetExceeded, EncodeWork, Preset};
+use crate::codec::VideoCodec;
 use crate::error::Error;
 use crate::fetch::FetchedRecording;
 use crate::mp4::shape::PictureShape;
@@ -70,8 +71,8 @@ fn pixels(recording: &FetchedRecording) -> u64 {
     PictureShape::of(video, &video.entry).map_or(0, PictureShape::pixels)
 }
 
-fn is_hevc(recording: &FetchedRecording) -> bool {
-    matches!(&recording.open.video.entry.kind, b"hvc1" | b"hev1")
+fn codec(recording: &FetchedRecording) -> VideoCodec {
+    recording.open.video.entry.video_codec().unwrap_or(VideoCodec::H264) // no track has another one
 }
 
 fn of_plan(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> EncodeWork {
@@ -80,11 +81,9 @@ fn of_plan(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> Encod
         let recording = &recordings[segment.recording];
         let pixels = pixels(recording);
         if let Method::Encode { decode, .. } = &segment.method {
-            let decoded = pixels.saturating_mul(decode.len() as u64);
-            let all = if is_hevc(recording) { &mut work.hevc_pixels } else { &mut work.h264_pixels };
-            *all = all.saturating_add(decoded);
+            work.decode(codec(recording), pixels.saturating_mul(decode.len() as u64));
         }
-        work.encoded_pixels = work.encoded_pixels.saturating_add(pixels.saturating_mul(segment.frames.len() as u64));
+        work.encode(pixels.saturating_mul(segment.frames.len() as u64));
     }
     work
 }
@@ -96,8 +95,8 @@ fn source_bits(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> S
         let table = &recording.open.video.table;
         let frames = segment.frames.clone();
         let bytes: u64 = frames.clone().map(|frame| u64::from(table.frame(frame).size)).sum();
-        let of_codec = if is_hevc(recording) { &mut bits.hevc } else { &mut bits.h264 };
-        *of_codec += bytes * 8;
+        let tighter = codec(recording).packs_tighter_than_h264();
+        *(if tighter { &mut bits.hevc } else { &mut bits.h264 }) += bytes * 8;
         let shown =
             table.us_after_start(table.frame_end(frames.end - 1)) - table.us_after_start(table.shown_at(frames.start));
         bits.us += u64::try_from(shown).unwrap_or_default();
@@ -112,8 +111,7 @@ fn in_words(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> Stri
     let Some(recording) = largest else { return "nothing".to_owned() };
     let video = &recording.open.video;
     let height = PictureShape::of(video, &video.entry).map_or(0, |shape| shape.width.min(shape.height));
-    let codec = if is_hevc(recording) { "HEVC" } else { "H.264" };
-    format!("{} s of {height}p {codec}", us.div_ceil(1_000_000))
+    format!("{} s of {height}p {}", us.div_ceil(1_000_000), codec(recording).name())
 }
 
 fn ensure_memory(

@@ -4,12 +4,13 @@ use testkit::footage::{Footage, X264};
 
 use crate::boxes::Boxes;
 use crate::cameras::{Camera, Copies, Recording, camera, footage, numbered};
-use crate::cases::{film_of, one, one_edited, plain, remuxed, with};
+use crate::cases::{SPAN, film_of, one, one_edited, plain, pyramid, remuxed, with};
 use crate::film::Film;
 use crate::mp4_edit;
 
 pub fn all() -> Vec<Camera> {
     let mut all = formats();
+    all.extend(codecs());
     all.extend(levels());
     all.extend(told_in_one_place());
     all.extend(changing());
@@ -34,6 +35,30 @@ fn formats() -> Vec<Camera> {
         without_chroma_fields("profile-244-without-chroma-fields", "-pix_fmt yuv444p", ",format=yuv444p"),
         without_chroma_fields("profile-122-without-chroma-fields", "-pix_fmt yuv422p", ",format=yuv422p"),
         in_format("gray", "-bf 0 -g 60 -pix_fmt gray", ",format=gray"),
+    ]
+}
+
+/// Codecs whose pictures are decoded, but never copied; and H.264 under another name.
+fn codecs() -> Vec<Camera> {
+    let coded = |name: &str, options: &str, size| {
+        let footage = Footage { size, ..footage(options) };
+        let recording = |n: u32| {
+            let footage = numbered(&footage, n);
+            Recording::of(move || footage.file(), 5000 * i64::from(n))
+        };
+        Camera { copies: Copies::None, ..camera(name, vec![recording(0), recording(1)], &[SPAN, (3317, 6703)]) }
+    };
+    let usual = Footage::default().size;
+    vec![
+        coded("av1", "-c:v libaom-av1 -usage realtime -cpu-used 8 -row-mt 0 -threads 1 -crf 20 -g 60", usual),
+        coded(
+            "vp9",
+            "-c:v libvpx-vp9 -cpu-used 5 -threads 1 -crf 15 -b:v 0 -auto-alt-ref 1 -lag-in-frames 12 -g 60",
+            usual,
+        ),
+        coded("mpeg-4", "-c:v mpeg4 -q:v 2 -bf 2 -g 60", usual),
+        coded("h.263", "-c:v h263 -q:v 6 -g 60 -f 3gp", (352, 288)),
+        one_edited("type-of-dolby-vision", &pyramid(), |boxes| boxes.table(0, "stsd/avc1").kind = *b"dvav"),
     ]
 }
 

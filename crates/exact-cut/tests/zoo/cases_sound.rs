@@ -53,10 +53,15 @@ fn other_codecs() -> Vec<Camera> {
         esds[at] = 0x6b;
     });
     vec![
-        one("sound-ac-3", {
-            let footage = with(&heard(), "-c:a ac3");
+        one("sound-dts", {
+            let footage = with(&heard(), "-c:a dca -strict -2 -ac 2");
             Recording::of(move || footage.file(), 0)
         }),
+        coded("sound-ac-3", "-c:a ac3"),
+        coded("sound-e-ac-3", "-c:a eac3"),
+        coded("sound-alac", "-c:a alac"),
+        coded("sound-alac-in-quicktime", "-c:a alac -f mov"),
+        coded("sound-flac", "-c:a flac -strict -2"),
         coded("sound-mp3", "-c:a libmp3lame"),
         coded("sound-mp3-of-a-low-rate", "-c:a libmp3lame -ar 22050"),
         coded("sound-opus", "-c:a libopus"),
@@ -79,7 +84,7 @@ fn second_tracks() -> Vec<Camera> {
     };
     let silent = Footage { audio: Some(SILENCE), ..heard() };
     vec![
-        shows_second("second-sound-after-ac-3", with(&silent, "-c:a ac3"), |_| {}),
+        shows_second("second-sound-after-dts", with(&silent, "-c:a dca -strict -2 -ac 2"), |_| {}),
         shows_second("second-sound-after-a-disabled-one", silent.clone(), |boxes| {
             boxes.at("moov/trak.1/tkhd").own[3] &= !1;
             boxes.at("moov/trak.2/tkhd").own[3] |= 1;
