@@ -103,6 +103,12 @@ def sizes(film: Film, seconds: float) -> list[str]:
     return sorted({f"{frame.get('width')}x{frame.get('height')}" for frame in told.get("frames", [])})
 
 
+def is_interlaced(film: Film, seconds: float) -> bool:
+    """Tells whether any picture of a film consists of two fields."""
+    told = _probe(film.file, seconds, "-select_streams", "V:0", "-show_entries", "frame=interlaced_frame")
+    return any(frame.get("interlaced_frame") for frame in told.get("frames", []))
+
+
 def unsettled(film: Film, seconds: float) -> set[int]:
     """Returns the numbers of the frames that ffmpeg decodes differently with two threads: they are damaged.
 

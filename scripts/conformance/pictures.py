@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.conformance.film import DECODE, PICTURES, Film, Frame
+from scripts.conformance.film import DECODE, PICTURES, Film, Frame, is_interlaced
 from scripts.conformance.programs import FFMPEG, reading
 
 Planes = list[np.ndarray]
 # Base 2 logarithm of the subsampling of chroma, horizontal and vertical.
 SUBSAMPLED = {"420p": (1, 1), "422p": (1, 0), "440p": (0, 1), "411p": (2, 0), "410p": (2, 2), "444p": (0, 0)}
+# A clip shows frames; of interlaced pictures it has those that this filter makes.
+DEINTERLACE = "bwdif=mode=send_frame:parity=auto:deint=interlaced,"
 # A picture of another size than the first one is fitted into it with bars. The others stay as they are.
 FIT = "scale={width}:{height}:force_original_aspect_ratio=decrease,pad={width}:{height}:-1:-1,"
 
@@ -48,6 +50,7 @@ class Layout:
 
 def compare(clip: Film, source: Film, first: int, frames: Sequence[Frame], seconds: float) -> Iterator[Likeness]:
     """Compares frames of the clip, from number `first`, with frames of the source. Both follow each other."""
+    deinterlace = DEINTERLACE if is_interlaced(source, seconds) else ""
     layout = Layout.of(clip)
     place = {frame.number: index for index, frame in enumerate(source.frames)}
     begin, end = place[frames[0].number], place[frames[-1].number]
@@ -58,7 +61,7 @@ def compare(clip: Film, source: Film, first: int, frames: Sequence[Frame], secon
     else:
         fit += f"scale={clip.shape.width}:{clip.shape.height},"
     numbers = [frame.number for frame in window]
-    theirs = _in_order(_read(source.file, numbers, layout, fit, seconds), numbers)
+    theirs = _in_order(_read(source.file, numbers, layout, deinterlace + fit, seconds), numbers)
     ours = _read(clip.file, [clip.frames[first + index].number for index in range(len(frames))], layout, "", seconds)
     before = next(theirs, None) if begin else None
     right = next(theirs, None)

@@ -34,7 +34,7 @@ use seccompiler::{
 /// The newest rules that this file knows. An older kernel enforces what it can.
 const LANDLOCK: ABI = ABI::V6;
 /// May be read: libraries and what libc looks up. A static ffmpeg needs none of them.
-const READABLE: [&str; 11] = [
+const READABLE: [&str; 10] = [
     "/lib",
     "/lib64",
     "/usr/lib",
@@ -45,7 +45,6 @@ const READABLE: [&str; 11] = [
     "/dev/null",
     "/dev/urandom",
     "/sys/devices/system/cpu",
-    "/sys/kernel/mm/transparent_hugepage",
 ];
 /// Dynamic linkers, which the kernel starts for a program that is not static.
 const LINKERS: [&str; 2] = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"];

@@ -34,15 +34,14 @@ const MAX_MESSAGES: usize = 2000;
 /// How glibc allocates memory for ffmpeg ("The GNU C Library", "Memory Allocation Tunables", and mallopt(3)).
 ///
 /// One arena for all threads: each of its own would reserve 64 MiB of address space and keep what was freed. Pictures come
-/// from the heap, which keeps what was freed for the next ones, and lies in huge pages where the kernel has them. Without
-/// that, much of a short run is page faults: on two cores, encoding the edge, the thumbnails and verifying the clip of
-/// `make bench` take 913 ms of processor time in place of 997, and at most 79 MB in place of 66.
-const ENVIRONMENT: [(&str, &str); 5] = [
+/// from the heap, which keeps what was freed for the next ones: otherwise, much of a short run is page faults. Alone on two
+/// cores, the four runs for the clip of `make bench` (edge, thumbnails, two for verification) take 953 ms of processor time in
+/// place of 997, and at most 72 MB in place of 66.
+const ENVIRONMENT: [(&str, &str); 4] = [
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_MMAP_THRESHOLD_", "33554432"), // the most that glibc accepts
     ("MALLOC_TRIM_THRESHOLD_", "268435456"),
     ("MALLOC_TOP_PAD_", "8388608"),
-    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
 ];
 /// What ffmpeg and libc write if memory or threads run out.
 const OUT_OF_MEMORY: [&str; 5] = [
