@@ -246,7 +246,7 @@ async fn plan_until_stable(
         let plan = CutPlan::of(spec.span, spec.coverage, &views);
         let plan = plan.ok_or_else(|| Error::footage("clip.mp4", FootageError::NoFrame))?;
         let poster = poster(&plan, &views, posters_tried);
-        let chosen = work::choose(cx, &plan, &recordings)?;
+        let chosen = work::choose(cx, &plan, &recordings, &facts)?;
         let scratch_needed = scratch_needed(&plan, &views);
         if previous.as_ref() == Some(&plan) {
             let (whole, estimate) = chosen.unzip();

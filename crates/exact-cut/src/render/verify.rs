@@ -31,7 +31,7 @@ use crate::render::write_file::PieceFiles;
 
 /// Pictures of a copied run that are decoded after a seam. The first one is an IDR picture. If it and those after it come
 /// out right, a decoder found their parameter sets and let go of what came before.
-const PICTURES_AFTER_SEAM: usize = 8;
+pub const PICTURES_AFTER_SEAM: usize = 8;
 
 /// A clip that is to be verified, and what it was made of.
 #[derive(Clone, Copy, Debug)]

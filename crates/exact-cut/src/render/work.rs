@@ -7,19 +7,23 @@ use crate::budget::{BudgetExceeded, EncodeWork, Preset};
 use crate::codec::VideoCodec;
 use crate::error::Error;
 use crate::fetch::FetchedRecording;
+use crate::h264::nal_units::RandomAccess;
 use crate::mp4::shape::PictureShape;
 use crate::plan::cut_plan::CutPlan;
 use crate::plan::segments::{Method, Segment};
 use crate::recording_id::PerRecording;
+use crate::render::bitstream_facts::BitstreamFacts;
 use crate::render::context::RenderContext;
 use crate::render::quality::{SourceBits, WholeEncoding};
+use crate::render::verify::PICTURES_AFTER_SEAM;
 use crate::scratch::whole_space;
 use crate::time::rescaled;
 
 /// An estimate of memory is an upper bound: so many percent of it are needed at least.
 const MEMORY_NEEDED_PERCENT: u64 = 60;
 
-/// Returns how segments that are no edges are encoded, and how long encoding takes; `None` if nothing is encoded.
+/// Returns how segments that are no edges are encoded, and how long encoding and verifying takes; `None` if nothing is
+/// encoded.
 ///
 /// # Errors
 /// [`Cause::Budget`](crate::error::Cause::Budget) if that is more than the machine has.
@@ -27,11 +31,14 @@ pub fn choose(
     cx: RenderContext<'_>,
     plan: &CutPlan,
     recordings: &PerRecording<FetchedRecording>,
+    facts: &PerRecording<BitstreamFacts>,
 ) -> Result<Option<(WholeEncoding, Duration)>, Error> {
-    let (work, bits, words) = (of_plan(plan, recordings), source_bits(plan, recordings), in_words(plan, recordings));
-    if work == EncodeWork::default() {
+    if encoded(plan).next().is_none() {
         return Ok(None);
     }
+    let (mut work, bits, words) =
+        (of_plan(plan, recordings), source_bits(plan, recordings), in_words(plan, recordings));
+    add_verification(&mut work, plan, recordings, facts);
     let exceeded = |error: BudgetExceeded| Error::new("clip.mp4", error);
     ensure_memory(cx, plan, recordings, &words).map_err(exceeded)?;
     let (preset, estimate) = work.choose(cx.budget, cx.deadline, || words.clone()).map_err(exceeded)?;
@@ -86,6 +93,26 @@ fn of_plan(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> Encod
         work.encode(pixels.saturating_mul(segment.frames.len() as u64));
     }
     work
+}
+
+/// Adds what is decoded of copied runs to verify them, in the clip and in the recording: the first pictures, and from the last
+/// IDR picture on. What is decoded of encoded segments counts as their overhead.
+fn add_verification(
+    work: &mut EncodeWork,
+    plan: &CutPlan,
+    recordings: &PerRecording<FetchedRecording>,
+    facts: &PerRecording<BitstreamFacts>,
+) {
+    for (index, segment) in plan.segments.iter().enumerate() {
+        let Method::Copy { samples } = &segment.method else { continue };
+        let recording = &recordings[segment.recording];
+        let (table, random_access) = (&recording.open.video.table, &facts[segment.recording].random_access);
+        let is_idr = |&sample: &usize| random_access.at(table, sample) == RandomAccess::Idr;
+        let last_group = samples.clone().rev().find(is_idr).unwrap_or(samples.start)..samples.end;
+        let last_group = if index + 1 < plan.segments.len() { last_group.len() } else { 0 };
+        let pictures = samples.len().min(PICTURES_AFTER_SEAM + last_group) as u64;
+        work.decode(codec(recording), pixels(recording).saturating_mul(2 * pictures));
+    }
 }
 
 fn source_bits(plan: &CutPlan, recordings: &PerRecording<FetchedRecording>) -> SourceBits {
