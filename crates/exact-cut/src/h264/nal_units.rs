@@ -43,6 +43,9 @@ pub struct NalFormat {
     pub length_size: usize,
 }
 
+/// What precedes a NAL unit in a byte stream (section B.1.1).
+const START_CODE: [u8; 3] = [0, 0, 1];
+
 /// A sample is not made of NAL units with length fields of the stated size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the length of a NAL unit is wrong")]
@@ -124,16 +127,25 @@ impl UnitKind {
     }
 }
 
+/// Returns `unit`, and then what follows each start code in it. No unit may hold one (ITU-T H.264, section 7.4.1), but a camera
+/// with layers put a prefix and the slice behind it under one length, and decoders find the slice.
+fn with_hidden(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let behind_code = |unit: &[u8]| unit.windows(START_CODE.len()).position(|bytes| bytes == START_CODE);
+    std::iter::successors(Some(unit), move |unit| behind_code(unit).map(|at| &unit[at + START_CODE.len()..]))
+}
+
 /// Returns whether decoding may begin at `sample`. Its first slice decides, and a recovery point before that slice.
 #[must_use]
 pub fn random_access(sample: &[u8], NalFormat { codec, length_size }: NalFormat) -> RandomAccess {
     let mut result = RandomAccess::No;
     for unit in nal_units(sample, length_size) {
         let Ok(unit) = unit else { return RandomAccess::No };
-        match UnitKind::of(unit, codec) {
-            UnitKind::Slice(access) => return access.max(result),
-            UnitKind::Sei if has_recovery_point(unit) => result = RandomAccess::RecoveryPoint,
-            _ => {}
+        for unit in with_hidden(unit) {
+            match UnitKind::of(unit, codec) {
+                UnitKind::Slice(access) => return access.max(result),
+                UnitKind::Sei if has_recovery_point(unit) => result = RandomAccess::RecoveryPoint,
+                _ => {}
+            }
         }
     }
     RandomAccess::No
@@ -153,10 +165,12 @@ pub enum WithoutSlice {
 pub fn without_slice(sample: &[u8], NalFormat { codec, length_size }: NalFormat) -> Option<WithoutSlice> {
     let mut result = WithoutSlice::Expendable;
     for unit in nal_units(sample, length_size) {
-        match UnitKind::of(unit.ok()?, codec) {
-            UnitKind::Slice(_) => return None,
-            UnitKind::ParameterSet => result = WithoutSlice::ParameterSets,
-            UnitKind::Sei | UnitKind::Other => {}
+        for unit in with_hidden(unit.ok()?) {
+            match UnitKind::of(unit, codec) {
+                UnitKind::Slice(_) => return None,
+                UnitKind::ParameterSet => result = WithoutSlice::ParameterSets,
+                UnitKind::Sei | UnitKind::Other => {}
+            }
         }
     }
     Some(result)
@@ -198,11 +212,12 @@ mod tests {
 
     #[test]
     fn the_first_slice_decides_about_random_access() {
-        let table: [(&str, &[&[u8]], RandomAccess); 7] = [
+        let table: [(&str, &[&[u8]], RandomAccess); 8] = [
             ("an IDR picture", &[AUD, IDR], RandomAccess::Idr),
             ("a recovery point", &[AUD, RECOVERY_0, SLICE], RandomAccess::RecoveryPoint),
             ("intra refresh", &[RECOVERY_16, SLICE], RandomAccess::No),
             ("a picture that is only listed", &[AUD, SLICE], RandomAccess::No),
+            ("a slice behind a start code", &[&[14, 1, 0, 0, 0, 1, 0x65, 0x88]], RandomAccess::Idr),
             ("a recovery point of the next picture", &[SLICE, RECOVERY_0], RandomAccess::No),
             ("no slice", &[AUD], RandomAccess::No),
             ("nothing", &[], RandomAccess::No),
@@ -237,6 +252,8 @@ mod tests {
         assert_eq!(h264(&[AUD, RECOVERY_0]), Some(WithoutSlice::Expendable));
         assert_eq!(h264(&[AUD, &[0x67, 66], &[0x68, 1]]), Some(WithoutSlice::ParameterSets));
         assert_eq!(h264(&[AUD, SLICE]), None);
+        assert_eq!(h264(&[&[14, 1, 0, 0, 1, 6, 5, 0, 0, 1, 0x41, 0x9a]]), None, "a slice behind start codes");
+        assert_eq!(h264(&[&[14, 1, 0, 0, 1, 6, 5]]), Some(WithoutSlice::Expendable));
         assert_eq!(without_slice(&[0, 0, 0, 9, 9], H264), None, "damaged");
         assert_eq!(without_slice(&sample(&[&[35 << 1, 1]]), HEVC), Some(WithoutSlice::Expendable));
         assert_eq!(without_slice(&sample(&[&[33 << 1, 1]]), HEVC), Some(WithoutSlice::ParameterSets));

@@ -214,6 +214,18 @@ impl SampleEntry {
         Self { kind: self.kind, payload: [fields, kept].concat() }
     }
 
+    /// Returns the entry of a video track with that width and height of a pixel, unless it states others.
+    #[must_use]
+    pub fn with_pixel_aspect(&self, (across, down): (u32, u32)) -> Self {
+        match self.payload.split_at_checked(VISUAL_FIELDS) {
+            Some((fields, boxes)) if self.visual_child(b"pasp").is_none() => {
+                let pasp = boxed(b"pasp", &[across.to_be_bytes(), down.to_be_bytes()].concat());
+                Self { kind: self.kind, payload: [fields, &pasp, boxes].concat() }
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// Returns the entry of a video track with another content of one of its boxes.
     #[must_use]
     pub fn with_child(&self, name: [u8; 4], content: &[u8]) -> Self {
@@ -338,5 +350,8 @@ mod tests {
         assert_eq!(entry.for_decoding(None).payload, [&fields[..], &btrt].concat());
         let resized = [&fields[..24], &[5, 0, 2, 0xd8], &fields[28..], &btrt].concat();
         assert_eq!(entry.for_decoding(Some((1280, 728))).payload, resized);
+        assert_eq!(entry.with_pixel_aspect((1, 1)), entry, "it states one");
+        let pixel = SampleEntry::new(*b"avc1", &fields).with_pixel_aspect((4, 3)).pixel_aspect();
+        assert_eq!(pixel.map(|(a, b)| (a.get(), b.get())), Some((4, 3)));
     }
 }

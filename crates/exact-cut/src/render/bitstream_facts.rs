@@ -154,7 +154,9 @@ impl BitstreamFacts {
         if !resized.is_empty() {
             let video = &mut Arc::make_mut(&mut recording.open).video;
             for (sample, entry) in resized {
-                video.change_entry(sample, entry);
+                // `tkhd` has the shape of the first size, and players take that of a pixel not to change
+                let pixel = PictureShape::of(video, video.entry_of(sample)).map_or((1, 1), |shape| shape.pixel_aspect);
+                video.change_entry(sample, entry.with_pixel_aspect(pixel));
             }
             self.copyable = self.copyable.and(Err(EncodeReason::SeveralEntries));
             self.random_access.forget();
