@@ -26,7 +26,7 @@ use crate::plan::random_access::RandomAccessPoints;
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{EncoderOptions, GROUP};
 use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, rank, write_excerpt, write_runs};
-use crate::render::likeness::{RankedFile, compare, comparing, proven, read_decibels};
+use crate::render::likeness::{PROVEN_OF_GROUP, RankedFile, compare, comparing, proven, read_decibels};
 use crate::render::quality::{EDGE_QUANTIZERS, RateControl, WRONG_DB, WholeEncoding, finer};
 use crate::render::write_file::PieceFiles;
 
@@ -215,18 +215,19 @@ impl Encoding<'_> {
         let mut files = self.files.clone();
         let piece = files.add(Arc::clone(&encoded.file));
         let mut all = Vec::new();
-        for window in windows {
-            let first = self.excerpt.frames.start;
-            let frames = first + window.start..first + window.end;
+        for group in windows {
+            let (first, count) = (self.excerpt.frames.start + group.start, group.len().min(PROVEN_OF_GROUP));
+            let frames = first..first + count;
             let recorded = &self.recording.open.video.table;
             let decode = self.random_access.decode_window(recorded, frames.clone());
             // samples before those of the segment were not fetched
             let decode = decode.start.max(self.excerpt.decode.start)..decode.end;
             let excerpt = Excerpt { frames, decode };
             let ranks = write_excerpt(self.recording, &excerpt, self.files, ANY_RATE, &source).await?;
-            let locations = table.samples[window.clone()].iter();
+            // all of the group, because its pictures are shown in another order than they are decoded
+            let locations = table.samples[group.clone()].iter();
             let locations = locations.map(|sample| SampleLocation { source: piece, offset: sample.offset }).collect();
-            let run = SampleRun { video: &encoded.video, samples: window.clone(), locations };
+            let run = SampleRun { video: &encoded.video, samples: group, locations };
             write_runs(&[run], &files, ANY_RATE, &part).await?;
             let pixels = self.source_pixels();
             let original = RankedFile {
@@ -237,11 +238,11 @@ impl Encoding<'_> {
             };
             let shown = RankedFile {
                 pictures: Pictures { path: &part, filter: None },
-                ranks: (0, window.len()),
+                ranks: (0, count),
                 rate: ANY_RATE,
                 pixels: self.options.shape.pixels(),
             };
-            all.extend(self.compared(original, shown, window.len()).await?);
+            all.extend(self.compared(original, shown, count).await?);
             for file in [&source, &part] {
                 std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
             }

@@ -92,23 +92,23 @@ fn escaped(path: &Path) -> String {
     escape(&escape(&path.display().to_string(), "\\':"), "\\'[],;")
 }
 
-/// Returns which frames of an encoded segment are compared, out of its groups of pictures: all of a short one, else the first
-/// ones of the last group and of every seventh one before it, so that the proof takes at most a fifth of the encoding: what
-/// the source must be decoded from first takes longer than the comparison. Were one frame too many or too few before them,
-/// they would not be the right ones.
+/// So many frames of a group of pictures are compared, if only some groups of a segment are.
+pub const PROVEN_OF_GROUP: usize = 20;
+
+/// Returns which groups of pictures of an encoded segment are compared: all of a short one as if they were one, else the last
+/// and every seventh before it, so that the proof takes at most a fifth of the encoding: what the source must be decoded from
+/// first takes longer than the comparison. Were one frame too many or too few before them, theirs would not be the right ones.
 #[must_use]
 pub fn proven(groups: &[Range<usize>], all_up_to: usize) -> Vec<Range<usize>> {
     /// One group of so many is compared.
     const EVERY: usize = 7;
-    /// So many frames of it.
-    const FRAMES: usize = 20;
     let frames = groups.last().map_or(0, |last| last.end);
     if frames <= all_up_to {
         return (frames > 0).then_some(0..frames).into_iter().collect();
     }
     let last = groups.len() - 1;
     let chosen = groups.iter().enumerate().filter(|(number, _)| (last - number).is_multiple_of(EVERY));
-    chosen.map(|(_, group)| group.start..group.end.min(group.start + FRAMES)).collect()
+    chosen.map(|(_, group)| group.clone()).collect()
 }
 
 #[cfg(test)]
@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(proven(&groups(2), 120), [0..120]);
         assert_eq!(proven(&groups(0), 120), []);
         let of_many = proven(&groups(30), 120);
-        assert_eq!((of_many.first(), of_many.last()), (Some(&(60..80)), Some(&(1740..1760))));
+        assert_eq!((of_many.first(), of_many.last()), (Some(&(60..120)), Some(&(1740..1800))));
         assert_eq!(of_many.len(), 5);
-        assert_eq!(proven(&groups(6), 120), [300..320]);
+        assert_eq!(proven(&groups(6), 120), [300..360]);
     }
 }
