@@ -179,6 +179,7 @@ pub fn all() -> Vec<Camera> {
         three("64-bit-mdat", &footage(PLAIN), 5000, mp4_edit::wide_mdat),
         three("avcc-without-chroma-fields", &footage(PYRAMID), 5000, mp4_edit::without_chroma_fields),
         three("nal-lengths-of-2-bytes", &footage(PYRAMID), 5000, mp4_edit::short_lengths),
+        three("slices-behind-start-codes", &footage(PYRAMID), 5000, mp4_edit::hidden_slices),
         Camera {
             copies: Copies::None,
             ..alike("hevc", "-c:v libx265 -preset ultrafast -x265-params keyint=60:pools=1:log-level=error -tag:v hvc1")

@@ -119,7 +119,32 @@ pub fn without_chroma_fields(path: &Path) -> PathBuf {
 
 /// Writes the lengths of NAL units with two bytes.
 pub fn short_lengths(path: &Path) -> PathBuf {
-    edited_file(path, "short-lengths", |mut file| {
+    let short = |unit: &[u8]| [&u16::try_from(unit.len()).expect("a short NAL unit").to_be_bytes()[..], unit].concat();
+    rewritten(path, "short-lengths", short, |entry| {
+        let SampleEntry::Avc1(avc1) = entry else { panic!("H.264") };
+        avc1.avcc_box.length_size_minus_one = Uint::new(1);
+    })
+}
+
+/// Puts each slice behind a prefix (ITU-T H.264, section 7.3.2.12) and a start code, under the length of the prefix.
+pub fn hidden_slices(path: &Path) -> PathBuf {
+    const PREFIX: [u8; 8] = [0x6e, 0xc0, 0x80, 0x0f, 0, 0, 0, 1];
+    let hidden = |unit: &[u8]| {
+        let before: &[u8] = if matches!(unit[0] & 0x1f, 1 | 5) { &PREFIX } else { &[] };
+        let length = u32::try_from(before.len() + unit.len()).expect("small");
+        [&length.to_be_bytes()[..], before, unit].concat()
+    };
+    rewritten(path, "hidden-slices", hidden, |_| {})
+}
+
+/// Writes each NAL unit of the samples, which have lengths of four bytes, in another way.
+fn rewritten(
+    path: &Path,
+    name: &str,
+    written: impl Fn(&[u8]) -> Vec<u8>,
+    edit: impl FnOnce(&mut SampleEntry),
+) -> PathBuf {
+    edited_file(path, name, |mut file| {
         let source = file.media.clone();
         let stbl = &mut file.video().mdia_box.minf_box.stbl_box;
         let table = SampleTableAccessor::new(&*stbl).expect("readable");
@@ -134,8 +159,7 @@ pub fn short_lengths(path: &Path) -> PathBuf {
                 let before = media.len();
                 while let Some((length, after)) = rest.split_first_chunk::<4>() {
                     let (unit, after) = after.split_at(u32::from_be_bytes(*length) as usize);
-                    media.extend(u16::try_from(unit.len()).expect("a short NAL unit").to_be_bytes());
-                    media.extend(unit);
+                    media.extend(written(unit));
                     rest = after;
                 }
                 sizes.push(u32::try_from(media.len() - before).expect("small"));
@@ -145,8 +169,7 @@ pub fn short_lengths(path: &Path) -> PathBuf {
         media[16..20].copy_from_slice(&length.to_be_bytes());
         stbl.stsz_box = StszBox::Variable { entry_sizes: sizes };
         stbl.stco_or_co64_box = Either::A(shiguredo_mp4::boxes::StcoBox { chunk_offsets: offsets });
-        let SampleEntry::Avc1(avc1) = &mut stbl.stsd_box.entries[0] else { panic!("H.264") };
-        avc1.avcc_box.length_size_minus_one = Uint::new(1);
+        edit(&mut stbl.stsd_box.entries[0]);
         file.media = media;
         file.bytes()
     })
