@@ -14,8 +14,8 @@ use crate::worker::{Report, Worker};
 
 const MAX_COST: Duration = Duration::from_secs(20);
 
-/// Runs `scenario` once for each of its calls whose name begins with one of `names`, which is answered with `fault` until the
-/// delivery is over.
+/// Runs `scenario` once for each of `faults`: the first call of that name meets it, and so do later ones until the delivery is
+/// over.
 async fn answered(scenario: &'static Scenario, faults: &[(&'static str, Fault)]) -> Vec<(&'static str, Report)> {
     let plan = |&(name, fault)| Planned { call: Which::First(name), fault, lasting: true };
     let plans: Vec<Planned> = faults.iter().map(plan).collect();

@@ -5,7 +5,8 @@
 //!
 //! **What is encoded as a whole** has constant quality, finer if it has less than 40 dB (the worst frame of a short segment,
 //! a long one on average), within a cap, because nobody wants a clip that is larger than the
-//! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of a codec that packs tighter, such as HEVC.
+//! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of a codec that packs tighter, such
+//! as HEVC.
 
 use crate::budget::Preset;
 

@@ -126,7 +126,7 @@ pub fn short_lengths(path: &Path) -> PathBuf {
     })
 }
 
-/// Puts each slice behind a prefix (ITU-T H.264, section 7.3.2.12) and a start code, under the length of the prefix.
+/// Puts each slice behind a prefix (ITU-T H.264, section 7.3.2.12) and a start code, all under one length.
 pub fn hidden_slices(path: &Path) -> PathBuf {
     const PREFIX: [u8; 8] = [0x6e, 0xc0, 0x80, 0x0f, 0, 0, 0, 1];
     let hidden = |unit: &[u8]| {
