@@ -1,5 +1,6 @@
 """Judges a clip by its source: every frame, their times, the shape, and the presence of sound."""
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -99,18 +100,21 @@ def _time_faults(clip: Film, wanted: Sequence[Sequence[Fraction]]) -> list[str]:
     """Returns what is wrong with the times of frames, which are given for each part.
 
     A hole between two copies is closed: the second begins after the last frame of the first, at the latest by its name.
-    Where the first ends is not told in the same way by container, edit list and decoder.
+    Where the first ends is not told in the same way by container, edit list and decoder: its last frame may last as
+    long as any other of its frames.
     """
-    faults, first = [], 0
+    faults, first, longest = [], 0, Fraction(0)
     for times in wanted:
         ours = [frame.time for frame in clip.frames[first : first + len(times)]]
         late = ours[0] - (times[0] - wanted[0][0])
-        if late > MOST_OFF or (first and ours[0] <= clip.frames[first - 1].time):
+        held = ours[0] - clip.frames[first - 1].time if first else Fraction(0)
+        if (late > MOST_OFF and held > longest + MOST_OFF) or (first and held <= 0):
             faults.append(f"times: the part from frame {first} on is {float(late) * 1000:.1f} ms late")
         off = [abs(time - ours[0] - (want - times[0])) for time, want in zip(ours, times, strict=True)]
         if max(off) > MOST_OFF:
             faults.append(f"times: frame {first + off.index(max(off))} is {float(max(off)) * 1000:.1f} ms off")
         first += len(times)
+        longest = max((after - before for before, after in itertools.pairwise(times)), default=Fraction(0))
     return faults
 
 

@@ -55,9 +55,9 @@ pub fn encoding(from: u64, to: u64) -> u64 {
     decoding(from).saturating_add(picture(to).saturating_mul(PICTURES_OF_ENCODER))
 }
 
-/// Returns the bytes that comparing pictures of `pixels` takes in the run that encodes them.
+/// Returns the bytes that comparing pictures of `pixels` takes beyond what it takes to decode their source.
 #[must_use]
-pub fn comparing_while_encoding(pixels: u64) -> u64 {
+pub fn comparing(pixels: u64) -> u64 {
     picture(pixels).saturating_mul(PICTURES_TO_COMPARE)
 }
 
@@ -124,7 +124,7 @@ mod tests {
             };
             above(decoding(pixels), decoded);
             above(encoding(pixels, pixels), encoded);
-            above(encoding(pixels, pixels) + comparing_while_encoding(pixels), compared);
+            above(encoding(pixels, pixels) + comparing(pixels), compared);
             above(thumbnails(pixels, thumbnails_of), thumbnail);
         }
     }

@@ -151,6 +151,30 @@ pub fn random_access(sample: &[u8], NalFormat { codec, length_size }: NalFormat)
     RandomAccess::No
 }
 
+/// Returns whether the first slice of `sample` is that of a picture which those after it in decode order are shown after, except
+/// leading ones: an IDR picture of H.264, a picture of HEVC with the types 16 to 23 (ITU-T H.265, section 7.4.2.2).
+#[must_use]
+pub fn begins_sequence(sample: &[u8], format: NalFormat) -> bool {
+    first_slice(sample, format).is_some_and(|unit| match format.codec {
+        Codec::H264 => unit[0] & 0x1f == 5,
+        Codec::Hevc => (16..=23).contains(&(unit[0] >> 1 & 0x3f)),
+    })
+}
+
+/// Returns whether the first slice of `sample` is that of a leading picture of HEVC, which is shown before the picture where
+/// decoding began (ITU-T H.265, section 7.4.2.2: RADL and RASL, types 6 to 9).
+#[must_use]
+pub fn is_leading(sample: &[u8], format: NalFormat) -> bool {
+    let has_type = |unit: &[u8]| (6..=9).contains(&(unit[0] >> 1 & 0x3f));
+    format.codec == Codec::Hevc && first_slice(sample, format).is_some_and(has_type)
+}
+
+/// Returns the first NAL unit of `sample` that is a slice.
+fn first_slice(sample: &[u8], NalFormat { codec, length_size }: NalFormat) -> Option<&[u8]> {
+    let whole = nal_units(sample, length_size).map_while(Result::ok);
+    whole.flat_map(with_hidden).find(|unit| matches!(UnitKind::of(unit, codec), UnitKind::Slice(_)))
+}
+
 /// What a sample without a slice holds. It belongs to the next picture (ITU-T H.264, section 7.4.1.2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WithoutSlice {
@@ -246,6 +270,26 @@ mod tests {
     }
 
     #[test]
+    fn only_leading_pictures_are_shown_before_the_one_where_decoding_begins() {
+        for (unit_type, begins, leads) in [
+            (1, false, false),
+            (6, false, true),
+            (9, false, true),
+            (16, true, false),
+            (20, true, false),
+            (21, true, false),
+        ] {
+            let picture = sample(&[&[35 << 1, 1], &[unit_type << 1, 1, 0x80]]);
+            assert_eq!((begins_sequence(&picture, HEVC), is_leading(&picture, HEVC)), (begins, leads), "{unit_type}");
+        }
+        for (slice, begins) in [(IDR, true), (SLICE, false)] {
+            let picture = sample(&[AUD, RECOVERY_0, slice]);
+            assert_eq!((begins_sequence(&picture, H264), is_leading(&picture, H264)), (begins, false));
+        }
+        assert!(!begins_sequence(&sample(&[AUD]), H264));
+    }
+
+    #[test]
     fn a_sample_without_a_slice_is_no_picture() {
         let h264 = |units: &[&[u8]]| without_slice(&sample(units), H264);
         assert_eq!(h264(&[AUD]), Some(WithoutSlice::Expendable));
@@ -270,7 +314,8 @@ mod tests {
         #[test]
         fn no_sample_causes_a_panic(sample in prop::collection::vec(any::<u8>(), 0..99), length_size in 1_usize..=4) {
             for codec in [Codec::H264, Codec::Hevc] {
-                let _ = random_access(&sample, NalFormat { codec, length_size });
+                let format = NalFormat { codec, length_size };
+                let _ = (random_access(&sample, format), begins_sequence(&sample, format), is_leading(&sample, format));
                 let _ = without_slice(&sample, NalFormat { codec, length_size });
             }
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::error::{Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{DECODER_THREADS, Pictures, file_url, hashing, reading_pictures};
-use crate::ffmpeg::memory::{comparing_while_encoding, decoding, encoding};
+use crate::ffmpeg::memory::{comparing, decoding, encoding};
 use crate::h264::parameter_sets::ParameterSets;
 use crate::h264::quantizer::median_quantizer;
 use crate::mp4::sample_entry::SampleEntry;
@@ -25,9 +25,9 @@ use crate::mux::track::SampleLocation;
 use crate::plan::random_access::RandomAccessPoints;
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{EncoderOptions, GROUP};
-use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, rank, write_excerpt, write_runs};
-use crate::render::likeness::{PROVEN_OF_GROUP, RankedFile, compare, comparing, proven, read_decibels};
-use crate::render::quality::{EDGE_QUANTIZERS, RateControl, WRONG_DB, WholeEncoding, finer};
+use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, excerpt_ranks, write_excerpt, write_runs};
+use crate::render::likeness::{Comparison, Likeness, PROVEN_OF_GROUP, RankedFile, compare, proven};
+use crate::render::quality::{EDGE_QUANTIZERS, Quality, RateControl, WRONG_DB, WholeEncoding, finer};
 use crate::render::write_file::PieceFiles;
 
 /// Times that a segment is encoded at most: an edge finer each time, another one coarser.
@@ -109,8 +109,8 @@ impl Encoding<'_> {
     async fn encode_edge(self, ranks: &Range<usize>) -> Result<LocalVideo, Error> {
         let mut quantizer = self.source_quantizer()?.clamp(*EDGE_QUANTIZERS.start(), *EDGE_QUANTIZERS.end());
         for tries in 1.. {
-            let (encoded, decibels) = self.run_and_compare(ranks, RateControl::Edge { quantizer }).await?;
-            match finer(quantizer, least(&decibels)).filter(|_| tries < MAX_TRIES) {
+            let (encoded, all) = self.run_and_compare(ranks, RateControl::Edge { quantizer }).await?;
+            match finer(quantizer, Quality::worst(&all)).filter(|_| tries < MAX_TRIES) {
                 Some(next) => quantizer = next,
                 None => return Ok(encoded),
             }
@@ -124,13 +124,13 @@ impl Encoding<'_> {
         &self,
         ranks: &Range<usize>,
         rate_control: RateControl,
-    ) -> Result<(LocalVideo, Vec<f64>), Error> {
-        let list = self.output().with_extension("psnr");
+    ) -> Result<(LocalVideo, Vec<Likeness>), Error> {
+        let comparison = Comparison::new(&self.output(), self.excerpt.frames.len());
         let fits = self.cx.ffmpeg.memory_limit().is_none_or(|limit| self.memory(true) <= limit);
         if fits && !self.cx.ffmpeg.lacks_loopback() {
-            match self.run(ranks, rate_control, Some(&list)).await {
+            match self.run(ranks, rate_control, Some(&comparison)).await {
                 Err(_) if self.cx.ffmpeg.lacks_loopback() => {}
-                encoded => return Ok((encoded?, self.right(read_decibels(&list, self.excerpt.frames.len()).await?)?)),
+                encoded => return Ok((encoded?, self.right(comparison.read().await?)?)),
             }
         }
         let encoded = self.run(ranks, rate_control, None).await?;
@@ -147,8 +147,8 @@ impl Encoding<'_> {
         Ok(median_quantizer(&sets, samples.iter().map(Vec::as_slice)).unwrap_or(*EDGE_QUANTIZERS.end()))
     }
 
-    /// Returns the dB of each frame against its source, of a segment that is compared as a whole.
-    async fn compare_all(&self, ranks: &Range<usize>) -> Result<Vec<f64>, Error> {
+    /// Returns how alike each frame is to its source, of a segment that is compared as a whole.
+    async fn compare_all(&self, ranks: &Range<usize>) -> Result<Vec<Likeness>, Error> {
         let (input, output, rate) = (self.input(), self.output(), self.options.rate);
         let source = RankedFile {
             pictures: self.pictures(&input),
@@ -171,7 +171,7 @@ impl Encoding<'_> {
         source: RankedFile<'_>,
         encoded: RankedFile<'_>,
         frames: usize,
-    ) -> Result<Vec<f64>, Error> {
+    ) -> Result<Vec<Likeness>, Error> {
         let (video, entry) = (&self.recording.open.video, self.entry());
         let filters =
             self.options.filters(video, entry).map_err(|error| Error::footage(self.recording.name(), error))?;
@@ -179,9 +179,9 @@ impl Encoding<'_> {
         self.right(compare(self.cx, source, encoded, filters, frames).await?)
     }
 
-    /// Returns the dB of encoded frames, unless one of them is not the right one.
-    fn right(&self, all: Vec<f64>) -> Result<Vec<f64>, Error> {
-        let worst = least(&all);
+    /// Returns how alike frames are to their source, unless one of them is not the right one.
+    fn right(&self, all: Vec<Likeness>) -> Result<Vec<Likeness>, Error> {
+        let worst = Quality::worst(&all).decibels;
         if worst < WRONG_DB {
             let reason = format!("an encoded frame is {worst:.1} dB from its source");
             return Err(Error::footage(self.recording.name(), FootageError::Verification(reason)));
@@ -199,9 +199,10 @@ impl Encoding<'_> {
         PictureShape::of(video, &video.entry).map_or(0, PictureShape::pixels)
     }
 
-    /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns the least
-    /// of the dB of a short one, and the average of a long one, which nobody would wait for to be encoded again for one frame.
-    async fn prove(&self, encoded: &LocalVideo, ranks: &Range<usize>) -> Result<f64, Error> {
+    /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns the quality of
+    /// the worst frame of a short one, and the average of a long one, which nobody would wait for to be encoded again for one
+    /// frame.
+    async fn prove(&self, encoded: &LocalVideo, ranks: &Range<usize>) -> Result<Quality, Error> {
         let table = &encoded.video.table;
         let mut starts: Vec<usize> = (0..table.samples.len()).filter(|&sample| table.samples[sample].sync).collect();
         starts.push(table.samples.len());
@@ -209,7 +210,7 @@ impl Encoding<'_> {
         let groups: Vec<Range<usize>> = starts.windows(2).map(|pair| pair[0]..pair[1]).collect();
         let windows = proven(&groups, PROVEN_WHOLE);
         if windows.len() == 1 && windows[0].len() == self.excerpt.frames.len() {
-            return Ok(least(&self.compare_all(ranks).await?));
+            return Ok(Quality::worst(&self.compare_all(ranks).await?));
         }
         let (source, part) = (self.folder.join("proof-source.mp4"), self.folder.join("proof.mp4"));
         let mut files = self.files.clone();
@@ -227,7 +228,7 @@ impl Encoding<'_> {
             // all of the group, because its pictures are shown in another order than they are decoded
             let locations = table.samples[group.clone()].iter();
             let locations = locations.map(|sample| SampleLocation { source: piece, offset: sample.offset }).collect();
-            let run = SampleRun { video: &encoded.video, samples: group, locations };
+            let run = SampleRun::new(&encoded.video, group, locations);
             write_runs(&[run], &files, ANY_RATE, &part).await?;
             let pixels = self.source_pixels();
             let original = RankedFile {
@@ -247,7 +248,7 @@ impl Encoding<'_> {
                 std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
             }
         }
-        Ok(average(&all))
+        Ok(Quality::average(&all))
     }
 
     /// Returns the sample entry of the frames.
@@ -259,22 +260,22 @@ impl Encoding<'_> {
     fn memory(&self, compares: bool) -> u64 {
         let to = self.options.shape;
         let from = PictureShape::of(&self.recording.open.video, self.entry()).unwrap_or(to).pixels();
-        encoding(from, to.pixels()) + if compares { comparing_while_encoding(to.pixels()) } else { 0 }
+        encoding(from, to.pixels()) + if compares { comparing(to.pixels()) } else { 0 }
     }
 
-    /// Encodes the frames once, and counts what comes out. With a `list`, each encoded frame is decoded and compared with its
-    /// source at the same time, and its dB come into that file.
+    /// Encodes the frames once, and counts what comes out. With a `comparison`, each encoded frame is decoded and compared with
+    /// its source at the same time.
     async fn run(
         &self,
         ranks: &Range<usize>,
         rate_control: RateControl,
-        list: Option<&Path>,
+        comparison: Option<&Comparison>,
     ) -> Result<LocalVideo, Error> {
         let Self { cx, recording, excerpt, options, .. } = *self;
         let (input, output) = (self.input(), self.output());
         let footage = |error| Error::footage(recording.name(), error);
         let (video, entry) = (&recording.open.video, self.entry());
-        let takes = self.memory(list.is_some());
+        let takes = self.memory(comparison.is_some());
         let graph = format!(
             "[0:v:0]{}settb=1/{},trim=start_pts={}:end_pts={},setpts=N{}{}",
             EncoderOptions::deinterlacing(entry),
@@ -282,7 +283,7 @@ impl Encoding<'_> {
             ranks.start,
             ranks.end,
             options.filters(video, entry).map_err(footage)?,
-            if list.is_some() { ",split[frames][source]" } else { "[frames]" },
+            if comparison.is_some() { ",split[frames][original]" } else { "[frames]" },
         );
         let pictures = self.pictures(&input);
         let mut command = reading_pictures(cx.ffmpeg, pictures);
@@ -295,17 +296,16 @@ impl Encoding<'_> {
             .args(options.arguments(rate_control))
             .args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1", "-f", "mp4"])
             .output(file_url(&output));
-        if let Some(list) = list {
+        if let Some(comparison) = comparison {
             let graph = format!(
-                "[source]settb=1/30,setpts=N[original];[dec:0]settb=1/30,setpts=N[encoded];[original][encoded]{}[proof]",
-                comparing(list)
+                "[original]settb=1/30,setpts=N[source];[dec:0]settb=1/30,setpts=N[encoded];{}",
+                comparison.graph()
             );
-            command.args(["-threads", DECODER_THREADS, "-dec", "0:0"]).filter_complex(graph);
-            command.args(["-map", "[proof]"]).fps_mode("passthrough").args(["-f", "null"]).output("-");
+            command.args(["-threads", DECODER_THREADS, "-dec", "0:0"]).filter_complex(graph).args(comparison.output());
         }
         let undecodable = async || undecodable(cx, recording, excerpt, pictures).await;
         match cx.run_ffmpeg(command, takes, recording.name()).await {
-            Err(error) if list.is_some() && cx.ffmpeg.lacks_loopback() => return Err(error),
+            Err(error) if comparison.is_some() && cx.ffmpeg.lacks_loopback() => return Err(error),
             Err(error) if error.cause.is_footage() => return Err(undecodable().await?.unwrap_or(error)),
             result => result?,
         }
@@ -332,16 +332,6 @@ fn is_whole(table: &SampleTable, expected: usize) -> bool {
     table.frames.len() == expected && table.samples.len() == expected && evenly
 }
 
-fn least(decibels: &[f64]) -> f64 {
-    decibels.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-/// Returns the average of dB, of which equal frames have infinitely many and count for 100.
-fn average(decibels: &[f64]) -> f64 {
-    let (sum, count) = decibels.iter().fold((0.0, 0.0), |(sum, count), one| (sum + one.min(100.0), count + 1.0));
-    sum / f64::max(count, 1.0)
-}
-
 /// Returns an error that names the wanted frames of which the decoder shows nothing, or `None` if it shows all of them.
 async fn undecodable(
     cx: RenderContext<'_>,
@@ -361,8 +351,9 @@ async fn undecodable(
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let shown: BTreeSet<usize> = lines.filter_map(|line| line.split(',').nth(2)?.trim().parse().ok()).collect();
     let table = &recording.open.video.table;
-    let is_shown = |&frame: &usize| shown.contains(&rank(table, excerpt, frame));
+    let ranks = excerpt_ranks(recording, excerpt)?;
+    let is_shown = |&sample: &u32| shown.contains(&ranks[sample as usize - excerpt.decode.start]);
     let missing: Vec<u32> =
-        excerpt.frames.clone().filter(|frame| !is_shown(frame)).map(|frame| table.frames[frame]).collect();
+        table.frames[excerpt.frames.clone()].iter().copied().filter(|sample| !is_shown(sample)).collect();
     Ok((!missing.is_empty()).then(|| Error::footage(recording.name(), FootageError::Undecodable(missing))))
 }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use crate::error::{Cause, Error, FootageError};
 use crate::fetch::FetchedRecording;
+use crate::h264::nal_units::{begins_sequence, is_leading};
 use crate::mp4::box_finder::BoxFinder;
-use crate::mp4::sample_table::SampleTable;
 use crate::mp4::shape::PictureShape;
 use crate::mp4::tracks::{Tracks, VideoTrack};
 use crate::mux::layout::{ClipLayout, PieceSource};
@@ -54,10 +54,19 @@ pub struct SampleRun<'a> {
     /// The samples.
     pub samples: Range<usize>,
     /// Where the bytes of the samples lie.
-    pub locations: Vec<SampleLocation<PieceSource>>,
+    locations: Vec<SampleLocation<PieceSource>>,
+    /// The place of each sample in the order in which they are shown.
+    ranks: Vec<usize>,
 }
 
 impl<'a> SampleRun<'a> {
+    /// Returns `samples` of a track whose bytes lie at `locations`.
+    #[must_use]
+    pub fn new(video: &'a VideoTrack, samples: Range<usize>, locations: Vec<SampleLocation<PieceSource>>) -> Self {
+        let ranks = ranks(&times(video, &samples));
+        Self { video, samples, locations, ranks }
+    }
+
     /// Returns `samples` of a recording.
     #[must_use]
     pub fn of_recording(recording: &'a FetchedRecording, samples: Range<usize>) -> Self {
@@ -65,8 +74,49 @@ impl<'a> SampleRun<'a> {
         let video = &recording.open.video;
         let locations = video.table.samples[samples.clone()].iter();
         let locations = locations.map(|sample| SampleLocation { source, offset: sample.offset }).collect();
-        Self { video, samples, locations }
+        Self::new(video, samples, locations)
     }
+}
+
+fn times(video: &VideoTrack, samples: &Range<usize>) -> Vec<i64> {
+    video.table.samples[samples.clone()].iter().map(|sample| sample.pts).collect()
+}
+
+/// Returns the place of each sample in the order of their times. Of equal times, that decoded first comes first.
+fn ranks(times: &[i64]) -> Vec<usize> {
+    let mut by_time: Vec<usize> = (0..times.len()).collect();
+    by_time.sort_by_key(|&index| times[index]);
+    let mut ranks = vec![0; times.len()];
+    for (rank, &index) in by_time.iter().enumerate() {
+        ranks[index] = rank;
+    }
+    ranks
+}
+
+/// Returns the ranks of the samples of an excerpt, in decode order: their places in the order in which a decoder shows them.
+///
+/// That is the order of their times, with one exception. Some files have composition offsets that put the picture where decoding
+/// begins behind others that must follow it, and decoders show it first all the same. ffmpeg then meets a time that runs
+/// backwards, and guesses all times after it. So such a picture has the first rank of those.
+///
+/// # Errors
+/// [`Cause::Disk`].
+pub fn excerpt_ranks(recording: &FetchedRecording, excerpt: &Excerpt) -> Result<Vec<usize>, Error> {
+    let Excerpt { frames, decode } = excerpt;
+    let video = &recording.open.video;
+    let mut times = times(video, decode);
+    let Some(format) = video.entry_of(decode.start).nal_format() else { return Ok(ranks(&times)) };
+    let wanted = &video.table.frames[frames.clone()];
+    let separates_wanted = frames.start > 0 && wanted.iter().any(|&sample| sample as usize == decode.start);
+    if !separates_wanted && begins_sequence(&recording.sample(decode.start)?, format) {
+        for sample in decode.clone() {
+            let time = times[sample - decode.start];
+            if time < times[0] && !is_leading(&recording.sample(sample)?, format) {
+                times[0] = time; // of equal times, that decoded first comes first
+            }
+        }
+    }
+    Ok(ranks(&times))
 }
 
 /// Writes the samples of `excerpt` into a file at `path`, and returns the ranks from the first wanted frame to
@@ -81,18 +131,13 @@ pub async fn write_excerpt(
     rate: u32,
     path: &Path,
 ) -> Result<Range<usize>, Error> {
-    let table = &recording.open.video.table;
-    let first_rank = rank(table, excerpt, excerpt.frames.start);
-    let last_rank = rank(table, excerpt, excerpt.frames.end - 1);
-    write_runs(&[SampleRun::of_recording(recording, excerpt.decode.clone())], files, rate, path).await?;
-    Ok(first_rank..last_rank + 1)
-}
-
-/// Returns the rank of a frame among the samples of an excerpt.
-#[must_use]
-pub fn rank(table: &SampleTable, excerpt: &Excerpt, frame: usize) -> usize {
-    let pts = table.frame(frame).pts;
-    table.samples[excerpt.decode.clone()].iter().filter(|sample| sample.pts < pts).count()
+    let ranks = excerpt_ranks(recording, excerpt)?;
+    let wanted = recording.open.video.table.frames[excerpt.frames.clone()].iter();
+    let wanted = wanted.map(|&sample| ranks[sample as usize - excerpt.decode.start]);
+    let (first, last) = wanted.fold((usize::MAX, 0), |(first, last), rank| (first.min(rank), last.max(rank)));
+    let run = SampleRun { ranks, ..SampleRun::of_recording(recording, excerpt.decode.clone()) };
+    write_runs(&[run], files, rate, path).await?;
+    Ok(first..last + 1)
 }
 
 /// Writes `runs`, which share one sample entry, one after the other into a file at `path`. Rank r is shown at tick r of
@@ -106,17 +151,12 @@ pub async fn write_runs(runs: &[SampleRun<'_>], files: &PieceFiles, rate: u32, p
     let mut ranks_before = 0;
     for run in runs {
         let source = &run.video.table.samples[run.samples.clone()];
-        let mut by_time: Vec<usize> = (0..source.len()).collect();
-        by_time.sort_by_key(|&index| source[index].pts);
-        let mut ranks = vec![0; source.len()];
-        for (rank, &index) in (ranks_before..).zip(&by_time) {
-            ranks[index] = rank;
-        }
-        for (index, (sample, &rank)) in source.iter().zip(&ranks).enumerate() {
-            samples.push(TrackSample { size: sample.size, pts: rank, sync: sample.sync || index == 0 });
+        for (index, (sample, rank)) in source.iter().zip(&run.ranks).enumerate() {
+            let pts = i64::try_from(ranks_before + rank).unwrap_or(i64::MAX);
+            samples.push(TrackSample { size: sample.size, pts, sync: sample.sync || index == 0 });
         }
         locations.extend(&run.locations);
-        ranks_before += i64::try_from(source.len()).unwrap_or(i64::MAX);
+        ranks_before += source.len();
     }
     let entry = video.entry_of(runs[0].samples.start);
     let decoded = PictureShape::of(video, entry).map(|shape| shape.decoded).or_else(|| entry.stated_size());
@@ -125,7 +165,7 @@ pub async fn write_runs(runs: &[SampleRun<'_>], files: &PieceFiles, rate: u32, p
         display: Some(Display { size: decoded.unwrap_or_default(), orientation: video.orientation }),
         timescale: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         samples,
-        end_pts: ranks_before,
+        end_pts: i64::try_from(ranks_before).unwrap_or(i64::MAX),
     };
     let layout = ClipLayout::of(&[TrackWithSources { track, locations }]);
     let layout = layout.map_err(|error| Error::footage(path.display().to_string(), error))?;

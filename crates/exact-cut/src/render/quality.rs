@@ -1,14 +1,15 @@
 //! How good encoded pictures are, and how many bits they may take.
 //!
 //! **Edges** stand beside copied pictures and are short. They begin at the quantizer of the camera and are encoded again,
-//! finer, until each frame is within 40 dB of its source.
+//! finer, until each frame is within 40 dB of its source, and nearer to it than to the frames before and after it.
 //!
 //! **What is encoded as a whole** has constant quality, finer if it has less than 40 dB (the worst frame of a short segment,
-//! a long one on average), within a cap, because nobody wants a clip that is larger than the
+//! a long one on average) or frames of a short segment are nearer to their neighbours, within a cap, because nobody wants a clip that is larger than the
 //! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of a codec that packs tighter, such
 //! as HEVC.
 
 use crate::budget::Preset;
+use crate::render::likeness::Likeness;
 
 /// The quantizers of edges: coarser ones do not reach the 40 dB, finer ones save nothing that anybody sees.
 pub const EDGE_QUANTIZERS: std::ops::RangeInclusive<u8> = 8..=23;
@@ -34,10 +35,59 @@ const QUALITY_ULTRAFAST: u8 = 25;
 /// The finest and the coarsest one.
 const FINEST: u8 = 13;
 const COARSEST: u8 = 40;
+/// The finest of frames that are nearer to their neighbours, because little changes from one to the next: at 0 x264 encodes
+/// without loss, which few players know.
+const FINEST_OF_STILL: u8 = 1;
+/// So many quantizers finer, such frames are encoded again: an error of 0.4 times the size.
+const STEPS_OF_STILL: u8 = 8;
 /// Bit rate, in bits a second, that an encoded clip may always have: at less, a cap only spoils small pictures.
 const ALWAYS_ALLOWED: u64 = 2_000_000;
 /// A shorter segment may have the bits of one that lasts so many microseconds: it begins with a key frame all the same.
 const SHORT_US: u64 = 4_000_000;
+
+/// How good the frames of a segment are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quality {
+    /// dB against their source.
+    pub decibels: f64,
+    /// Whether one of them is nearer to its neighbour (see [`Likeness`]).
+    pub has_mistakable: bool,
+}
+
+impl Quality {
+    /// Returns how good the worst of these frames is.
+    #[must_use]
+    pub fn worst(all: &[Likeness]) -> Self {
+        Self {
+            decibels: all.iter().map(|frame| frame.decibels).fold(f64::INFINITY, f64::min),
+            has_mistakable: all.iter().any(|frame| frame.is_mistakable),
+        }
+    }
+
+    /// Returns how good these frames are on average. Equal frames count for 100 dB.
+    #[must_use]
+    pub fn average(all: &[Likeness]) -> Self {
+        let (sum, count) =
+            all.iter().fold((0.0, 0.0), |(sum, count), one| (sum + one.decibels.min(100.0), count + 1.0));
+        Self { decibels: sum / f64::max(count, 1.0), has_mistakable: false }
+    }
+
+    /// Returns how many quantizers finer the frames should be: each gives about 1 dB. Half a step is to spare.
+    fn lacking(self) -> u8 {
+        let worst = self.decibels;
+        let steps = if worst >= EDGE_DB {
+            0
+        } else {
+            (1..40).find(|&step| worst + f64::from(step) >= EDGE_DB + 0.5).unwrap_or(40)
+        };
+        if self.has_mistakable { steps.max(STEPS_OF_STILL) } else { steps }
+    }
+
+    /// Returns `finest`, or the quantizer that pictures which are almost still may need.
+    const fn finest(self, finest: u8) -> u8 {
+        if self.has_mistakable { FINEST_OF_STILL } else { finest }
+    }
+}
 
 /// How an encoder spends its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,39 +190,35 @@ impl WholeEncoding {
 }
 
 impl WholeEncoding {
-    /// Returns how to encode again after pictures of so many `decibels` came out in `bits` for `us` microseconds, or `None` if
+    /// Returns how to encode again after pictures of this `quality` came out in `bits` for `us` microseconds, or `None` if
     /// they are good or the cap leaves no room.
     #[must_use]
-    pub fn finer(self, tried: RateControl, decibels: f64, bits: u64, us: u64) -> Option<RateControl> {
-        let RateControl::Whole { preset, quality } = tried else { return None };
+    pub fn finer(self, tried: RateControl, quality: Quality, bits: u64, us: u64) -> Option<RateControl> {
+        let RateControl::Whole { preset, quality: factor } = tried else { return None };
         let allowed = self.allowed(us);
-        // a step costs a seventh more bits, and gives about 1 dB
+        // a step costs a seventh more bits
         let costs = |steps: u8| (0..steps).fold(u128::from(bits) * 1_000_000, |bits, _| bits.saturating_mul(8) / 7);
-        let steps =
-            (1..=lacking(decibels).min(quality.saturating_sub(FINEST))).rev().find(|&steps| costs(steps) <= allowed)?;
-        Some(RateControl::Whole { preset, quality: quality - steps })
+        let most = quality.lacking().min(factor.saturating_sub(quality.finest(FINEST)));
+        let steps = (1..=most).rev().find(|&steps| costs(steps) <= allowed)?;
+        Some(RateControl::Whole { preset, quality: factor - steps })
     }
 }
 
-/// Returns how many steps of 1 dB pictures lack that have at least `worst` dB, with half a step to spare.
-fn lacking(worst: f64) -> u8 {
-    if worst >= EDGE_DB {
-        return 0;
-    }
-    (1..40).find(|&step| worst + f64::from(step) >= EDGE_DB + 0.5).unwrap_or(40)
-}
-
-/// Returns the next finer quantizer to try after `quantizer` gave `worst` dB, or `None` if that is enough or no finer one
-/// exists. A step of the quantizer gives about 1 dB.
+/// Returns the next finer quantizer to try after `quantizer` gave frames of this `quality`, or `None` if that is enough or no
+/// finer one exists.
 #[must_use]
-pub fn finer(quantizer: u8, worst: f64) -> Option<u8> {
-    let (lacks, finest) = (lacking(worst), *EDGE_QUANTIZERS.start());
+pub fn finer(quantizer: u8, quality: Quality) -> Option<u8> {
+    let (lacks, finest) = (quality.lacking(), quality.finest(*EDGE_QUANTIZERS.start()));
     (lacks > 0 && quantizer > finest).then(|| quantizer.saturating_sub(lacks.max(2)).max(finest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(decibels: f64) -> Quality {
+        Quality { decibels, has_mistakable: false }
+    }
 
     #[test]
     fn the_cap_follows_the_source() {
@@ -197,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_not_good_gets_finer_within_the_cap() {
         let whole = WholeEncoding { preset: Preset::SuperFast, cap: 4_000_000 };
-        let quality = |worst, bits| match whole.finer(whole.first(), worst, bits, 10_000_000) {
+        let quality = |worst, bits| match whole.finer(whole.first(), of(worst), bits, 10_000_000) {
             Some(RateControl::Whole { quality, .. }) => QUALITY - quality,
             _ => 0,
         };
@@ -207,10 +253,28 @@ mod tests {
 
     #[test]
     fn an_edge_gets_finer_until_it_is_good() {
-        assert_eq!(finer(23, 40.0), None);
-        assert_eq!(finer(23, 39.9), Some(21));
-        assert_eq!(finer(23, 36.0), Some(18));
-        assert_eq!(finer(12, 20.0), Some(8));
-        assert_eq!(finer(8, 20.0), None, "no finer one is tried");
+        assert_eq!(finer(23, of(40.0)), None);
+        assert_eq!(finer(23, of(39.9)), Some(21));
+        assert_eq!(finer(23, of(36.0)), Some(18));
+        assert_eq!(finer(12, of(20.0)), Some(8));
+        assert_eq!(finer(8, of(20.0)), None, "no finer one is tried");
+    }
+
+    #[test]
+    fn frames_that_are_nearer_to_their_neighbours_get_finer() {
+        let still = Quality { has_mistakable: true, ..of(50.0) };
+        assert_eq!([23, 15, 7, 1].map(|quantizer| finer(quantizer, still)), [Some(15), Some(7), Some(1), None]);
+        let whole = WholeEncoding { preset: Preset::SuperFast, cap: 4_000_000 };
+        let finer = |bits| whole.finer(whole.first(), still, bits, 10_000_000);
+        assert_eq!(finer(1), Some(RateControl::Whole { preset: Preset::SuperFast, quality: 15 }));
+        assert_eq!(finer(40_000_000), None, "the cap leaves no room");
+    }
+
+    #[test]
+    fn the_quality_of_frames_is_that_of_the_worst_or_the_average() {
+        let frames = [(40.0, false), (f64::INFINITY, true)];
+        let frames = frames.map(|(decibels, is_mistakable)| Likeness { decibels, is_mistakable });
+        assert_eq!(Quality::worst(&frames), Quality { decibels: 40.0, has_mistakable: true });
+        assert_eq!(Quality::average(&frames), of(70.0));
     }
 }

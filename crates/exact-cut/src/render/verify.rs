@@ -75,7 +75,7 @@ pub async fn verify(cx: RenderContext<'_>, clip: ClipToVerify<'_>) -> Result<(),
         }
         before += window.len();
         let locations = clip.tracks[0].locations[window.clone()].to_vec();
-        in_clip.push(SampleRun { video: &tracks.video, samples: window, locations });
+        in_clip.push(SampleRun::new(&tracks.video, window, locations));
     }
     let (shown, original) = try_join(
         picture_hashes(cx, &in_clip, files, cx.folder.join("verify-clip")),
