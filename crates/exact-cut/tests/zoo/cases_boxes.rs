@@ -16,6 +16,7 @@ pub fn all() -> Vec<Camera> {
     let mut all = sound_entries();
     all.extend(ends_of_sample_entries());
     all.extend(composition_offsets());
+    all.extend(late_first_pictures());
     all.extend(several_sample_entries());
     all.extend(sample_tables());
     all.extend(other_tracks());
@@ -101,6 +102,36 @@ fn composition_offsets() -> Vec<Camera> {
         one_edited("ctts-one-too-few", &pyramid(), count(-1)),
         one_edited("ctts-one-too-many", &pyramid(), count(1)),
     ]
+}
+
+/// A composition offset that puts the picture where decoding begins, which an edit list hides, behind nine others. Decoders
+/// show it before them all the same.
+fn late_first_pictures() -> [Camera; 2] {
+    const FRAME: u32 = 512;
+    const HIDDEN: u32 = 12;
+    let hevc =
+        footage("-c:v libx265 -preset ultrafast -x265-params keyint=60:pools=1:log-level=error:open-gop=0 -tag:v hvc1");
+    let late = |name: &str, base: Footage| {
+        let recording = edited(&base, name, |boxes| {
+            let ctts = boxes.table(0, "ctts");
+            let mut pairs = ctts.pairs();
+            let first = (1, pairs[0].1 + 9 * FRAME + FRAME / 2);
+            pairs[0].0 -= 1;
+            pairs.insert(0, first);
+            ctts.set_pairs(&pairs);
+            let edit = boxes.at("moov/trak/edts/elst");
+            let mut words = edit.words();
+            words[1] -= HIDDEN * 1000 / 30; // in the ticks of the movie, 1000 a second
+            words[2] += HIDDEN * FRAME;
+            edit.set_words(&words);
+        });
+        let recording = recording.showing(move |_| {
+            let shown = film_of(&base).only(HIDDEN as usize..150);
+            vec![shown.later(-f64::from(HIDDEN) * 1e6 / 30.0)]
+        });
+        one(name, recording).spans(&[(0, 2203), (301, 2703)])
+    };
+    [late("late-first-picture", pyramid()), Camera { copies: Copies::None, ..late("late-first-picture-of-hevc", hevc) }]
 }
 
 /// Returns recordings of 75 frames each as one file, with a sample entry for each of them. Both begin at the same byte, and
