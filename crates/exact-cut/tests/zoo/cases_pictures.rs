@@ -14,6 +14,7 @@ pub fn all() -> Vec<Camera> {
     all.extend(levels());
     all.extend(told_in_one_place());
     all.extend(changing());
+    all.extend(almost_still());
     all.extend(red());
     all
 }
@@ -100,6 +101,27 @@ fn told_in_one_place() -> Vec<Camera> {
             "-bsf:v h264_metadata=colour_primaries=77:transfer_characteristics=78:matrix_coefficients=79",
         )
         .perhaps(),
+    ]
+}
+
+/// Pictures that differ by faint noise alone: what an encoder saves there makes a frame the same as the one before.
+fn almost_still() -> Vec<Camera> {
+    let still = |options: &str| Footage {
+        filters: ",lutyuv=y=90:u=128:v=128,noise=alls=2:allf=t",
+        frames: 90,
+        options: options.to_owned(),
+        ..Footage::default()
+    };
+    let plays = |name: &str, footage: Footage| {
+        let shown = footage.clone();
+        let recording = Recording::of(move || footage.file(), 0);
+        let recording = recording.showing(move |_| vec![film_of(&shown).without_numbers()]);
+        Camera { is_almost_still: true, ..one(name, recording).spans(&[(317, 2203)]) }
+    };
+    let hevc = "-c:v libx265 -preset ultrafast -x265-params keyint=60:pools=1:qp=6:log-level=error -tag:v hvc1";
+    vec![
+        plays("almost-still", still(&format!("{X264} -bf 0 -g 60 -qp 8"))),
+        Camera { copies: Copies::None, ..plays("almost-still-hevc", still(hevc)) },
     ]
 }
 

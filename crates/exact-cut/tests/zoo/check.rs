@@ -215,7 +215,9 @@ fn check_pictures(
     for segment in &rendered.plan.segments {
         let is_edge = !is_whole && segment.frames.len() <= PROVEN_WHOLE;
         let least = camera.least_psnr.unwrap_or(if is_edge { MIN_PSNR } else { MIN_PSNR_OF_WHOLE });
-        for _ in segment.frames.clone() {
+        let last = frame + segment.frames.len() - 1;
+        let first = frame;
+        while frame <= last {
             let (n, k) = expected.frames[frame];
             let film = &films[n];
             let (x, y, width, height) = place(film, clip);
@@ -239,6 +241,15 @@ fn check_pictures(
                     assert!(db >= least, "{name}: encoded frame {frame} is {db:.1} dB from frame {k} of recording {n}");
                     worst = Some(worst.map_or(db, |worst| worst.min(db)));
                     all.push(db);
+                    let beside = [(first < frame).then(|| k - 1), (frame < last).then(|| k + 1)];
+                    for k in beside.into_iter().flatten().filter(|_| camera.is_almost_still) {
+                        let nearer = psnr(shown, &film.pictures[k]);
+                        let step = psnr(source, &film.pictures[k]);
+                        assert!(
+                            nearer <= db || nearer <= step,
+                            "{name}: encoded frame {frame} is {db:.2} dB from its own and {nearer:.2} dB from frame {k}"
+                        );
+                    }
                 }
             }
             frame += 1;
