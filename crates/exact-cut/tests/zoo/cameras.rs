@@ -61,8 +61,6 @@ pub struct Camera {
     pub looks_at_thumbnails: bool,
     /// The lower half of each picture is pure red.
     pub red: bool,
-    /// Frames differ by noise alone, and each encoded one must be nearer to its own than to those beside it.
-    pub is_almost_still: bool,
 }
 
 /// Whether frames of the clips are copied.
@@ -121,7 +119,6 @@ pub fn camera(name: &str, recordings: Vec<Recording>, spans: &[(i64, i64)]) -> C
         turned: None,
         looks_at_thumbnails: false,
         red: false,
-        is_almost_still: false,
     }
 }
 

@@ -116,7 +116,7 @@ fn almost_still() -> Vec<Camera> {
         let shown = footage.clone();
         let recording = Recording::of(move || footage.file(), 0);
         let recording = recording.showing(move |_| vec![film_of(&shown).without_numbers()]);
-        Camera { is_almost_still: true, ..one(name, recording).spans(&[(317, 2203)]) }
+        one(name, recording).spans(&[(317, 2203)])
     };
     let hevc = "-c:v libx265 -preset ultrafast -x265-params keyint=60:pools=1:qp=6:log-level=error -tag:v hvc1";
     vec![
