@@ -21,7 +21,7 @@ use crate::services::s3::{LookUp, ObjectHead, ObjectId, S3, Upload};
 use crate::settings::Settings;
 
 /// Changes whenever the same request would give other bytes.
-const RECIPE: &str = "5";
+const RECIPE: &str = "6";
 const RECIPE_FIELD: &str = "recipe";
 const GAPS: &str = "gaps";
 const NO_GAPS: &str = "none";
