@@ -32,7 +32,7 @@ use crate::render::write_file::PieceFiles;
 
 /// Times that a segment is encoded at most: an edge finer each time, another one coarser.
 const MAX_TRIES: usize = 4;
-/// A segment of so many frames is compared with its source as a whole.
+/// A segment of up to so many frames is short: it is compared with its source as a whole.
 pub const PROVEN_WHOLE: usize = 2 * GROUP;
 
 /// Frames to encode.
@@ -194,23 +194,31 @@ impl Encoding<'_> {
         Pictures { path, filter: filter_before_decoding(self.entry()) }
     }
 
+    /// Returns how many frames take no longer to compare than [`PROVEN_WHOLE`] frames of 1280 × 720 pixels.
+    fn comparable(&self) -> usize {
+        let pixels = self.source_pixels().max(1);
+        usize::try_from(1280 * 720 * PROVEN_WHOLE as u64 / pixels).unwrap_or(usize::MAX)
+    }
+
     fn source_pixels(&self) -> u64 {
         let video = &self.recording.open.video;
         PictureShape::of(video, &video.entry).map_or(0, PictureShape::pixels)
     }
 
-    /// Compares frames of a segment with their source: all of a short one, some groups of a long one. Returns the quality of
-    /// the worst frame of a short one, and the average of a long one, which nobody would wait for to be encoded again for one
-    /// frame.
+    /// Compares frames of a segment with their source: all of a short one or of small pictures, some groups of another. Returns
+    /// the quality of the worst frame of a short one, and the average of a long one, which nobody would wait for to be encoded
+    /// again for one frame.
     async fn prove(&self, encoded: &LocalVideo, ranks: &Range<usize>) -> Result<Quality, Error> {
         let table = &encoded.video.table;
         let mut starts: Vec<usize> = (0..table.samples.len()).filter(|&sample| table.samples[sample].sync).collect();
         starts.push(table.samples.len());
         // x264 closes its groups: the samples of one are its frames
         let groups: Vec<Range<usize>> = starts.windows(2).map(|pair| pair[0]..pair[1]).collect();
-        let windows = proven(&groups, PROVEN_WHOLE);
-        if windows.len() == 1 && windows[0].len() == self.excerpt.frames.len() {
-            return Ok(Quality::worst(&self.compare_all(ranks).await?));
+        let frames = self.excerpt.frames.len();
+        let windows = proven(&groups, PROVEN_WHOLE.max(self.comparable()));
+        if windows.len() == 1 && windows[0].len() == frames {
+            let all = self.compare_all(ranks).await?;
+            return Ok(if frames <= PROVEN_WHOLE { Quality::worst(&all) } else { Quality::average(&all) });
         }
         let (source, part) = (self.folder.join("proof-source.mp4"), self.folder.join("proof.mp4"));
         let mut files = self.files.clone();

@@ -4,7 +4,7 @@
 //! finer, until each frame is within 40 dB of its source, and nearer to it than to the frames before and after it.
 //!
 //! **What is encoded as a whole** has constant quality, finer if it has less than 40 dB (the worst frame of a short segment,
-//! a long one on average) or frames of a short segment are nearer to their neighbours, within a cap, because nobody wants a clip that is larger than the
+//! 35 dB and 40 on average of a long one) or frames of a short segment are nearer to their neighbours, within a cap, because nobody wants a clip that is larger than the
 //! recording it was cut from by a multiple: 1.3 times the bit rate of H.264, twice that of a codec that packs tighter, such
 //! as HEVC.
 
@@ -15,6 +15,8 @@ use crate::render::likeness::Likeness;
 pub const EDGE_QUANTIZERS: std::ops::RangeInclusive<u8> = 8..=23;
 /// Each frame of an edge has at least so many dB against its source, if any quantizer gives them.
 pub const EDGE_DB: f64 = 40.0;
+/// So many dB less may the worst frame of a long segment have.
+const WORST_BELOW_AVERAGE: f64 = 5.0;
 /// An encoded frame with less is not the right one.
 pub const WRONG_DB: f64 = 20.0;
 /// x264's constant rate factor. `superfast` has no lookahead for the rate of its macroblocks, and with 23 gives more dB for
@@ -64,12 +66,13 @@ impl Quality {
         }
     }
 
-    /// Returns how good these frames are on average. Equal frames count for 100 dB.
+    /// Returns how good these frames are on average, and less if the worst is far from that. Equal frames count for 100 dB.
     #[must_use]
     pub fn average(all: &[Likeness]) -> Self {
         let (sum, count) =
             all.iter().fold((0.0, 0.0), |(sum, count), one| (sum + one.decibels.min(100.0), count + 1.0));
-        Self { decibels: sum / f64::max(count, 1.0), has_mistakable: false }
+        let decibels = (sum / f64::max(count, 1.0)).min(Self::worst(all).decibels + WORST_BELOW_AVERAGE);
+        Self { decibels, has_mistakable: false }
     }
 
     /// Returns how many quantizers finer the frames should be: each gives about 1 dB. Half a step is to spare.
@@ -275,6 +278,8 @@ mod tests {
         let frames = [(40.0, false), (f64::INFINITY, true)];
         let frames = frames.map(|(decibels, is_mistakable)| Likeness { decibels, is_mistakable });
         assert_eq!(Quality::worst(&frames), Quality { decibels: 40.0, has_mistakable: true });
-        assert_eq!(Quality::average(&frames), of(70.0));
+        assert_eq!(Quality::average(&frames), of(45.0), "the worst is far from the average");
+        let frames = [40.0, 44.0].map(|decibels| Likeness { decibels, is_mistakable: true });
+        assert_eq!(Quality::average(&frames), of(42.0));
     }
 }
