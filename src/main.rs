@@ -38,7 +38,15 @@ fn main() -> ExitCode {
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .enable_all()
         .build();
-    match runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(run())) {
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(failure) => {
+            // there is no log yet
+            eprintln!("not started: cannot start threads: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             error!(error = %failure, stage = "start", object = "process", "not started");

@@ -6,6 +6,7 @@ use exact_cut::time::{Span, Timestamp};
 use serde_json::Value;
 use tracing::{error, warn};
 
+use crate::contract::message_body::FIRST_MS;
 use crate::contract::recording_name::{NameFormat, object_name};
 use crate::mismatch::{mismatch, shown};
 
@@ -44,12 +45,13 @@ impl ListedEntry {
             Timestamp::from_ms(date.timestamp_millis())
         };
         let named = format.instant(&name);
-        let start = named.or_else(|| date("startDate"));
+        // before 2001, it is the zero of a field without a value, or seconds taken for milliseconds
+        let start = named.or_else(|| date("startDate").filter(|start| start.as_ms() >= FIRST_MS));
         let refused = || {
             let date = got(&entry["startDate"]);
             mismatch(
                 "recording",
-                "an instant in its name as TIMESTAMP_FORMAT describes it, or a startDate in RFC 3339",
+                "an instant in its name as TIMESTAMP_FORMAT describes it, or a startDate in RFC 3339 from 2001 on",
                 format_args!("the name {} and the startDate {}", shown(&name), shown(&date)),
             )
         };
@@ -146,9 +148,13 @@ mod tests {
         let unnamed = ListedEntry::parse(&entry("https://h/rewind.mp4"), &format()).expect("usable");
         assert_eq!((unnamed.start.as_us(), unnamed.start_from_api), (1_537_113_617_250_000, true));
         assert_eq!(unnamed.end, None);
-        for unusable in
-            [json!({"recordingUrl": "https://h/rewind.mp4"}), json!({"recordingUrl": 7}), json!("x"), json!(null)]
-        {
+        for unusable in [
+            json!({"recordingUrl": "https://h/rewind.mp4"}),
+            json!({"recordingUrl": 7}),
+            json!("x"),
+            json!(null),
+            json!({"recordingUrl": "https://h/rewind.mp4", "startDate": "1970-01-18T18:58:37.017Z"}),
+        ] {
             ListedEntry::parse(&unusable, &format()).expect_err("unusable");
         }
     }

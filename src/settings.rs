@@ -14,9 +14,9 @@ use crate::contract::recording_name::NameFormat;
 use crate::decision::Limits;
 use crate::mismatch::mismatch;
 use crate::settings_reader::{
-    Reader, boolean, bucket, cache_control, clips_endpoint, delay_seconds, folder, http_url, log_filter,
-    milliseconds_as_us, path, receives, seconds, standard_queue_arn, standard_queue_url, standard_topic_arn,
-    thumbnail_widths,
+    Reader, at_least_1_second, boolean, bucket, cache_control, clips_endpoint, delay_seconds, folder, http_url,
+    log_filter, milliseconds_as_us, name_format, path, receives, seconds, standard_queue_arn, standard_queue_url,
+    standard_topic_arn, thumbnail_widths,
 };
 
 /// Names of the function's scratch folders begin with this.
@@ -89,6 +89,8 @@ pub struct BadEnvironment {
     pub refusals: Vec<String>,
     /// The ffmpeg that the other settings name.
     pub ffmpeg_path: Option<PathBuf>,
+    /// The folder for work files that they name.
+    pub download_dest: Option<PathBuf>,
 }
 
 /// Returns whether Lambda is set to JSON logs, so that the lines of the function match Lambda's own (AWS Lambda Developer
@@ -139,20 +141,24 @@ impl Settings {
         let mut env = Reader::new(lookup);
         let default_ffmpeg = if Path::new(LAYER_FFMPEG).exists() { LAYER_FFMPEG } else { "ffmpeg" };
         let ffmpeg_path = env.or("FFMPEG_PATH", default_ffmpeg, path);
-        let settings = Self::read_all(&mut env, ffmpeg_path.clone());
+        let download_dest = env.or("CLIP_DOWNLOAD_DEST", "/tmp", path);
+        let settings = Self::read_all(&mut env, ffmpeg_path.clone(), download_dest.clone());
         let refusals = env.into_refusals();
-        settings.filter(|_| refusals.is_empty()).ok_or(BadEnvironment { refusals, ffmpeg_path })
+        settings.filter(|_| refusals.is_empty()).ok_or(BadEnvironment { refusals, ffmpeg_path, download_dest })
     }
 
     /// Reads every variable before the first `?`, so that each bad one is refused.
-    fn read_all(env: &mut Reader<impl Fn(&str) -> Option<String>>, ffmpeg_path: Option<PathBuf>) -> Option<Self> {
+    fn read_all(
+        env: &mut Reader<impl Fn(&str) -> Option<String>>,
+        ffmpeg_path: Option<PathBuf>,
+        download_dest: Option<PathBuf>,
+    ) -> Option<Self> {
         let old_first = env.or("OLD_FILE_FORMAT", "False", boolean);
         let name_format =
-            env.or("TIMESTAMP_FORMAT", "%Y%m%dT%H%M%S%f", |text| NameFormat::new(text, old_first.unwrap_or(false)));
+            env.or("TIMESTAMP_FORMAT", "%Y%m%dT%H%M%S%f", |text| name_format(text, old_first.unwrap_or(false)));
         let queue_url = env.required("AWS_SQS_QUEUE_URL", standard_queue_url);
         let queue_arn = env.required("AWS_SQS_QUEUE", standard_queue_arn);
-        let download_dest = env.or("CLIP_DOWNLOAD_DEST", "/tmp", path);
-        let video_max_len_s = env.or("VIDEO_MAX_LEN", "300", seconds);
+        let video_max_len_s = env.or("VIDEO_MAX_LEN", "300", at_least_1_second);
         let sqs_retry_limit_s = env.or("SQS_RETRY_LIMIT", "900", seconds);
         let out_of_range_limit_s = env.or("OUT_OF_RANGE_LIMIT", "259200", seconds);
         let cam_services_url = env.required("CAM_SERVICES_URL", http_url);
@@ -255,16 +261,22 @@ fn region_of_arn(arn: &str) -> Option<&str> {
     }
 }
 
-/// Returns the region in the URL of a queue on AWS: `https://sqs.region.amazonaws.com/account/name`.
+/// Returns the region in the URL of a queue on AWS: `https://sqs.region.amazonaws.com/account/name`, or the older
+/// `https://region.queue.amazonaws.com/account/name` (AWS General Reference, "Amazon SQS endpoints and quotas").
 fn region_of_queue_url(url: &str) -> Option<&str> {
-    let (_, host) = url.split_once("://sqs.")?;
-    let (region, rest) = host.split_once('.')?;
-    rest.starts_with("amazonaws.com").then_some(region)
+    let (_, host) = url.split_once("://")?;
+    match host.splitn(3, '.').collect::<Vec<_>>()[..] {
+        ["sqs", region, rest] | [region, "queue", rest] if rest.starts_with("amazonaws.com") => Some(region),
+        _ => None,
+    }
 }
 
 fn queue_warning(url: &str, arn: &str) -> Option<String> {
-    let differ = url.rsplit('/').next() != arn.rsplit(':').next();
-    differ.then(|| "AWS_SQS_QUEUE and AWS_SQS_QUEUE_URL name different queues".to_owned())
+    let named =
+        |text: &str, separator| text.trim_end_matches('/').rsplit(separator).next().unwrap_or_default().to_owned();
+    let (url, arn) = (named(url, '/'), named(arn, ':'));
+    let expected = format!("the queue {arn:?} of AWS_SQS_QUEUE");
+    (url != arn).then(|| mismatch("AWS_SQS_QUEUE_URL", expected, format_args!("{url:?}")))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //!
 //! Every value is cleaned in the same way, because values come from files with CRLF, from shells that keep quotes, and from
 //! consoles into which people paste: white space and one pair of equal quotes around it are removed. A value in which a
-//! control character is left is refused, and so is a value with a character that no such value can have: a folder that does
-//! not exist would make the function announce that footage is missing.
+//! character is left that nobody sees is refused, and so is a value with a character that no such value can have: a folder
+//! that does not exist would make the function announce that footage is missing.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,8 +13,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
+use crate::contract::recording_name::NameFormat;
 use crate::contract::retry_schedule::MAX_DELAY_S;
-use crate::mismatch::mismatch;
+use crate::mismatch::{mismatch, shown};
 
 const MAX_RECEIVES: u32 = 1000;
 const MAX_THUMBNAIL_WIDTH: u32 = 8192;
@@ -105,15 +106,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let refused = |Mismatch { expected, got }| {
-            self.refusals.push(mismatch(name, expected, got.unwrap_or_else(|| format!("{text:?}"))));
+            self.refusals.push(mismatch(name, expected, got.unwrap_or_else(|| shown_value(text))));
         };
-        // a variable that was not UTF-8 has replacement characters
-        let refused_in_any = |character: &char| character.is_control() || *character == char::REPLACEMENT_CHARACTER;
-        let value = match text.chars().find(refused_in_any) {
+        let value = match text.chars().find(|&character| is_unseen(character)) {
             None => parse(text).map_err(E::into),
             Some(character) => {
-                let expected = Mismatch::expected("a text in UTF-8 without control characters");
-                Err(expected.got(format!("one with {character:?}")))
+                let expected = Mismatch::expected("a text in UTF-8 whose characters are all seen");
+                Err(expected.got(format!("{} with the character {character:?}", shown_value(text))))
             }
         };
         value.map_err(refused).ok()
@@ -127,17 +126,43 @@ fn cleaned(text: &str) -> &str {
     unquoted('"').or_else(|| unquoted('\'')).unwrap_or(text).trim()
 }
 
+/// Returns a value as a refusal shows it. What may be a URL with a password is not shown.
+fn shown_value(text: &str) -> String {
+    if text.contains("://") || text.contains('@') {
+        format!("{} bytes that may be a URL", text.len())
+    } else {
+        shown(text)
+    }
+}
+
+/// Returns whether a character does not show: control characters, those without a width or that change the direction of
+/// writing (Unicode, section 23.2), and what stands for bytes that were not UTF-8. Two values that look the same must be so.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || character == char::REPLACEMENT_CHARACTER
+}
+
 /// Refuses a character that no value of this kind can have.
 fn refuse_characters(expected: &str, text: &str, is_refused: impl Fn(char) -> bool) -> Result<(), Mismatch> {
     match text.chars().find(|&character| is_refused(character)) {
         None => Ok(()),
-        Some(character) => Err(Mismatch::expected(expected).got(format!("a text with the character {character:?}"))),
+        Some(character) => {
+            let got = format!("{} with the character {character:?}", shown_value(text));
+            Err(Mismatch::expected(expected).got(got))
+        }
     }
+}
+
+/// Returns whether a character is a quote, or one that word processors make of it.
+fn is_quote(character: char) -> bool {
+    matches!(character, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«' | '»')
 }
 
 /// White space, quotes and backslashes stand in no URL and in no ARN.
 fn is_foreign(character: char) -> bool {
-    character.is_whitespace() || matches!(character, '"' | '\'' | '`' | '\\')
+    character.is_whitespace() || is_quote(character) || character == '\\'
 }
 
 /// Reads Python's `True` or `False`, in any case.
@@ -151,6 +176,11 @@ pub fn boolean(text: &str) -> Result<bool, Mismatch> {
 
 pub fn seconds(text: &str) -> Result<u32, Mismatch> {
     text.parse().map_err(|_| "a whole number of seconds".into())
+}
+
+/// Reads the length of something that has one.
+pub fn at_least_1_second(text: &str) -> Result<u32, Mismatch> {
+    seconds(text).ok().filter(|&seconds| seconds > 0).ok_or_else(|| "a whole number of seconds, at least 1".into())
 }
 
 /// Reads milliseconds, and returns microseconds.
@@ -199,26 +229,28 @@ pub fn http_url(text: &str) -> Result<Url, Mismatch> {
 /// Reads a path in which `{clipId}`, if it is there, stands for the id of a clip. Makes it begin with one slash.
 pub fn clips_endpoint(text: &str) -> Result<String, Mismatch> {
     const EXPECTED: &str = "a path on the host of CAM_SERVICES_URL";
-    if text.contains("://") || text.starts_with("arn:") {
+    // a scheme, a port, or the prefix of an ARN
+    if text.split('/').next().is_some_and(|first| first.contains(':')) {
         return Err(Mismatch::expected(EXPECTED).got("a whole URL or an ARN"));
     }
     refuse_characters(EXPECTED, text, is_foreign)?;
-    let path = text.replace("{clipId}", "x");
-    match path.find(['{', '}', '?', '#']) {
+    let path = text.replace("{clipId}", "x").to_ascii_lowercase();
+    match ["{", "}", "%7b", "%7d", "?", "#"].into_iter().find(|&part| path.contains(part)) {
         None => Ok(format!("/{}", text.trim_start_matches('/'))),
-        Some(at) => {
+        Some(part) => {
             let refused = Mismatch::expected("a path with no placeholder but {clipId}, and without ? and #");
-            Err(refused.got(format!("a path with {}", &path[at..=at])))
+            Err(refused.got(format!("a path with {part}")))
         }
     }
 }
 
-/// Reads an ARN of `service`, such as `sqs`. Only its first three parts are checked, because those of the samples are short.
+/// Reads an ARN of `service`, such as `sqs`. It has six parts (IAM User Guide, "Amazon Resource Names"); those of the samples
+/// have fewer, and only the first three are checked. One of more parts names a subscription.
 fn arn(text: &str, service: &str) -> Result<String, Mismatch> {
-    let expected = format!("an ARN of {service}");
+    let expected = format!("an ARN of {service}, arn:aws:{service}:<region>:<account>:<name>");
     refuse_characters(&expected, text, is_foreign)?;
     match text.split(':').collect::<Vec<_>>()[..] {
-        ["arn", _, named, _, ..] if named == service => Ok(text.to_owned()),
+        ["arn", _, named, _, ref rest @ ..] if named == service && rest.len() <= 2 => Ok(text.to_owned()),
         _ => Err(Mismatch::expected(expected)),
     }
 }
@@ -226,23 +258,26 @@ fn arn(text: &str, service: &str) -> Result<String, Mismatch> {
 /// Reads the ARN of a standard topic. `Publish` to a FIFO topic needs a message group (Amazon SNS Developer Guide, "FIFO
 /// topics"), which subscribers of a standard topic do not expect.
 pub fn standard_topic_arn(text: &str) -> Result<String, Mismatch> {
+    let text = arn(text, "sns")?;
     let topic = text.rsplit(':').next().unwrap_or_default();
     if is_fifo(topic) {
         return Err(Mismatch::expected("a standard topic").got(format!("the FIFO topic {topic:?}")));
     }
-    arn(text, "sns")
+    Ok(text)
 }
 
 /// Reads the ARN of a queue that can delay single messages.
 pub fn standard_queue_arn(text: &str) -> Result<String, Mismatch> {
+    let text = arn(text, "sqs")?;
     refuse_fifo(text.rsplit(':').next().unwrap_or_default())?;
-    arn(text, "sqs")
+    Ok(text)
 }
 
 /// Reads the URL of a queue that can delay single messages.
 pub fn standard_queue_url(text: &str) -> Result<String, Mismatch> {
     let url = http_url(text)?;
-    refuse_fifo(url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default())?;
+    let mut segments = url.path_segments().into_iter().flatten().filter(|segment| !segment.is_empty());
+    refuse_fifo(segments.next_back().unwrap_or_default())?;
     Ok(text.to_owned())
 }
 
@@ -263,21 +298,21 @@ fn refuse_fifo(queue: &str) -> Result<(), Mismatch> {
 /// Reads the name of a bucket: 3 to 63 characters, or up to 255 for those made in us-east-1 before 2018, which may also have
 /// capitals and underscores (Amazon S3 User Guide, "General purpose bucket naming rules").
 pub fn bucket(text: &str) -> Result<String, Mismatch> {
-    const EXPECTED: &str = "the name of a bucket";
+    const EXPECTED: &str = "the name of a bucket, 3 to 255 of a-z A-Z 0-9 . _ -";
     refuse_characters(EXPECTED, text, |character| {
         !(character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-'))
     })?;
     if (3..=255).contains(&text.len()) { Ok(text.to_owned()) } else { Err(EXPECTED.into()) }
 }
 
-/// Reads the path of a folder in a bucket, without slashes around it.
+/// Reads the path of a folder in a bucket, without the slashes and the white space around it.
 pub fn folder(text: &str) -> Result<String, Mismatch> {
     const EXPECTED: &str = "the path of a folder in a bucket";
     if text.contains("://") || text.starts_with("arn:") {
         return Err(Mismatch::expected(EXPECTED).got("a URL or an ARN"));
     }
-    refuse_characters(EXPECTED, text, |character| matches!(character, '"' | '\'' | '`' | '\\' | '{' | '}'))?;
-    Ok(text.trim_matches('/').to_owned())
+    refuse_characters(EXPECTED, text, |character| is_quote(character) || matches!(character, '\\' | '{' | '}'))?;
+    Ok(text.trim_matches(|character: char| character == '/' || character.is_whitespace()).to_owned())
 }
 
 /// Reads the path of a file or a folder on this machine.
@@ -286,8 +321,14 @@ pub fn path(text: &str) -> Result<PathBuf, Mismatch> {
     if text.contains("://") || text.starts_with("arn:") {
         return Err(Mismatch::expected(EXPECTED).got("a URL or an ARN"));
     }
-    refuse_characters(EXPECTED, text, |character| matches!(character, '"' | '\''))?;
+    refuse_characters(EXPECTED, text, is_quote)?;
     Ok(PathBuf::from(text))
+}
+
+/// Reads how names hold an instant.
+pub fn name_format(text: &str, old_first: bool) -> Result<NameFormat, Mismatch> {
+    refuse_characters("a format of strptime", text, is_quote)?;
+    NameFormat::new(text, old_first).map_err(Mismatch::expected)
 }
 
 /// Reads widths in pixels, separated by spaces or commas.

@@ -35,7 +35,9 @@ fn the_required_variables_suffice_and_the_others_have_defaults() {
     assert_eq!(settings.trim_mode, TrimMode::Smart);
     assert_eq!(settings.tolerances, Tolerances { gap_us: 500_000, joint_us: 1_500_000 });
     assert_eq!(settings.clip_cache_control, None);
-    assert_eq!(settings.warnings, ["AWS_SQS_QUEUE and AWS_SQS_QUEUE_URL name different queues"]);
+    let other =
+        "AWS_SQS_QUEUE_URL: expected the queue \"test-sqs-sandbox\" of AWS_SQS_QUEUE, got \"sqs.test-sqs-sandbox\"";
+    assert_eq!(settings.warnings, [other]);
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn names_every_bad_variable_at_once() {
         [
             "CAM_SERVICES_URL: expected a value, got nothing",
             "CLIP_URL: expected an http or https URL, got the scheme \"ftp\"",
-            "AWS_SNS_TOPIC: expected an ARN of sns, got \"topic\"",
+            "AWS_SNS_TOPIC: expected an ARN of sns, arn:aws:sns:<region>:<account>:<name>, got \"topic\"",
             "SQS_TIMEOUT: expected 0 to 900 seconds, got \"901\"",
         ]
     );
@@ -133,6 +135,16 @@ fn refuses_every_bad_value() {
         ("GAP_TOLERANCE_MS", "-5"),
         ("JOINT_TOLERANCE_MS", "1.5"),
         ("CLIP_CACHE_CONTROL", "max-age: 60"),
+        ("VIDEO_MAX_LEN", "0"),
+        ("CLIPS_ENDPOINT", "https:cam.test/clips/{clipId}"),
+        ("CLIPS_ENDPOINT", "cam.test:443/clips/{clipId}"),
+        ("CLIPS_ENDPOINT", "/clips/%7BclipId%7D"),
+        ("AWS_SNS_TOPIC", "arn:aws:sns:us-west-1:1:clips:6c3a0f5e-subscription"),
+        ("AWS_SQS_QUEUE_URL", "https://sqs/1/q.fifo/"),
+        ("TIMESTAMP_FORMAT", "\"%Y%m%dT%H%M%S%f"),
+        ("S3_BUCKET_ORIGIN_DIR", "“live”"),
+        ("S3_BUCKET_ORIGIN_DIR", "live\u{200b}"),
+        ("CLIP_URL", "https://camclips.test/«x»"),
     ] {
         let error = with(&[(name, value)]).expect_err(&format!("{name}={value}"));
         let refusals = &error.refusals;
@@ -141,7 +153,7 @@ fn refuses_every_bad_value() {
 }
 
 /// Every variable, with a valid value.
-const VALID: [(&str, &str); 25] = [
+const VALID: [(&str, &str); 28] = [
     ("CAM_SERVICES_URL", "https://user:word@cameras.test/base"),
     ("RECORDINGS_URL", "https://cameras.test/cameras/recording/"),
     ("CLIP_URL", "https://camclips.sandbox.test.com"),
@@ -167,6 +179,9 @@ const VALID: [(&str, &str); 25] = [
     ("JOINT_TOLERANCE_MS", "2000"),
     ("CLIP_CACHE_CONTROL", "public, max-age=60"),
     ("FFMPEG_PATH", "/usr/bin/ffmpeg"),
+    ("SQS_MAX_RECEIVES", "12"),
+    ("REPORT_BATCH_ITEM_FAILURES", "True"),
+    ("TRACE_DIR", "/mnt/traces"),
 ];
 
 #[test]
@@ -181,6 +196,7 @@ fn cleans_every_variable_in_the_same_way() {
             format!("'{value}'"),
             format!(" ' {value} '\n"),
             format!("\u{a0}{value}\u{3000}"),
+            format!("{value}\u{2029}"),
         ] {
             let changed: Vec<_> = VALID.into_iter().chain([(name, &*dirty)]).collect();
             let settings = with(&changed).unwrap_or_else(|error| panic!("{name}={dirty:?}: {error}"));
@@ -190,10 +206,12 @@ fn cleans_every_variable_in_the_same_way() {
 }
 
 #[test]
-fn refuses_a_control_character_in_any_variable() {
+fn refuses_a_character_that_nobody_sees_in_any_variable() {
     for (name, value) in VALID {
         let middle = value.len() / 2;
-        for character in ['\r', '\n', '\t', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{fffd}'] {
+        let controls = ['\r', '\n', '\t', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{fffd}'];
+        let invisible = ['\u{ad}', '\u{200b}', '\u{200e}', '\u{2028}', '\u{202d}', '\u{2060}', '\u{feff}'];
+        for character in controls.into_iter().chain(invisible) {
             let dirty = format!("{}{character}{}", &value[..middle], &value[middle..]);
             let BadEnvironment { refusals, .. } =
                 with(&[(name, &*dirty)]).expect_err(&format!("{name} with {character:?}"));
@@ -202,6 +220,50 @@ fn refuses_a_control_character_in_any_variable() {
             assert!(!refusals[0].contains("word@"), "shows a password: {refusals:?}");
         }
     }
+}
+
+#[test]
+fn refuses_a_quote_in_any_variable_that_cannot_hold_one() {
+    for (name, value) in VALID.into_iter().filter(|(name, _)| *name != "CLIP_CACHE_CONTROL") {
+        for quote in ['"', '\'', '“', '’', '«'] {
+            for dirty in [format!("{quote}{value}"), format!("{value}{quote}")] {
+                let BadEnvironment { refusals, .. } = with(&[(name, &*dirty)]).expect_err(&format!("{name}={dirty}"));
+                assert!(refusals[0].starts_with(&format!("{name}: expected ")), "{refusals:?}");
+                assert!(!refusals[0].contains("word@"), "shows a password: {refusals:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_has_no_slashes_and_white_space_around_it() {
+    for text in ["live", "/live/", "/ live /", "//live//", " live/"] {
+        assert_eq!(with(&[("S3_BUCKET_ORIGIN_DIR", text)]).expect(text).bucket_origin_dir, "live", "{text}");
+    }
+}
+
+#[test]
+fn a_refusal_shows_the_value_unless_it_may_hold_a_password() {
+    let secret = "https://user:word@host/path";
+    for (name, _) in VALID {
+        for value in [secret, "user:word@host"] {
+            let Err(BadEnvironment { refusals, .. }) = with(&[(name, value)]) else { continue };
+            assert!(!refusals[0].contains("word@"), "shows a password: {refusals:?}");
+        }
+    }
+    let refusals = |name, value| with(&[(name, value)]).expect_err("refused").refusals;
+    assert_eq!(
+        refusals("S3_BUCKET_ORIGIN_DIR", "li\rve"),
+        [
+            "S3_BUCKET_ORIGIN_DIR: expected a text in UTF-8 whose characters are all seen, got \"li\\rve\" with the character '\\r'"
+        ]
+    );
+    assert_eq!(
+        refusals("AWS_SNS_TOPIC", secret),
+        [
+            "AWS_SNS_TOPIC: expected an ARN of sns, arn:aws:sns:<region>:<account>:<name>, got 27 bytes that may be a URL"
+        ]
+    );
 }
 
 #[test]
@@ -221,21 +283,46 @@ fn a_variable_that_is_empty_when_cleaned_counts_as_unset() {
     }
 }
 
+/// Variables whose values cannot be told from each other's, because they are of one kind.
+const ALIKE: [&[&str]; 6] = [
+    &["CAM_SERVICES_URL", "RECORDINGS_URL", "CLIP_URL", "AWS_SQS_QUEUE_URL"],
+    &["S3_BUCKET_ORIGIN", "S3_BUCKET_DESTINATION"],
+    &["CLIP_DOWNLOAD_DEST", "FFMPEG_PATH", "TRACE_DIR"],
+    &["OLD_FILE_FORMAT", "REPORT_BATCH_ITEM_FAILURES"],
+    &[
+        "SQS_RETRY_LIMIT",
+        "OUT_OF_RANGE_LIMIT",
+        "VIDEO_MAX_LEN",
+        "SQS_TIMEOUT",
+        "SQS_MAX_RECEIVES",
+        "GAP_TOLERANCE_MS",
+        "JOINT_TOLERANCE_MS",
+    ],
+    &["AWS_SNS_TOPIC"],
+];
+/// Variables that take almost any text: a word is a folder, a path and a directive, a number is the width of a thumbnail.
+const TAKES_WORDS: [&str; 5] =
+    ["S3_BUCKET_ORIGIN_DIR", "CLIPS_ENDPOINT", "CLIP_DOWNLOAD_DEST", "FFMPEG_PATH", "TRACE_DIR"];
+
 #[test]
 fn refuses_the_value_of_another_variable_if_it_shows() {
-    // values of the same kind cannot be told apart
-    let kind = |name: &str| match name {
-        "CAM_SERVICES_URL" | "RECORDINGS_URL" | "CLIP_URL" | "AWS_SQS_QUEUE_URL" => "URL",
-        "AWS_SNS_TOPIC" | "AWS_SQS_QUEUE" => "ARN",
-        _ => "other",
-    };
-    for (name, _) in VALID.into_iter().filter(|(name, _)| *name != "TIMESTAMP_FORMAT") {
+    let is_url_or_arn = |value: &str| value.contains("://") || value.starts_with("arn:");
+    for (name, _) in VALID {
         for (other, value) in VALID {
-            let differs = kind(other) != kind(name) && kind(other) != "other" || kind(name) == "ARN" && name != other;
-            if differs {
-                let error = with(&[(name, value)]).expect_err(&format!("{name} with the value of {other}"));
-                assert!(error.refusals[0].starts_with(name), "{error}");
+            let alike = ALIKE.iter().any(|kind| kind.contains(&name) && kind.contains(&other));
+            let fits = alike
+                || name == other
+                || TAKES_WORDS.contains(&name) && !is_url_or_arn(value)
+                || name.starts_with("S3_BUCKET_") && !value.contains(['/', ':', ' ', '%', '{', ','])
+                || name == "CLIP_CACHE_CONTROL" && !value.contains(['/', ':', ' ', '%', '{', '.'])
+                || name == "THUMBNAIL_SIZES" && value.parse::<u32>().is_ok()
+                || name == "SQS_TIMEOUT" && value.parse::<u32>().is_ok();
+            let settings = with(&[(name, value)]);
+            if fits {
+                continue;
             }
+            let error = settings.expect_err(&format!("{name} with the value of {other}"));
+            assert!(error.refusals[0].starts_with(name), "{error}");
         }
     }
 }
@@ -250,6 +337,8 @@ fn warns_of_a_queue_or_topic_in_another_region() {
             .map(|name| format!("{name}: expected the region \"us-east-1\", got \"us-west-1\""))
     );
     assert_eq!(with(&[]).expect("short ARNs").region_warnings("us-west-1"), Vec::<String>::new());
+    let older = with(&[("AWS_SQS_QUEUE_URL", "https://us-east-1.queue.amazonaws.com/1/q")]).expect("valid");
+    assert_eq!(older.region_warnings("us-west-1").len(), 1);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const MIB_PER_PROCESSOR: u64 = 1769;
 const PIXELS_PER_SECOND: u64 = 30 * 1920 * 1080;
 /// Everything but encoding: look-ups, fetching, uploading.
 const TIME_RESERVE: Duration = Duration::from_secs(15);
-/// The smallest memory in which a clip of 1920 × 1080 was made (docs/operations.md, "How much memory").
+/// A clip of 1920 × 1080 was made with 192 MB (docs/operations.md, "How much memory"); the next larger size has room.
 const MEMORY_MIB: u64 = 256;
 /// Footage of 8 Mbit/s, in bytes a second.
 const FOOTAGE_BYTES_PER_SECOND: u64 = 1_000_000;

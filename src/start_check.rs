@@ -11,7 +11,7 @@ use exact_cut::ffmpeg::trial::try_out;
 use exact_cut::scratch::{Scratch, disk_size};
 use tracing::warn;
 
-use crate::mismatch::mismatch;
+use crate::mismatch::{mismatch, shown};
 use crate::settings::{BadEnvironment, SCRATCH_PREFIX, Settings};
 use crate::sizing::Size;
 
@@ -23,7 +23,9 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn try_tool(settings: &Result<Settings, BadEnvironment>) -> impl Future<Output = Option<String>> + Send + use<> {
     let tool = match settings {
         Ok(settings) => Some((settings.ffmpeg_path.clone(), settings.launcher(), settings.download_dest.clone())),
-        Err(BadEnvironment { ffmpeg_path, .. }) => ffmpeg_path.clone().map(|path| (path, None, std::env::temp_dir())),
+        Err(BadEnvironment { ffmpeg_path, download_dest, .. }) => {
+            ffmpeg_path.clone().zip(download_dest.clone()).map(|(path, folder)| (path, None, folder))
+        }
     };
     async {
         let (path, launcher, folder) = tool?;
@@ -41,7 +43,12 @@ pub fn check_start(
     region: Option<&str>,
     tool: Option<String>,
 ) -> Result<Settings, BadEnvironment> {
-    let no_region = region.is_none().then(|| mismatch("AWS_REGION", "a region", "nothing"));
+    // the SDK takes the variable as it is
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let no_region = region.is_none_or(|region| !is_name(region));
+    let no_region =
+        no_region.then(|| mismatch("AWS_REGION", "a region such as us-west-1", shown(region.unwrap_or_default())));
     let more: Vec<String> = no_region.into_iter().chain(tool).collect();
     match settings {
         Ok(settings) if more.is_empty() => {
@@ -52,10 +59,10 @@ pub fn check_start(
             }
             Ok(settings)
         }
-        Ok(_) => Err(BadEnvironment { refusals: more, ffmpeg_path: None }),
-        Err(BadEnvironment { mut refusals, ffmpeg_path }) => {
-            refusals.extend(more);
-            Err(BadEnvironment { refusals, ffmpeg_path })
+        Ok(_) => Err(BadEnvironment { refusals: more, ffmpeg_path: None, download_dest: None }),
+        Err(mut bad) => {
+            bad.refusals.extend(more);
+            Err(bad)
         }
     }
 }
@@ -88,7 +95,8 @@ pub async fn try_ffmpeg(path: &Path, launcher: Option<PathBuf>, folder: &Path) -
         WARNED.call_once(|| warn!(reason, "ffmpeg is less isolated than it could be"));
     }
     let reason = tried.err()?;
-    let got = format_args!("{}: {reason}", path.display());
+    let (path, reason) = (path.display().to_string(), reason.to_string());
+    let got = if reason.contains(&path) { reason } else { format!("{path}: {reason}") };
     Some(mismatch("FFMPEG_PATH", "an ffmpeg that can decode and encode", got))
 }
 
@@ -108,11 +116,35 @@ mod tests {
             "CAM_SERVICES_URL: expected a value, got nothing",
             "SQS_TIMEOUT: expected 0 to 900 seconds, got \"soon\"",
             "LOG_LEVEL: expected error, warn, info, debug, trace or off",
-            "AWS_REGION: expected a region, got nothing",
-            "FFMPEG_PATH: expected an ffmpeg that can decode and encode, got /nowhere/ffmpeg: cannot run",
+            "AWS_REGION: expected a region such as us-west-1, got nothing",
+            "FFMPEG_PATH: expected an ffmpeg that can decode and encode, got cannot run /nowhere/ffmpeg: ",
         ] {
             assert!(error.contains(wrong), "{wrong} is not in {error}");
         }
         assert!(!error.contains('\n'));
+    }
+
+    #[test]
+    fn refuses_what_is_no_name_of_a_region() {
+        let bad = || Settings::read(|_| None);
+        for (region, got) in [(Some(""), "nothing"), (Some("us-west-1 "), "\"us-west-1 \""), (None, "nothing")] {
+            let error = check_start(bad(), region, None).expect_err("nothing is set").to_string();
+            assert!(error.contains(&format!("AWS_REGION: expected a region such as us-west-1, got {got}")), "{error}");
+        }
+        let error = check_start(bad(), Some("us-west-1"), None).expect_err("nothing is set").to_string();
+        assert!(!error.contains("AWS_REGION"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn names_a_bad_folder_beside_a_bad_variable() {
+        let variables = [("CLIP_DOWNLOAD_DEST", "/nonexistent"), ("SQS_TIMEOUT", "soon")];
+        let lookup =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let settings = Settings::read(lookup);
+        let tool = try_tool(&settings).await;
+        let error = check_start(settings, Some("us-west-1"), tool).expect_err("two are wrong").to_string();
+        for wrong in ["SQS_TIMEOUT: expected", "CLIP_DOWNLOAD_DEST: expected a folder to write to, got "] {
+            assert!(error.contains(wrong), "{wrong} is not in {error}");
+        }
     }
 }

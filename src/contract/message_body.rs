@@ -107,7 +107,7 @@ const RETRY_TIMESTAMPS: &str = "retryTimestamps";
 const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as a whole number or as a string of digits";
 
 /// 2001-09-09. A smaller number is an instant in seconds: no camera recorded before.
-const FIRST_MS: i64 = 1_000_000_000_000;
+pub const FIRST_MS: i64 = 1_000_000_000_000;
 
 /// An instant in a body, in milliseconds since the Unix epoch.
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ mod growing;
 mod local_stack;
 mod self_check;
 mod stack;
+mod start;
 mod statuses;
 mod storing;
 mod telemetry;

@@ -31,7 +31,8 @@ pub async fn try_out(ffmpeg: &Ffmpeg, folder: &Path, deadline: Deadline) -> Resu
     command.args(["-map", "0:a:0", "-c:a", "aac", "-f", "null"]).output("-");
     command.args(["-map", "0:v:0", "-f", "framehash", "-hash", "murmur3"]).output(file_url(&hashes));
     ffmpeg.run(command, decoding(0), deadline).await?;
-    let text = std::fs::read_to_string(&hashes).map_err(disk)?;
+    let none = |_| FfmpegError::Trial { reason: "expected a list of pictures, got none".to_owned() };
+    let text = std::fs::read_to_string(&hashes).map_err(none)?;
     match text.lines().filter(|line| !line.starts_with('#')).count() {
         1 => Ok(()),
         pictures => Err(FfmpegError::Trial { reason: format!("expected 1 picture, got {pictures}") }),

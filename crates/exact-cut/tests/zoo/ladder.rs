@@ -123,12 +123,18 @@ type IsIt = fn(&Cause) -> bool;
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_time_a_crash_the_tool_and_the_source_never_lead_down() {
     let file = plain().file();
-    let faults: [(&str, &'static str, IsIt); 4] = [
+    let faults: [(&str, &'static str, IsIt); 6] = [
         ("memory", "echo Cannot allocate memory >&2; exit 1", |cause| {
             matches!(cause, Cause::Ffmpeg(FfmpegError::Memory { .. }))
         }),
         ("a crash", "kill -SEGV $$", |cause| matches!(cause, Cause::Ffmpeg(FfmpegError::Killed { .. }))),
         ("a missing library", "exit 127", |cause| matches!(cause, Cause::Ffmpeg(FfmpegError::CannotRun { .. }))),
+        ("a missing filter", "echo No such filter: psnr >&2; exit 8", |cause| {
+            matches!(cause, Cause::Ffmpeg(FfmpegError::Tool { .. }))
+        }),
+        ("a full disk", "echo No space left on device >&2; exit 228", |cause| {
+            matches!(cause, Cause::Ffmpeg(FfmpegError::Tool { .. }))
+        }),
         (
             "memory at the encoder",
             "case \"$*\" in *libx264*) echo malloc of size 1 failed >&2; exit 1;; esac",
