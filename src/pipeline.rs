@@ -31,6 +31,7 @@ use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
 use crate::error::{Error, ErrorKind, chain};
+use crate::mismatch::mismatch;
 use crate::recording_list::{parse_listing, select};
 use crate::services::camera_api::{CameraApi, PutOutcome};
 use crate::services::s3::S3;
@@ -328,7 +329,8 @@ impl Pipeline {
         let rendered = render(self.render_context(cx, folder.path()), spec, recordings.opened, &clip).await;
         let rendered = rendered.map_err(Error::from).map_err(|error| match error.kind {
             ErrorKind::UnusableFootage if self.scratch.is_full() => {
-                Error::transient(error.object, "the scratch disk is full")
+                let reason = mismatch("scratch disk", "free space", "less than 1 MiB; raise EphemeralStorage");
+                Error::transient(error.object, reason)
             }
             _ => error,
         })?;
