@@ -181,13 +181,15 @@ impl Pipeline {
         }
     }
 
-    /// Names the proxies in an error about a service out of reach: a proxy that is down looks like a service that is down.
+    /// Names the variables of proxies in an error about a service out of reach: a proxy that is down looks like a service
+    /// that is down. Whether the call went through one depends on `NO_PROXY` and the scheme.
     fn naming_proxies(&self, error: Error) -> Error {
         if error.kind != ErrorKind::Unreachable || self.settings.proxies.is_empty() {
             return error;
         }
-        let proxies = self.settings.proxies.join(", ");
-        Error { reason: format!("{} (through the proxy of {proxies})", error.reason), ..error }
+        let proxies = self.settings.proxies.join(" and ");
+        let verb = if self.settings.proxies.len() == 1 { "is" } else { "are" };
+        Error { reason: format!("{} ({proxies} {verb} set)", error.reason), ..error }
     }
 
     /// Serves a request. A recording of which no clip can be made counts as one that cannot be read from then on.
@@ -310,6 +312,7 @@ impl Pipeline {
         if let Some(needed) = recordings.unreadable.iter().position(|unreadable| {
             !unreadable.error.cause.is_footage() && unreadable.listed.may_show_any(&coverage.gaps)
         }) {
+            trace.record_failed_stage(Stage::Tables);
             return Err(recordings.unreadable.swap_remove(needed).error.into());
         }
         for unreadable in &recordings.unreadable {

@@ -129,9 +129,12 @@ fn message(mut record: Value) -> Result<SqsMessage, String> {
         None => got(attributes).to_owned(),
     };
     let is_body = matches!(needed["body"], Value::String(_) | Value::Null);
-    serde_json::from_value(Value::Object(needed)).map_err(|_| match is_body {
-        false => mismatch("body", "a string", body),
-        true => mismatch("attributes", "an object of strings", attributes),
+    serde_json::from_value(Value::Object(needed)).map_err(|_| {
+        if is_body {
+            mismatch("attributes", "an object of strings", attributes)
+        } else {
+            mismatch("body", "a string", body)
+        }
     })
 }
 

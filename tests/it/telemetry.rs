@@ -12,7 +12,7 @@ use tokio::process::Command;
 use testkit::footage::Footage;
 use testkit::runtime_api::{FUNCTION_NAME, REQUEST_ID, RuntimeApi, TRACE_HEADER};
 
-use crate::stack::{CAMERA, Put, Stack, T0, body, record};
+use crate::stack::{CAMERA, Put, Stack, T0, body, listed, record};
 
 const FIRST: &str = "test.20180916T173017000.mp4";
 
@@ -214,6 +214,34 @@ async fn a_failure_names_stage_object_and_reason_on_one_line() {
         (&json!("tables"), &json!(object))
     );
     assert_eq!((&documents[1]["status"], &documents[1]["failure"]), (&json!("CLIP_TOO_LONG"), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_request_counts_what_is_absent_and_what_is_unreadable() {
+    let stack = Stack::start().await;
+    let folder = TempDir::new().expect("a folder");
+    let page = folder.path().join("page");
+    std::fs::write(&page, "<html>not found</html>").expect("written");
+    let put = Put { name: FIRST, file: &page, listed: (T0, T0 + 5000) };
+    let object = format!("s3://{}/live/{FIRST}", stack.bucket("origin"));
+    let event = json!({"Records": [record("a", &body("clip", 0, 1000), 5000)]});
+    // listed before it is there, and then there but, written after the message was sent, perhaps not yet whole
+    stack.camera.camera(CAMERA, &json!([listed(&put)]));
+    for (absent, first_absent, unreadable) in [(1, json!(object), 0), (0, Value::Null, 1)] {
+        let lines = json_lines(&lines(&stack, &event, true, (folder.path(), &[]), 1).await);
+        let line = lines.iter().find(|line| line["message"] == "request finished").expect("a line");
+        for (field, value) in [
+            ("status", json!("CLIP_PENDING")),
+            ("listed", json!(1)),
+            ("opened", json!(0)),
+            ("absent", json!(absent)),
+            ("first_absent", first_absent),
+            ("unreadable", json!(unreadable)),
+        ] {
+            assert_eq!(line[field], value, "{field} in {line}");
+        }
+        stack.put(FIRST, &page).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
