@@ -62,7 +62,7 @@ async fn to_a_role_that_may_only_put_no_clip_is_stored_and_each_upload_is_proven
     let stack = Stack::start().await;
     let settings = stack.settings(&[]);
     let clips = ClipStore::new(s3(&stack.camera), &settings);
-    let request = Request::parse(&body("a", 0, 100).to_string(), Some("1")).expect("valid");
+    let request = Request::parse(&body("a", 0, 100).to_string(), Some("1537119022000")).expect("valid");
     let bucket = stack.bucket("clips");
     for name in ["a.mp4", "a_64.png", "a_301.png"] {
         stack.camera.answers(&format!("HEAD /{bucket}/{CAMERA}/{name}"), [answer(403, &[])]);
