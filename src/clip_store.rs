@@ -144,11 +144,13 @@ impl ClipStore {
     pub async fn check(&self, request: &Request, stored: Vec<ObjectHead>, deadline: Deadline) -> Result<(), Error> {
         match self.heads(request, deadline).await? {
             Heads::Answered(objects) => {
-                let is_other = |((_, head), stored): &(&(_, Option<ObjectHead>), _)| head.as_ref() != Some(*stored);
-                let other: Vec<_> = objects.iter().zip(&stored).filter(is_other).map(|((id, _), _)| id).collect();
+                let is_kept =
+                    |index: usize, head: &Option<ObjectHead>| head.is_some() && head.as_ref() == stored.get(index);
+                let other = objects.iter().enumerate().filter(|(index, (_, head))| !is_kept(*index, head));
+                let other: Vec<&ObjectId> = other.map(|(_, (id, _))| id).collect();
                 let Some(first) = other.first() else { return Ok(()) };
-                let expected = format_args!("{} as they were sent", stored.len());
-                let got = format_args!("{} (missing or another: {first})", stored.len() - other.len());
+                let expected = format_args!("{} as they were sent", objects.len());
+                let got = format_args!("{} (missing or another: {first})", objects.len() - other.len());
                 Err(Error::transient(&request.clip_id, mismatch("stored objects", expected, got)))
             }
             Heads::Forbidden(_) => Ok(()),

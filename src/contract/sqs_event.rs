@@ -252,6 +252,9 @@ mod tests {
             let named = malformed.named.expect("a request");
             assert_eq!((named.clip_id.as_str(), named.span.length_us()), ("1111111111111", 60_000_000));
         }
+        let malformed = sample_with("attributes/SentTimestamp", json!([1])).request.expect_err("malformed");
+        let told = "attributes: expected an object of strings, got one with a list as SentTimestamp";
+        assert_eq!(malformed.error.reason, told);
         let body = sample()["Records"][0]["body"].as_str().expect("a text").to_owned();
         let malformed = sample_with("body", body.replace("[]", "'x'").into()).request.expect_err("malformed");
         assert!(malformed.named.is_some(), "retryTimestamps do not name it");
