@@ -17,9 +17,12 @@ use tracing::warn;
 use crate::contract::message_body::Request;
 use crate::contract::object_keys::Keys;
 use crate::error::Error;
+use crate::mismatch::mismatch;
 use crate::services::s3::{LookUp, ObjectHead, ObjectId, S3, Upload};
 use crate::settings::Settings;
 
+/// The setting that names the bucket.
+const SETTING: &str = "S3_BUCKET_DESTINATION";
 /// Changes whenever the same request would give other bytes.
 const RECIPE: &str = "6";
 const RECIPE_FIELD: &str = "recipe";
@@ -78,9 +81,8 @@ impl ClipStore {
     /// # Errors
     /// As S3 answers.
     pub async fn look_up(&self, request: &Request, deadline: Deadline) -> Result<Option<StoredClip>, Error> {
-        let heads = match self.heads(request, deadline).await? {
-            Heads::Stored(heads) => heads,
-            Heads::Other => return Ok(None),
+        let objects = match self.heads(request, deadline).await? {
+            Heads::Answered(objects) => objects,
             Heads::Forbidden(error) => {
                 if !self.has_warned.swap(true, Ordering::Relaxed) {
                     let Error { object, reason, .. } = error;
@@ -89,6 +91,8 @@ impl ClipStore {
                 return Ok(None);
             }
         };
+        let heads: Option<Vec<ObjectHead>> = objects.into_iter().map(|(_, head)| head).collect();
+        let Some(heads) = heads else { return Ok(None) };
         let gaps = heads.first().and_then(|clip| read_gaps(&clip.metadata));
         Ok(gaps.map(|gaps| StoredClip { gaps }))
     }
@@ -109,7 +113,7 @@ impl ClipStore {
         let disposition = format!("inline; filename=\"{}\"", files.download_name);
         let put = |key: String, upload| {
             let id = self.object(key);
-            async move { self.s3.put(&id, upload, deadline).await }
+            async move { self.s3.put(&id, upload, deadline).await.map_err(|error| error.see(SETTING)) }
         };
         let upload = |path, content_type| Upload {
             path,
@@ -139,9 +143,17 @@ impl ClipStore {
     /// Transient if they are not, else as S3 answers.
     pub async fn check(&self, request: &Request, stored: Vec<ObjectHead>, deadline: Deadline) -> Result<(), Error> {
         match self.heads(request, deadline).await? {
-            Heads::Stored(heads) if heads == stored => Ok(()),
+            Heads::Answered(objects) => {
+                let is_kept =
+                    |index: usize, head: &Option<ObjectHead>| head.is_some() && head.as_ref() == stored.get(index);
+                let other = objects.iter().enumerate().filter(|(index, (_, head))| !is_kept(*index, head));
+                let other: Vec<&ObjectId> = other.map(|(_, (id, _))| id).collect();
+                let Some(first) = other.first() else { return Ok(()) };
+                let expected = format_args!("{} as they were sent", objects.len());
+                let got = format_args!("{} (missing or another: {first})", objects.len() - other.len());
+                Err(Error::transient(&request.clip_id, mismatch("stored objects", expected, got)))
+            }
             Heads::Forbidden(_) => Ok(()),
-            _ => Err(Error::transient(&request.clip_id, "the objects in the bucket are not those that were stored")),
         }
     }
 
@@ -149,16 +161,20 @@ impl ClipStore {
         let keys = self.keys(request);
         let thumbnails = self.widths.iter().map(|width| keys.thumbnail(width));
         let objects = [keys.clip()].into_iter().chain(thumbnails).map(|key| self.object(key));
-        let found = try_join_all(objects.map(|id| async move { self.s3.head(&id, deadline).await })).await?;
-        let (tag, mut heads, mut is_whole) = (self.tag(request), Vec::new(), true);
-        for one in found {
-            match one {
+        let look_up = |id: ObjectId| async move {
+            let found = self.s3.head(&id, deadline).await.map_err(|error| error.see(SETTING))?;
+            Ok::<_, Error>((id, found))
+        };
+        let (tag, mut answered) = (self.tag(request), Vec::new());
+        for (id, found) in try_join_all(objects.map(look_up)).await? {
+            let head = match found {
                 LookUp::Forbidden(error) => return Ok(Heads::Forbidden(error)),
-                LookUp::Found(head) if head.length > 0 && tag.matches(&head.metadata) => heads.push(head),
-                LookUp::Found(_) | LookUp::NotFound => is_whole = false,
-            }
+                LookUp::Found(head) => Some(head).filter(|head| head.length > 0 && tag.matches(&head.metadata)),
+                LookUp::NotFound => None,
+            };
+            answered.push((id, head));
         }
-        Ok(if is_whole { Heads::Stored(heads) } else { Heads::Other })
+        Ok(Heads::Answered(answered))
     }
 
     fn tag(&self, request: &Request) -> StoredClipTag {
@@ -176,10 +192,8 @@ impl ClipStore {
 
 /// The objects under the keys of a request.
 enum Heads {
-    /// All are there, not empty, and made for this very request. The clip is the first.
-    Stored(Vec<ObjectHead>),
-    /// Some are missing, empty, or made for another request.
-    Other,
+    /// S3 says what is there, the clip first. `None` is an object that is missing, empty, or made for another request.
+    Answered(Vec<(ObjectId, Option<ObjectHead>)>),
     /// The role may not look at one of them.
     Forbidden(Error),
 }

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use exact_cut::deadline::Deadline;
 use exact_cut::time::Timestamp;
-use serde_json::Value;
 
 use crate::contract::message_body::Request;
 use crate::contract::sqs_event::deliveries;
+use crate::error::Error;
+use crate::mismatch::mismatch;
 use crate::pipeline::{Pipeline, RequestContext};
 use crate::telemetry::document::{Document, Joint, Part, TimeRange};
 use crate::telemetry::stages::Mode;
@@ -18,14 +19,21 @@ use crate::telemetry::trace::Trace;
 /// Width of the timeline, in characters.
 const WIDTH: i64 = 72;
 
-/// Prints what would be done for each record of the event in the file `event`.
+/// Why a dry run failed. Its object is the file with the event.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DryRunFailed(pub Error);
+
+/// Prints what would be done for each record of the event in the file `file`.
 ///
 /// # Errors
 /// If the event cannot be read, or one of its records would fail.
-pub async fn print_plan(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_runtime::Error> {
-    let event: Value = serde_json::from_slice(&std::fs::read(event)?)?;
+pub async fn print_plan(pipeline: &Pipeline, file: &Path) -> Result<(), DryRunFailed> {
+    let failed = |reason: String| DryRunFailed(Error::permanent(file.display().to_string(), reason));
+    let event = std::fs::read(file).map_err(|error| failed(mismatch("event", "a file to read", error)))?;
+    let event = serde_json::from_slice(&event).map_err(|error| failed(mismatch("event", "JSON", error)))?;
     let mut failures = 0;
-    for delivery in deliveries(event)? {
+    for delivery in deliveries(event).map_err(failed)? {
         let text = match delivery.request {
             Ok(request) => {
                 let document = plan(pipeline, &request).await;
@@ -39,7 +47,7 @@ pub async fn print_plan(pipeline: &Pipeline, event: &Path) -> Result<(), lambda_
         };
         println!("{text}");
     }
-    if failures == 0 { Ok(()) } else { Err(format!("records that would fail: {failures}").into()) }
+    if failures == 0 { Ok(()) } else { Err(failed(mismatch("records", "none that would fail", failures))) }
 }
 
 async fn plan(pipeline: &Pipeline, request: &Request) -> Document {
@@ -73,11 +81,12 @@ fn write(document: &Document, out: &mut String) -> fmt::Result {
         }
     }
     for (index, recording) in document.recordings.iter().enumerate() {
-        match recording.shows {
-            Some(shows) => {
+        match (recording.shows, &recording.error) {
+            (Some(shows), _) => {
                 writeln!(out, "  recording {index} {}, {}: {}", range(shows), size(recording.bytes), recording.name)?;
             }
-            None => writeln!(out, "  listed, but not in S3: {}", recording.name)?,
+            (None, Some(error)) => writeln!(out, "  cannot be read: {}: {error}", recording.name)?,
+            (None, None) => writeln!(out, "  listed, but not in S3: {}", recording.name)?,
         }
     }
     for (kind, holes) in [("held hole", &document.held), ("gap      ", &document.gaps)] {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use exact_cut::budget::Resource;
 use exact_cut::error::Cause;
 use exact_cut::scratch::ScratchError;
 use exact_cut::source::{SourceError, SourceErrorKind};
@@ -74,6 +75,15 @@ impl Error {
     pub fn transient(object: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self::new(ErrorKind::Transient, object, reason)
     }
+
+    /// Names the setting to look at, in a refusal for good. A fault that passes has none.
+    #[must_use]
+    pub fn see(self, setting: impl fmt::Display) -> Self {
+        match self.kind {
+            ErrorKind::Permanent => Self { reason: format!("{}; see {setting}", self.reason), ..self },
+            _ => self,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -116,7 +126,16 @@ impl From<exact_cut::error::Error> for Error {
             cause if cause.is_footage() => ErrorKind::UnusableFootage,
             _ => ErrorKind::Transient,
         };
-        Self::new(kind, error.object, chain(&error.cause))
+        let raise = match &error.cause {
+            Cause::Budget(exceeded) if exceeded.is_lasting => match exceeded.resource {
+                Resource::Memory => "; raise MemorySize",
+                Resource::Disk => "; raise EphemeralStorage",
+                // Lambda gives processors by memory
+                Resource::Time => "; raise Timeout or MemorySize",
+            },
+            _ => "",
+        };
+        Self::new(kind, error.object, format_args!("{}{raise}", chain(&error.cause)))
     }
 }
 
@@ -154,7 +173,7 @@ mod tests {
     #[test]
     fn only_footage_and_empty_sources_are_unusable_footage() {
         let source = |kind| Cause::Source { kind, source: "told why".into() };
-        let too_much = BudgetExceeded::of_bytes("60 s of 720p HEVC".to_owned(), 2 << 30, 1 << 30, "the memory has");
+        let too_much = BudgetExceeded::of_bytes("60 s of 720p HEVC".to_owned(), 2 << 30, 1 << 30, Resource::Memory);
         let mut not_now = too_much.clone();
         not_now.is_lasting = false;
         let table = [
@@ -172,6 +191,21 @@ mod tests {
         for (cause, kind) in table {
             let error = Error::from(exact_cut::error::Error { object: "s3://bucket/key".to_owned(), cause });
             assert_eq!((error.object.as_str(), error.kind.to_string().as_str()), ("s3://bucket/key", kind), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_function_has_too_little_of_can_be_raised() {
+        for (resource, raise) in [
+            (Resource::Memory, "1024 MiB; raise MemorySize"),
+            (Resource::Disk, "1024 MiB; raise EphemeralStorage"),
+            (Resource::Time, "; raise Timeout or MemorySize"),
+        ] {
+            let mut exceeded = BudgetExceeded::of_bytes("5 s".to_owned(), 2 << 30, 1 << 30, resource);
+            let error = |exceeded: &BudgetExceeded| Error::from(exact_cut::Error::new("clip.mp4", exceeded.clone()));
+            assert!(error(&exceeded).reason.ends_with(raise), "{}", error(&exceeded));
+            exceeded.is_lasting = false;
+            assert!(!error(&exceeded).reason.contains("raise"), "another try may have enough");
         }
     }
 

@@ -17,6 +17,7 @@ use crate::contract::sqs_event::{Delivery, Malformed, Receipt, deliveries};
 use crate::contract::status::Status;
 use crate::error::Error;
 use crate::invocation_time::InvocationTime;
+use crate::mismatch::mismatch;
 use crate::pipeline::{Pipeline, RequestContext};
 use crate::telemetry::log;
 use crate::telemetry::trace::Trace;
@@ -179,7 +180,8 @@ async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Err
     let deadline = if is_last { time.last_work } else { time.work };
     // the first record is begun in any case: it will never get more time
     let needed = if is_first { Duration::from_nanos(1) } else { pipeline.estimate(&request) };
-    let is_begun = deadline.left().is_none_or(|left| left >= needed);
+    let left = deadline.left();
+    let is_begun = left.is_none_or(|left| left >= needed);
     let work = async {
         let cx = RequestContext::new(&request, time.work, &trace);
         if is_begun {
@@ -188,11 +190,16 @@ async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Err
                 pipeline.report_last_failure(cx).await;
             }
             result
-        } else if is_last {
-            warn!("last delivery not begun: too little time is left; the message is sent again");
-            pipeline.send_again(cx).await
         } else {
-            Err(Error::transient(&request.clip_id, "not begun: too little time is left"))
+            let at_least = format_args!("at least {} s to begin", needed.as_nanos().div_ceil(1_000_000_000));
+            let got = format_args!("{} s", left.unwrap_or_default().as_secs());
+            let reason = mismatch("time", at_least, got);
+            if is_last {
+                warn!(reason, "last delivery not begun, the message is sent again");
+                pipeline.send_again(cx).await
+            } else {
+                Err(Error::transient(&request.clip_id, reason))
+            }
         }
     };
     let result = work.instrument(span.clone()).await;
@@ -215,14 +222,16 @@ async fn serve(
     let (pipeline, trace) = (Arc::clone(pipeline), Arc::clone(trace));
     let serve = async move { pipeline.serve(RequestContext::new(&request, deadline, &trace)).await };
     let mut task = tokio::spawn(serve.in_current_span());
-    let time_is_up = tokio::time::sleep(deadline.left().unwrap_or(Duration::from_hours(24)));
+    let left = deadline.left().unwrap_or(Duration::from_hours(24));
+    let time_is_up = tokio::time::sleep(left);
     tokio::select! {
         joined = &mut task => joined.unwrap_or_else(|panic| Err(Error::transient(clip, panic))),
         () = time_is_up => {
             task.abort();
             // its processes and files go; the answer is out in time even if a computation does not stop
             let _ = tokio::time::timeout(ABORT_GRACE, task).await;
-            Err(Error::transient(clip, "the time is up"))
+            let expected = format_args!("the end of the work within {:.0} s", left.as_secs_f64());
+            Err(Error::transient(clip, mismatch("time", expected, "none; raise Timeout")))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_config::SdkConfig;
-use cameras_service_generate_clip::dry_run;
+use cameras_service_generate_clip::dry_run::{DryRunFailed, print_plan};
 use cameras_service_generate_clip::invocation::answer;
 use cameras_service_generate_clip::pipeline::Pipeline;
 use cameras_service_generate_clip::services::aws_transport::{self, AttemptLimits};
@@ -49,7 +49,11 @@ fn main() -> ExitCode {
     match runtime.block_on(run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            error!(error = %failure, stage = "start", object = "process", "not started");
+            if let Some(DryRunFailed(failed)) = failure.downcast_ref() {
+                error!(error = failed.reason, stage = "plan", object = failed.object, "dry run failed");
+            } else {
+                error!(error = %failure, stage = "start", object = "process", "not started");
+            }
             ExitCode::FAILURE
         }
     }
@@ -70,7 +74,7 @@ async fn run() -> Result<(), Error> {
     {
         let aws = aws().await?;
         let settings = check_start(settings, aws.region().map(AsRef::as_ref), None)?;
-        return dry_run::print_plan(&Pipeline::new(settings, &aws)?, event.as_ref()).await;
+        return Ok(print_plan(&Pipeline::new(settings, &aws)?, event.as_ref()).await?);
     }
     // the clients are made while ffmpeg is tried
     let trial = tokio::spawn(try_tool(&settings));

@@ -31,6 +31,7 @@ use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
 use crate::error::{Error, ErrorKind, chain};
+use crate::mismatch::mismatch;
 use crate::recording_list::{parse_listing, select};
 use crate::services::camera_api::{CameraApi, PutOutcome};
 use crate::services::s3::S3;
@@ -180,13 +181,15 @@ impl Pipeline {
         }
     }
 
-    /// Names the proxies in an error about a service out of reach: a proxy that is down looks like a service that is down.
+    /// Names the variables of proxies in an error about a service out of reach: a proxy that is down looks like a service
+    /// that is down. Whether the call went through one depends on `NO_PROXY` and the scheme.
     fn naming_proxies(&self, error: Error) -> Error {
         if error.kind != ErrorKind::Unreachable || self.settings.proxies.is_empty() {
             return error;
         }
-        let proxies = self.settings.proxies.join(", ");
-        Error { reason: format!("{} (through the proxy of {proxies})", error.reason), ..error }
+        let proxies = self.settings.proxies.join(" and ");
+        let verb = if self.settings.proxies.len() == 1 { "is" } else { "are" };
+        Error { reason: format!("{} ({proxies} {verb} set)", error.reason), ..error }
     }
 
     /// Serves a request. A recording of which no clip can be made counts as one that cannot be read from then on.
@@ -309,6 +312,7 @@ impl Pipeline {
         if let Some(needed) = recordings.unreadable.iter().position(|unreadable| {
             !unreadable.error.cause.is_footage() && unreadable.listed.may_show_any(&coverage.gaps)
         }) {
+            trace.record_failed_stage(Stage::Tables);
             return Err(recordings.unreadable.swap_remove(needed).error.into());
         }
         for unreadable in &recordings.unreadable {
@@ -328,7 +332,8 @@ impl Pipeline {
         let rendered = render(self.render_context(cx, folder.path()), spec, recordings.opened, &clip).await;
         let rendered = rendered.map_err(Error::from).map_err(|error| match error.kind {
             ErrorKind::UnusableFootage if self.scratch.is_full() => {
-                Error::transient(error.object, "the scratch disk is full")
+                let reason = mismatch("scratch disk", "free space", "less than 1 MiB; raise EphemeralStorage");
+                Error::transient(error.object, reason)
             }
             _ => error,
         })?;

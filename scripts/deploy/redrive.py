@@ -26,6 +26,7 @@ class DeadLetter:
     text: str
     sent_ms: int
     received: int
+    attributes: dict[str, dict]
 
     @property
     def request(self) -> dict | None:
@@ -71,7 +72,7 @@ def _redrive(environment: Environment, chosen: set[str], everything: bool, yes: 
                 console.say(f"not sent back, because its body is not a request: {letter.id}")
                 continue
             # In this order, an interruption can duplicate a message but never lose it.
-            sqs.send_message(QueueUrl=queue_url, MessageBody=letter.new_body())
+            sqs.send_message(QueueUrl=queue_url, MessageBody=letter.new_body(), MessageAttributes=letter.attributes)
             sqs.delete_message(QueueUrl=dead_letters_url, ReceiptHandle=letter.receipt)
             letters.remove(letter)
             console.say(f"sent back: {letter.id}")
@@ -109,6 +110,7 @@ def _received(sqs: Any, url: str) -> Iterator[DeadLetter]:  # noqa: ANN401
             WaitTimeSeconds=LONG_POLL_SECONDS,
             VisibilityTimeout=HIDDEN_SECONDS,
             MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+            MessageAttributeNames=["All"],
         )
         new = [each for each in answer.get("Messages", []) if each["MessageId"] not in seen]
         if not new:
@@ -122,7 +124,13 @@ def _received(sqs: Any, url: str) -> Iterator[DeadLetter]:  # noqa: ANN401
                 message["Body"],
                 int(attributes["SentTimestamp"]),
                 int(attributes["ApproximateReceiveCount"]),
+                {name: _sent(attribute) for name, attribute in message.get("MessageAttributes", {}).items()},
             )
+
+
+def _sent(attribute: dict) -> dict:
+    """Returns a received attribute as SQS takes it: without the empty lists of kinds that SQS does not have yet."""
+    return {name: value for name, value in attribute.items() if name in {"DataType", "StringValue", "BinaryValue"}}
 
 
 def _show(environment: Environment, letter: DeadLetter) -> None:

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::contract::python_literal;
-use crate::mismatch::{mismatch, shown};
+use crate::mismatch::{self, mismatch, shown};
 
 /// A request for the footage of one camera within a span.
 #[derive(Clone, Debug)]
@@ -58,9 +58,8 @@ impl Request {
         let mut request = Self::named(parse_fields(body)?)?;
         request.retry_timestamps_ms = retry_timestamps(&request.fields)?;
         let sent = sent_timestamp.unwrap_or_default();
-        let refused = || mismatch("attribute SentTimestamp", MILLISECONDS, shown(sent));
-        let sent = digits(sent).ok_or_else(refused)?;
-        request.sent_ms = sent.as_ms();
+        let sent = digits(sent).ok_or_else(|| mismatch(SENT_TIMESTAMP, MILLISECONDS, shown(sent)))?;
+        request.sent_ms = in_milliseconds(SENT_TIMESTAMP, sent)?.as_ms();
         Ok(request)
     }
 
@@ -102,9 +101,12 @@ impl Request {
     }
 }
 
-const FIELDS: &str = "an object with the fields of a request";
+const FIELDS: &str =
+    "an object with the fields clipId, cameraId, startTimestampInMs, endTimestampInMs and retryTimestamps";
+const NAMES: [&str; 5] = ["clipId", "cameraId", "startTimestampInMs", "endTimestampInMs", RETRY_TIMESTAMPS];
 const RETRY_TIMESTAMPS: &str = "retryTimestamps";
-const MILLISECONDS: &str = "milliseconds from 1970 to 9999, as a whole number or as a string of digits";
+const SENT_TIMESTAMP: &str = "attribute SentTimestamp";
+const MILLISECONDS: &str = "milliseconds from 2001 to 9999, as a number without a fraction or a string of digits";
 
 /// 2001-09-09. A smaller number is an instant in seconds: no camera recorded before.
 pub const FIRST_MS: i64 = 1_000_000_000_000;
@@ -141,6 +143,9 @@ fn parse_fields(body: &str) -> Result<Fields, String> {
     if fields.contains_key("TopicArn") && fields.contains_key("Message") {
         let got = "the envelope of an SNS notification: set RawMessageDelivery of the subscription";
         return Err(mismatch("body", FIELDS, got));
+    }
+    if !NAMES.iter().any(|&name| fields.contains_key(name)) {
+        return Err(mismatch("body", FIELDS, mismatch::fields(fields.keys())));
     }
     Ok(fields)
 }
@@ -204,19 +209,22 @@ fn is_id(id: &str) -> bool {
 fn instant(fields: &Fields, name: &str) -> Result<Timestamp, String> {
     let ms: Milliseconds = required(fields, name, MILLISECONDS)?;
     let instant = ms.instant().ok_or_else(|| refused(fields, name, MILLISECONDS))?;
-    if instant.as_ms() < FIRST_MS {
-        let got = format_args!("{}, an instant before 2001, as if in seconds", instant.as_ms());
-        return Err(mismatch(name, "milliseconds since 1970", got));
-    }
-    Ok(instant)
+    in_milliseconds(name, instant)
+}
+
+/// Refuses an instant that was given in seconds.
+fn in_milliseconds(name: &str, instant: Timestamp) -> Result<Timestamp, String> {
+    let got = || format!("{}, an instant before 2001, as if in seconds", instant.as_ms());
+    if instant.as_ms() < FIRST_MS { Err(mismatch(name, MILLISECONDS, got())) } else { Ok(instant) }
 }
 
 fn retry_timestamps(fields: &Fields) -> Result<Vec<i64>, String> {
-    const EXPECTED: &str = "a list of milliseconds, as integers or as strings of digits";
+    const EXPECTED: &str = "a list of milliseconds, as numbers without a fraction or strings of digits";
     let tries: Option<Option<Vec<Milliseconds>>> = optional(fields, RETRY_TIMESTAMPS, EXPECTED)?;
     let tries = tries.flatten().unwrap_or_default();
-    let instants = tries.iter().map(|ms| ms.instant().map(Timestamp::as_ms)).collect::<Option<_>>();
-    instants.ok_or_else(|| refused(fields, RETRY_TIMESTAMPS, EXPECTED))
+    let instant = |ms: &Milliseconds| ms.instant().ok_or_else(|| refused(fields, RETRY_TIMESTAMPS, EXPECTED));
+    let instants = tries.iter().map(|ms| in_milliseconds(RETRY_TIMESTAMPS, instant(ms)?).map(Timestamp::as_ms));
+    instants.collect()
 }
 
 /// Reads decimal digits. Plain `parse` would accept a sign.
@@ -241,6 +249,7 @@ pub(crate) mod tests {
         Request::parse(&body.to_string(), Some("1523232000000")).expect("a valid body")
     }
 
+    const SENT: &str = "1523232000000";
     const SAMPLE: &str = "{'clipId': '1111111111111', 'retryTimestamps': [], 'cameraId': '1111111111111', \
         'startTimestampInMs': 1537119363000, 'endTimestampInMs': 1537119423000}";
 
@@ -258,7 +267,7 @@ pub(crate) mod tests {
 
     fn body_with(name: &str, value: Value) -> Value {
         let mut body = json!({
-            "clipId": "surf_1-A", "cameraId": "c", "retryTimestamps": [7, "3"],
+            "clipId": "surf_1-A", "cameraId": "c", "retryTimestamps": [1_537_119_363_007_i64, "1537119363003"],
             "startTimestampInMs": 1_537_119_363_005_i64, "endTimestampInMs": "1537119363017",
         });
         body[name] = value;
@@ -299,10 +308,12 @@ pub(crate) mod tests {
             ("retryTimestamps", json!("7")),
             ("retryTimestamps", json!([null])),
             ("retryTimestamps", json!(["x"])),
+            ("retryTimestamps", json!([1_537_119_363_007_i64, 1_537_119_363])),
+            ("retryTimestamps", json!(["999999999999"])),
         ];
         for (name, value) in table {
             let body = body_with(name, value).to_string();
-            let error = Request::parse(&body, Some("1")).expect_err(&body);
+            let error = Request::parse(&body, Some(SENT)).expect_err(&body);
             assert!(
                 error.contains(name) && error.contains(": expected ") && error.contains(", got "),
                 "{body}: {error}"
@@ -311,16 +322,16 @@ pub(crate) mod tests {
         for name in ["clipId", "cameraId", "startTimestampInMs", "endTimestampInMs"] {
             let mut body = body_with("extra", json!(1));
             body.as_object_mut().expect("an object").remove(name);
-            let error = Request::parse(&body.to_string(), Some("1")).expect_err(name);
+            let error = Request::parse(&body.to_string(), Some(SENT)).expect_err(name);
             assert!(error.starts_with(&format!("{name}: expected ")) && error.ends_with(", got nothing"), "{error}");
         }
         for body in ["[]", "7", "\"text\"", "null", "", "['a']", "'text'", &"rubbish ".repeat(25_000)] {
-            Request::parse(body, Some("1")).expect_err("not an object");
+            Request::parse(body, Some(SENT)).expect_err("not an object");
         }
-        let error = Request::parse("[null]", Some("1")).expect_err("JSON that Python does not write");
-        assert_eq!(error, r#"body: expected an object with the fields of a request, got "[null]""#);
+        let error = Request::parse("[null]", Some(SENT)).expect_err("JSON that Python does not write");
+        assert_eq!(error, format!(r#"body: expected {FIELDS}, got "[null]""#));
         let body = body_with("extra", json!(1)).to_string();
-        for sent in [None, Some(""), Some("x"), Some("-1"), Some("1.5")] {
+        for sent in [None, Some(""), Some("x"), Some("-1"), Some("1.5"), Some("1523232000"), Some("999999999999")] {
             let error = Request::parse(&body, sent).expect_err("a bad SentTimestamp");
             assert!(error.contains("SentTimestamp"), "{error}");
         }
@@ -338,8 +349,23 @@ pub(crate) mod tests {
                 "the envelope of an SNS notification: set RawMessageDelivery of the subscription",
             ),
             (r#"{"clipId": "a", "cameraId": "b", "startTimestampInMs": 1537119363}"#, "as if in seconds"),
+            (
+                r#"{"clipId": "a", "cameraId": "b", "startTimestampInMs": 5.5}"#,
+                r#"expected milliseconds from 2001 to 9999, as a number without a fraction or a string of digits, got "5.5""#,
+            ),
+            ("{}", "got an object without fields"),
+            // events of S3, of EventBridge, and of API Gateway
+            (
+                r#"{"Records": [{"eventSource": "aws:s3", "s3": {}}]}"#,
+                "and retryTimestamps, got an object with Records",
+            ),
+            (
+                r#"{"version": "0", "id": "1", "detail-type": "x", "source": "y", "account": "1", "detail": {}}"#,
+                "got an object with account, detail, detail-type, id, source and 1 more",
+            ),
+            (r#"{"httpMethod": "POST", "body": "{\"clipId\": \"a\"}"}"#, "got an object with body, httpMethod"),
         ] {
-            let error = Request::parse(body, Some("1")).expect_err(body);
+            let error = Request::parse(body, Some(SENT)).expect_err(body);
             assert!(error.contains(expected), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }
@@ -348,10 +374,10 @@ pub(crate) mod tests {
     #[test]
     fn reads_a_python_literal_with_the_words_of_json() {
         let body = SAMPLE.replace("[]", "null").replace("{'clipId'", "{'a': true, 'b': [false, None], 'clipId'");
-        let request = Request::parse(&body, Some("19")).expect("valid");
+        let request = Request::parse(&body, Some("1523232000019")).expect("valid");
         let next: Value = serde_json::from_str(&request.next_try()).expect("strict JSON");
         assert_eq!((&next["a"], &next["b"]), (&json!(true), &json!([false, null])));
-        assert_eq!(next["retryTimestamps"], json!(["19"]));
+        assert_eq!(next["retryTimestamps"], json!(["1523232000019"]));
     }
 
     #[test]
@@ -361,14 +387,14 @@ pub(crate) mod tests {
             let quoted = Value::from(body).to_string();
             let pasted = quoted.trim_matches('"');
             for pasted in [pasted.to_owned(), format!(" {pasted}\n")] {
-                let request = Request::parse(&pasted, Some("1")).expect(&pasted);
+                let request = Request::parse(&pasted, Some(SENT)).expect(&pasted);
                 assert_eq!(request.clip_id, "1111111111111");
                 let next: Value = serde_json::from_str(&request.next_try()).expect("strict JSON");
                 assert_eq!(next["note"], note);
             }
         }
         let half = r#"{\"clipId\": "a"}"#;
-        let error = Request::parse(half, Some("1")).expect_err("only some quotes are escaped");
+        let error = Request::parse(half, Some(SENT)).expect_err("only some quotes are escaped");
         assert!(error.contains("expected JSON (key must be a string at line 1 column 2)"), "{error}");
     }
 
@@ -376,12 +402,12 @@ pub(crate) mod tests {
     fn an_integer_names_a_clip_by_its_digits_and_keeps_its_type() {
         for digits in ["0", "1111111111111", "12345678901234567890123"] {
             let body = SAMPLE.replace("'1111111111111', 'retry", &format!("{digits}, 'retry"));
-            let request = Request::parse(&body, Some("1")).expect(digits);
+            let request = Request::parse(&body, Some(SENT)).expect(digits);
             assert_eq!((request.clip_id.as_str(), request.camera_id.as_str()), (digits, "1111111111111"));
             assert!(request.next_try().contains(&format!(r#""clipId":{digits},"#)), "{}", request.next_try());
         }
         let long = SAMPLE.replace("'1111111111111', 'retry", &format!("{}, 'retry", "1".repeat(129)));
-        let error = Request::parse(&long, Some("1")).expect_err("129 digits");
+        let error = Request::parse(&long, Some(SENT)).expect_err("129 digits");
         assert_eq!(
             error,
             "clipId: expected an integer of at least 0 or a string of 1 to 128 characters of A-Z a-z 0-9 _ -, \
@@ -392,7 +418,7 @@ pub(crate) mod tests {
     #[test]
     fn an_instant_may_be_a_float_without_a_fraction() {
         let body = SAMPLE.replace("1537119363000", "1537119363005.0").replace("1537119423000", "1.537119423e12");
-        let request = Request::parse(&body, Some("19")).expect("valid");
+        let request = Request::parse(&body, Some("1523232000019")).expect("valid");
         assert_eq!(request.span.start().as_ms(), 1_537_119_363_005);
         assert_eq!(request.span.end().as_ms(), 1_537_119_423_000);
         assert!(request.next_try().contains(r#""startTimestampInMs":1537119363005.0"#), "{}", request.next_try());
@@ -400,18 +426,18 @@ pub(crate) mod tests {
 
     #[test]
     fn ignores_a_byte_order_mark() {
-        let request = Request::parse(&format!("\u{feff}{SAMPLE}"), Some("1")).expect("valid");
+        let request = Request::parse(&format!("\u{feff}{SAMPLE}"), Some(SENT)).expect("valid");
         assert_eq!(request.clip_id, "1111111111111");
     }
 
     #[test]
     fn the_next_try_keeps_every_field_and_its_type() {
-        let body = r#"{"big":12345678901234567890123,"float":1.10,"clipId":"a","cameraId":"b","startTimestampInMs":"1537119363005","endTimestampInMs":1537119363017,"retryTimestamps":[7,"3"],"nested":{"z":[1,null]}}"#;
-        let request = Request::parse(body, Some("19")).expect("valid");
-        assert_eq!(request.retry_timestamps_ms, [7, 3]);
+        let body = r#"{"big":12345678901234567890123,"float":1.10,"clipId":"a","cameraId":"b","startTimestampInMs":"1537119363005","endTimestampInMs":1537119363017,"retryTimestamps":[1523232000007,"1523232000003"],"nested":{"z":[1,null]}}"#;
+        let request = Request::parse(body, Some("1523232000019")).expect("valid");
+        assert_eq!(request.retry_timestamps_ms, [1_523_232_000_007, 1_523_232_000_003]);
         assert_eq!(
             request.next_try(),
-            r#"{"big":12345678901234567890123,"cameraId":"b","clipId":"a","endTimestampInMs":1537119363017,"float":1.10,"nested":{"z":[1,null]},"retryTimestamps":[7,"3","19"],"startTimestampInMs":"1537119363005"}"#
+            r#"{"big":12345678901234567890123,"cameraId":"b","clipId":"a","endTimestampInMs":1537119363017,"float":1.10,"nested":{"z":[1,null]},"retryTimestamps":[1523232000007,"1523232000003","1523232000019"],"startTimestampInMs":"1537119363005"}"#
         );
     }
 
@@ -421,9 +447,9 @@ pub(crate) mod tests {
             let body = format!(
                 "{{{retries}'clipId': 'a', 'cameraId': 'b', 'startTimestampInMs': 1537119363005, 'endTimestampInMs': 1537119363007}}"
             );
-            let next = Request::parse(&body, Some("19")).expect("valid").next_try();
+            let next = Request::parse(&body, Some("1523232000019")).expect("valid").next_try();
             let next: Value = serde_json::from_str(&next).expect("strict JSON");
-            assert_eq!(next["retryTimestamps"], json!(["19"]));
+            assert_eq!(next["retryTimestamps"], json!(["1523232000019"]));
         }
     }
 
@@ -434,9 +460,9 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_next_try_reads_back_as_the_same_request(start in FIRST_MS..1 << 41, length in 1_i64..1 << 30, sent in 0_i64..1 << 40) {
+        fn a_next_try_reads_back_as_the_same_request(start in FIRST_MS..1 << 41, length in 1_i64..1 << 30, sent in FIRST_MS..1 << 41) {
             let first = Request { sent_ms: sent, ..request(start, start + length) };
-            let second = Request::parse(&first.next_try(), Some("1")).expect("valid");
+            let second = Request::parse(&first.next_try(), Some(SENT)).expect("valid");
             prop_assert_eq!(second.span, first.span);
             prop_assert_eq!(second.retry_timestamps_ms, vec![sent]);
         }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::contract::message_body::{AttributeValue, MAX_ATTRIBUTES, MessageAttribute, Request};
 use crate::error::{Error, ErrorKind};
+use crate::mismatch::{fields, kind, mismatch};
 
 /// One delivery of a message.
 #[derive(Clone, Debug)]
@@ -40,16 +41,22 @@ pub struct Malformed {
 /// # Errors
 /// If `event` has no list of records, or a record has no id.
 pub fn deliveries(mut event: Value) -> Result<Vec<Delivery>, String> {
-    let Some(Value::Array(records)) = event.get_mut("Records").map(Value::take) else {
-        return Err("the event has no list of Records".to_owned());
+    let refused = |got: String| mismatch("event", "a list Records", got);
+    let records = match event.get_mut("Records").map(Value::take) {
+        Some(Value::Array(records)) => records,
+        Some(other) => return Err(refused(format!("{} as Records", kind(&other)))),
+        None => {
+            let got = || kind(&event).to_owned();
+            return Err(refused(event.as_object().map_or_else(got, |event| fields(event.keys()))));
+        }
     };
     records
         .into_iter()
         .enumerate()
         .map(|(index, record)| {
             let text = |name: &str| record[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-            let message_id =
-                text("messageId").ok_or_else(|| format!("record {index} of the event has no messageId"))?;
+            let message_id = text("messageId")
+                .ok_or_else(|| mismatch(format_args!("record {index}"), "a messageId", got(&record["messageId"])))?;
             let receipt = text("eventSourceARN").zip(text("receiptHandle"));
             let receipt = receipt.map(|(queue_arn, handle)| Receipt { queue_arn, handle });
             let receives = receives(&record["attributes"]["ApproximateReceiveCount"]);
@@ -116,8 +123,28 @@ fn message(mut record: Value) -> Result<SqsMessage, String> {
         Some(attributes) => attributes.retain(|_, value| SqsMessageAttribute::deserialize(&*value).is_ok()),
         None => drop(needed.remove("messageAttributes")),
     }
-    serde_json::from_value(Value::Object(needed))
-        .map_err(|_| "the body or the attributes of the record have a wrong type".to_owned())
+    let (body, attributes) = (got(&needed["body"]), &needed["attributes"]);
+    let attributes = match attributes.as_object().and_then(|attributes| attributes.get("SentTimestamp")) {
+        Some(sent) => format!("one with {} as SentTimestamp", got(sent)),
+        None => got(attributes).to_owned(),
+    };
+    let is_body = matches!(needed["body"], Value::String(_) | Value::Null);
+    serde_json::from_value(Value::Object(needed)).map_err(|_| {
+        if is_body {
+            mismatch("attributes", "an object of strings", attributes)
+        } else {
+            mismatch("body", "a string", body)
+        }
+    })
+}
+
+/// Says what came in a place where something else was expected.
+fn got(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::String(text) if text.is_empty() => "an empty string",
+        value => kind(value),
+    }
 }
 
 /// Returns the attributes of a message in order of their names.
@@ -164,19 +191,20 @@ mod tests {
 
     #[test]
     fn refuses_an_event_without_records_or_ids() {
-        for event in [
-            json!(null),
-            json!([]),
-            json!("Records"),
-            json!({}),
-            json!({"Records": null}),
-            json!({"Records": {}}),
-            json!({"Records": [null]}),
-            json!({"Records": [{"messageId": "a"}, {}]}),
-            json!({"Records": [{"messageId": ""}]}),
-            json!({"Records": [{"messageId": 7}]}),
+        for (event, told) in [
+            (json!(null), "event: expected a list Records, got null"),
+            (json!([]), "event: expected a list Records, got a list"),
+            (json!("Records"), "event: expected a list Records, got a string"),
+            (json!({}), "event: expected a list Records, got an object without fields"),
+            (json!({"a": "secret", "b": 7}), "event: expected a list Records, got an object with a, b"),
+            (json!({"Records": null}), "event: expected a list Records, got null as Records"),
+            (json!({"Records": {}}), "event: expected a list Records, got an object as Records"),
+            (json!({"Records": [null]}), "record 0: expected a messageId, got nothing"),
+            (json!({"Records": [{"messageId": "a"}, {}]}), "record 1: expected a messageId, got nothing"),
+            (json!({"Records": [{"messageId": ""}]}), "record 0: expected a messageId, got an empty string"),
+            (json!({"Records": [{"messageId": 7}]}), "record 0: expected a messageId, got a number"),
         ] {
-            deliveries(event.clone()).expect_err(&event.to_string());
+            assert_eq!(deliveries(event.clone()).expect_err(&event.to_string()), told);
         }
     }
 
@@ -185,13 +213,26 @@ mod tests {
         let body = sample()["Records"][0]["body"].clone();
         let event = json!({"Records": [
             {"messageId": "a", "body": 7},
-            {"messageId": "b", "body": body, "attributes": {"SentTimestamp": "1", "ApproximateReceiveCount": {}}},
-            {"messageId": "c", "attributes": []},
-            {"messageId": "d", "receiptHandle": 7, "eventSourceARN": []},
+            {"messageId": "b", "body": body, "attributes": {"SentTimestamp": "1523232000000", "ApproximateReceiveCount": {}}},
+            {"messageId": "c", "body": body, "attributes": []},
+            {"messageId": "d", "body": body, "receiptHandle": 7, "eventSourceARN": []},
         ]});
         let deliveries = deliveries(event).expect("four records");
-        let good: Vec<bool> = deliveries.iter().map(|delivery| delivery.request.is_ok()).collect();
-        assert_eq!(good, [false, true, false, false]);
+        let told = |delivery: &Delivery| delivery.request.as_ref().map_err(|one| one.error.reason.clone()).map(drop);
+        let told: Vec<_> = deliveries.iter().map(told).collect();
+        assert_eq!(
+            told,
+            [
+                Err("body: expected a string, got a number".to_owned()),
+                Ok(()),
+                Err("attributes: expected an object of strings, got a list".to_owned()),
+                Err(
+                    "attribute SentTimestamp: expected milliseconds from 2001 to 9999, as a number without a fraction or \
+                     a string of digits, got nothing"
+                        .to_owned()
+                ),
+            ]
+        );
         assert!(deliveries.iter().all(|delivery| delivery.receipt.is_none() && delivery.receives == 1));
     }
 
@@ -205,12 +246,15 @@ mod tests {
 
     #[test]
     fn a_malformed_message_may_still_name_its_request() {
-        for sent in [json!(null), json!([1]), json!(-1), json!(1.5), json!("soon")] {
+        for sent in [json!(null), json!([1]), json!(-1), json!(1.5), json!("soon"), json!(1_523_232_000)] {
             let malformed = sample_with("attributes/SentTimestamp", sent.clone()).request.expect_err("malformed");
             assert_eq!(malformed.error.kind, ErrorKind::Malformed, "{sent}");
             let named = malformed.named.expect("a request");
             assert_eq!((named.clip_id.as_str(), named.span.length_us()), ("1111111111111", 60_000_000));
         }
+        let malformed = sample_with("attributes/SentTimestamp", json!([1])).request.expect_err("malformed");
+        let told = "attributes: expected an object of strings, got one with a list as SentTimestamp";
+        assert_eq!(malformed.error.reason, told);
         let body = sample()["Records"][0]["body"].as_str().expect("a text").to_owned();
         let malformed = sample_with("body", body.replace("[]", "'x'").into()).request.expect_err("malformed");
         assert!(malformed.named.is_some(), "retryTimestamps do not name it");

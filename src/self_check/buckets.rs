@@ -14,6 +14,9 @@ const NAME: &str = ".self-check";
 /// Name of an object that is never stored.
 const ABSENT: &str = ".self-check-absent";
 const CONTENT: &str = "Left by a self-check that may not remove objects.\n";
+/// The settings that name the buckets.
+const ORIGIN: &str = "S3_BUCKET_ORIGIN";
+const DESTINATION: &str = "S3_BUCKET_DESTINATION";
 /// Bytes of a recording that are read.
 const READ_BYTES: u64 = 1024;
 
@@ -30,16 +33,17 @@ impl SelfCheck<'_> {
         match self.pipeline.s3.head(&self.recordings().object(NAME), self.deadline).await {
             Ok(LookUp::Found(_) | LookUp::NotFound) => Verdict::works(),
             Ok(LookUp::Forbidden(error)) => Verdict::fails(format_args!(
-                "s3:GetObject and s3:ListBucket, without which S3 answers 403 in place of 404: {error}"
+                "s3:GetObject and s3:ListBucket, without which S3 answers 403 in place of 404: {}",
+                error.see(ORIGIN)
             )),
-            Err(error) => Verdict::fails(error),
+            Err(error) => Verdict::fails(error.see(ORIGIN)),
         }
     }
 
     async fn read_recording(self) -> Verdict {
         let (s3, recordings) = (&self.pipeline.s3, self.recordings());
         let folder = recordings.object("");
-        let found = s3.find_one(&folder.bucket, &folder.key, self.deadline).await;
+        let found = s3.find_one(&folder.bucket, &folder.key, self.deadline).await.map_err(|error| error.see(ORIGIN));
         let found = match found {
             Ok(crate::services::probes::Probe::Answered(Some(found))) => found,
             found => {
@@ -50,7 +54,7 @@ impl SelfCheck<'_> {
         };
         match s3.get_first_bytes(&found, READ_BYTES, self.deadline).await {
             Ok(_) => Verdict::works(),
-            Err(error) => Verdict::fails(error),
+            Err(error) => Verdict::fails(error.see(ORIGIN)),
         }
     }
 
@@ -76,7 +80,7 @@ impl SelfCheck<'_> {
             };
             self.pipeline.s3.put(&self.clip(NAME), upload, self.deadline).await
         };
-        stored.await.map_or_else(Verdict::fails, |_| Verdict::works())
+        stored.await.map_or_else(|error: Error| Verdict::fails(error.see(DESTINATION)), |_| Verdict::works())
     }
 
     /// Looks up an object that was stored, and one that never was. To a role that may only put, neither can be told.
@@ -86,10 +90,11 @@ impl SelfCheck<'_> {
                 Ok(LookUp::Found(_) | LookUp::NotFound) => {}
                 Ok(LookUp::Forbidden(error)) => {
                     return Verdict::unknown(format_args!(
-                        "without s3:GetObject and s3:ListBucket no stored clip is recognized: {error}"
+                        "without s3:GetObject and s3:ListBucket no stored clip is recognized: {}",
+                        error.see(DESTINATION)
                     ));
                 }
-                Err(error) => return Verdict::fails(error),
+                Err(error) => return Verdict::fails(error.see(DESTINATION)),
             }
         }
         Verdict::works()
@@ -97,7 +102,7 @@ impl SelfCheck<'_> {
 
     async fn remove_object(self) -> Verdict {
         let object = self.clip(NAME);
-        let removed = self.pipeline.s3.remove(&object, self.deadline).await;
+        let removed = self.pipeline.s3.remove(&object, self.deadline).await.map_err(|error| error.see(DESTINATION));
         Verdict::of_probe(removed, &format!("s3:DeleteObject, {object} stays"), |()| Verdict::works())
     }
 

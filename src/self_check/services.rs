@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use crate::contract::self_check_table::Check;
-use crate::error::Error;
+use crate::mismatch::mismatch;
 use crate::self_check::SelfCheck;
 use crate::self_check::verdict::{Verdict, timed};
 use crate::services::probes::QueueAttributes;
@@ -62,22 +62,20 @@ fn is_of_rights(status: StatusCode) -> bool {
 /// Returns the verdict on a queue that triggers a function with this timeout and with this `SQS_MAX_RECEIVES`.
 fn judge_queue(found: QueueAttributes, timeout: Option<Duration>, known_receives: u32) -> Verdict {
     let (visibility_s, timeout_s) = (found.visibility.as_secs(), timeout.unwrap_or_default().as_secs());
+    let got = format_args!("{visibility_s} s");
     if visibility_s < timeout_s {
-        return Verdict::fails(Error::permanent(
-            "VisibilityTimeout",
-            format_args!("expected at least the timeout of the function ({timeout_s} s), got {visibility_s} s"),
-        ));
+        let expected = format_args!("at least the timeout of the function ({timeout_s} s)");
+        return Verdict::fails(mismatch("VisibilityTimeout", expected, got));
     }
     let mut remarks = Vec::new();
     if visibility_s < timeout_s * u64::from(VISIBILITY_IN_TIMEOUTS) {
         let advised = timeout_s * u64::from(VISIBILITY_IN_TIMEOUTS);
-        remarks.push(format!(
-            "VisibilityTimeout: AWS advises six timeouts of the function ({advised} s), got {visibility_s} s"
-        ));
+        let expected = format_args!("{advised} s (AWS advises six timeouts of the function)");
+        remarks.push(mismatch("VisibilityTimeout", expected, got));
     }
     if found.max_receives != known_receives {
         let receives = found.max_receives;
-        remarks.push(format!("SQS_MAX_RECEIVES: expected the queue's {receives}, got {known_receives}"));
+        remarks.push(mismatch("SQS_MAX_RECEIVES", format_args!("the queue's {receives}"), known_receives));
     }
     Verdict::works().but(&remarks)
 }
@@ -108,9 +106,10 @@ mod tests {
     fn says_what_looks_wrong_with_a_queue_that_works() {
         let (outcome, missing) = judged(300, 300, 0);
         assert_eq!(outcome, Outcome::Works);
-        for remark in
-            ["six timeouts of the function (1800 s), got 300 s", "SQS_MAX_RECEIVES: expected the queue's 8, got 0"]
-        {
+        for remark in [
+            "VisibilityTimeout: expected 1800 s (AWS advises six timeouts of the function), got 300 s",
+            "SQS_MAX_RECEIVES: expected the queue's 8, got 0",
+        ] {
             assert!(missing.contains(remark), "{remark} is not in {missing}");
         }
     }

@@ -13,11 +13,18 @@ use url::Url;
 
 use crate::contract::clip_metadata::ClipMetadata;
 use crate::error::Error;
-use crate::mismatch::{mismatch, shown};
-use crate::services::http_answer::{Answer, kind, media_type, refusal, text};
+use crate::mismatch::{kind, mismatch, shown};
+use crate::services::http_answer::{Answer, media_type, refusal, text};
 use crate::services::http_call::{Call, Http, permanent};
 use crate::services::limits::IDLE;
 use crate::settings::Settings;
+
+/// The setting that names the API of cameras.
+pub(super) const CAMERAS: &str = "CAM_SERVICES_URL";
+/// The setting that names the API of recordings.
+pub(super) const RECORDINGS: &str = "RECORDINGS_URL";
+/// The settings that make the URL of a clip's metadata.
+const CLIPS: &str = "CAM_SERVICES_URL and CLIPS_ENDPOINT";
 
 /// A client of the camera API. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,14 +71,8 @@ impl CameraApi {
     /// Permanent if the camera does not exist or has no alias; transient if the API does not answer.
     pub async fn alias(&self, camera_id: &str, deadline: Deadline) -> Result<String, Error> {
         let url = url_of_path(&self.cameras, &["cameras", camera_id]);
-        let answer = self.get(&url, deadline).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Err(permanent(&url, mismatch("camera", "one that CAM_SERVICES_URL knows", "404 Not Found")));
-        }
-        let camera = json(&url, &answer)?;
-        let alias = camera["alias"].as_str().filter(|alias| !matches!(*alias, "" | "." | ".."));
-        let got = || if camera["alias"].is_null() { "nothing".to_owned() } else { shown(&camera["alias"].to_string()) };
-        alias.map(str::to_owned).ok_or_else(|| permanent(&url, mismatch("alias", "the name of the camera", got())))
+        let answer = self.get(&url, deadline).await;
+        answer.and_then(|answer| alias(&url, &answer)).map_err(|error| error.see(CAMERAS))
     }
 
     /// Returns the API's list of the recordings of `span`, unparsed and in any order.
@@ -84,15 +85,8 @@ impl CameraApi {
             .append_pair("startDate", &span.start().as_ms().to_string())
             .append_pair("endDate", &span.end().as_ms().to_string())
             .append_pair("allowPartialMatch", "true");
-        let answer = self.get(&url, deadline).await?;
-        if answer.status == StatusCode::NOT_FOUND || text(&answer).trim().is_empty() {
-            return Ok(Vec::new());
-        }
-        match json(&url, &answer)? {
-            Value::Null => Ok(Vec::new()),
-            Value::Array(entries) => Ok(entries),
-            other => Err(permanent(&url, mismatch("body", "a list of recordings", kind(&other)))),
-        }
+        let answer = self.get(&url, deadline).await;
+        answer.and_then(|answer| listed(&url, &answer)).map_err(|error| error.see(RECORDINGS))
     }
 
     /// Sends the metadata of a clip.
@@ -109,8 +103,8 @@ impl CameraApi {
         let url = self.cameras.join(&path).map_err(|error| permanent(&self.cameras, error))?;
         let body = serde_json::to_vec(metadata).map_err(|error| permanent(&url, error))?;
         let call = Call { json: Some(&body), ..self.call(Method::PUT, &url) };
-        let answer = self.http.call(&call, deadline).await?;
-        let refusal = || permanent(&url, refusal(&Method::PUT, &answer));
+        let answer = self.http.call(&call, deadline).await.map_err(|error| error.see(CLIPS))?;
+        let refusal = || permanent(&url, refusal(&Method::PUT, &answer)).see(CLIPS);
         match answer.status {
             status if status.is_success() => Ok(PutOutcome::Accepted),
             status if status.is_client_error() => Ok(PutOutcome::Refused(refusal())),
@@ -142,6 +136,29 @@ pub(super) fn url_of_path(base: &Url, segments: &[&str]) -> Url {
         path.clear().extend(segments);
     }
     url
+}
+
+/// Returns the alias in the answer about a camera.
+fn alias(url: &Url, answer: &Answer) -> Result<String, Error> {
+    if answer.status == StatusCode::NOT_FOUND {
+        return Err(permanent(url, mismatch("camera", "one that the API knows", "404 Not Found")));
+    }
+    let camera = json(url, answer)?;
+    let alias = camera["alias"].as_str().filter(|alias| !matches!(*alias, "" | "." | ".."));
+    let got = || if camera["alias"].is_null() { "nothing".to_owned() } else { shown(&camera["alias"].to_string()) };
+    alias.map(str::to_owned).ok_or_else(|| permanent(url, mismatch("alias", "the name of the camera", got())))
+}
+
+/// Returns the recordings in an answer.
+fn listed(url: &Url, answer: &Answer) -> Result<Vec<Value>, Error> {
+    if answer.status == StatusCode::NOT_FOUND || text(answer).trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    match json(url, answer)? {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(entries) => Ok(entries),
+        other => Err(permanent(url, mismatch("body", "a list of recordings", kind(&other)))),
+    }
 }
 
 fn json(url: &Url, answer: &Answer) -> Result<Value, Error> {

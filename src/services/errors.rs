@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind, chain};
 
 /// The SDKs take a clock that is less wrong for right.
 const CLOCK_TOLERANCE: chrono::TimeDelta = chrono::TimeDelta::minutes(4);
+/// Headers that name a request: of S3, and of SQS and SNS.
+const REQUEST_ID_HEADERS: [&str; 2] = ["x-amz-request-id", "x-amzn-requestid"];
 
 /// Runs a call that concerns `object`, for at most `timeout` and within the deadline.
 ///
@@ -53,6 +55,22 @@ pub(super) fn sdk_error<E>(object: &str, error: &SdkError<E, HttpResponse>) -> E
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    translated(object, error, "no reason told")
+}
+
+/// Translates the error of a HEAD request. Its answer has no body, and so no reason.
+pub(super) fn head_error<E>(object: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    translated(object, error, "HEAD tells no reason")
+}
+
+/// Translates the error of an SDK. A refusal without a reason says `untold` instead.
+fn translated<E>(object: &str, error: &SdkError<E, HttpResponse>, untold: &str) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     let answer = error.raw_response();
     let status = answer.map(|answer| answer.status().as_u16());
     let kind = match status {
@@ -65,10 +83,20 @@ where
     let header = |name| answer.headers().get(name);
     let region = header("x-amz-bucket-region").filter(|_| status.starts_with('3'));
     let elsewhere = region.map(|region| format!("; the bucket is in the region {region}")).unwrap_or_default();
-    let request = header("x-amz-request-id").map(|id| format!(" (request {id})")).unwrap_or_default();
-    // the SDK knows no more than "unhandled error" without a code: an answer to HEAD has no body
-    let reason = if error.code().is_none() { " without a reason".to_owned() } else { format!(": {}", chain(error)) };
-    Error::new(kind, object, format_args!("answered {status}{reason}{elsewhere}{request}"))
+    let request = REQUEST_ID_HEADERS.into_iter().find_map(header).map(|id| format!("request {id}"));
+    // the chain of a refusal ends in a debug print of its code and its message
+    let reason = match error {
+        SdkError::ServiceError(_) => error.code().map(|code| match error.message() {
+            Some(message) => format!(": {code}: {message}"),
+            None => format!(": {code}"),
+        }),
+        broken => Some(format!(": {}", chain(broken))),
+    };
+    let untold = reason.is_none().then(|| untold.to_owned());
+    let remarks: Vec<String> = untold.into_iter().chain(request).collect();
+    let remarks = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) };
+    let reason = reason.unwrap_or_default();
+    Error::new(kind, object, format_args!("answered {status}{reason}{remarks}{elsewhere}"))
 }
 
 /// Returns whether a refusal without a reason may be due to the clock, by the date of the answer. AWS takes signatures
@@ -123,7 +151,51 @@ fn has_an_old_date(code: &str, message: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::primitives::SdkBody;
+
     use super::*;
+
+    fn refused(status: u16, header: &'static str, code: Option<&str>) -> SdkError<ErrorMetadata, HttpResponse> {
+        let status = status.try_into().expect("a status");
+        let mut answer = HttpResponse::new(status, SdkBody::empty());
+        answer.headers_mut().insert(header, "4442");
+        let mut metadata = ErrorMetadata::builder();
+        if let Some(code) = code {
+            metadata = metadata.code(code).message("Access Denied");
+        }
+        SdkError::service_error(metadata.build(), answer)
+    }
+
+    #[test]
+    fn a_refusal_gives_code_message_and_request() {
+        let denied = Some("AccessDenied");
+        for (error, text) in [
+            (
+                sdk_error("topic", &refused(403, "x-amzn-RequestId", denied)),
+                "topic: answered 403 Forbidden: AccessDenied: Access Denied (request 4442)",
+            ),
+            (
+                sdk_error("s3://b/k", &refused(403, "x-amz-request-id", denied)).see("S3_BUCKET_ORIGIN"),
+                "s3://b/k: answered 403 Forbidden: AccessDenied: Access Denied (request 4442); see S3_BUCKET_ORIGIN",
+            ),
+            (
+                head_error("s3://b/k", &refused(403, "x-amz-request-id", None)),
+                "s3://b/k: answered 403 Forbidden (HEAD tells no reason; request 4442)",
+            ),
+            (
+                sdk_error("s3://b/k", &refused(503, "other", None)).see("S3_BUCKET_ORIGIN"),
+                "s3://b/k: answered 503 Service Unavailable (no reason told)",
+            ),
+            (
+                sdk_error("s3://b/k", &refused(301, "x-amz-bucket-region", Some("PermanentRedirect"))),
+                "s3://b/k: answered 301 Moved Permanently: PermanentRedirect: Access Denied; \
+                 the bucket is in the region 4442",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 
     #[test]
     fn what_passes_is_transient_and_a_refusal_is_not() {

@@ -90,8 +90,7 @@ impl Http {
                 Some(to) if answer.status.is_redirection() => {
                     if *method != Method::GET && !keeps_method {
                         let (status, to) = (answer.status, loggable(to));
-                        let reason =
-                            format_args!("{method} answered {status}: set CAM_SERVICES_URL to the host of {to}");
+                        let reason = format_args!("{method} answered {status}: the API has moved to {to}");
                         return Err(permanent(url, reason));
                     }
                     at = redirected(&at, to).ok_or_else(|| {
@@ -101,7 +100,7 @@ impl Http {
                 _ => return Ok(answer),
             }
         }
-        Err(permanent(url, mismatch("redirects", format_args!("at most {MAX_REDIRECTS}"), "more")))
+        Err(permanent(url, mismatch("redirects", format_args!("at most {MAX_REDIRECTS}"), MAX_REDIRECTS + 1)))
     }
 
     /// Sends a request, and repeats it after a transient failure.
@@ -180,11 +179,14 @@ async fn exchange(http: &Client, Call { method, url, json, trace_header }: &Call
     let location = field(header::LOCATION).and_then(|to| url.join(to).ok());
     let content_type = field(header::CONTENT_TYPE).unwrap_or_default().to_owned();
     let retry_after = field(header::RETRY_AFTER).and_then(delay);
+    let length = response.content_length();
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(transient)? {
         if body.len() + part.len() > MAX_BODY_BYTES {
             let expected = format_args!("at most {MAX_BODY_BYTES} bytes");
-            return Err(permanent(url, mismatch("body", expected, "more")).into());
+            let at_least = || format!("at least {}", body.len() + part.len());
+            let got = length.map_or_else(at_least, |length| length.to_string());
+            return Err(permanent(url, mismatch("body", expected, got)).into());
         }
         body.extend_from_slice(&part);
     }

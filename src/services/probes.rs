@@ -11,13 +11,13 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::services::camera_api::{CameraApi, url_of_path};
+use crate::services::camera_api::{CAMERAS, CameraApi, RECORDINGS, url_of_path};
 use crate::services::errors::{sdk_error, within};
 use crate::services::http_answer::refusal;
-use crate::services::http_call::loggable;
+use crate::services::http_call::permanent;
 use crate::services::s3::{ObjectId, S3};
-use crate::services::sns::Topic;
-use crate::services::sqs::Queue;
+use crate::services::sns::{self, Topic};
+use crate::services::sqs::{self, Queue};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -80,7 +80,8 @@ impl Queue {
         let names = [QueueAttributeName::VisibilityTimeout, QueueAttributeName::RedrivePolicy];
         let get = self.client.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
         let get = Box::pin(get.send());
-        let found = within(deadline, CALL_TIMEOUT, &self.url, async { answered(&self.url, get.await) }).await?;
+        let found = within(deadline, CALL_TIMEOUT, &self.url, async { answered(&self.url, get.await) }).await;
+        let found = found.map_err(|error| error.see(sqs::SETTING))?;
         Ok(found.map(|found| queue_attributes(&found.attributes.unwrap_or_default())))
     }
 }
@@ -102,7 +103,8 @@ impl Topic {
     /// As SNS answers, except for a missing right.
     pub async fn look_up(&self, deadline: Deadline) -> Result<Probe<()>, Error> {
         let get = Box::pin(self.client.get_topic_attributes().topic_arn(&self.arn).send());
-        let found = within(deadline, CALL_TIMEOUT, &self.arn, async { answered(&self.arn, get.await) }).await?;
+        let found = within(deadline, CALL_TIMEOUT, &self.arn, async { answered(&self.arn, get.await) }).await;
+        let found = found.map_err(|error| error.see(sns::SETTING))?;
         Ok(found.map(|_| ()))
     }
 }
@@ -114,7 +116,7 @@ impl CameraApi {
     /// # Errors
     /// Transient if the API does not answer.
     pub async fn ask_for_camera(&self, id: &str, deadline: Deadline) -> Result<(StatusCode, Error), Error> {
-        self.ask(&url_of_path(&self.cameras, &["cameras", id]), deadline).await
+        self.ask(&url_of_path(&self.cameras, &["cameras", id]), CAMERAS, deadline).await
     }
 
     /// Asks for the recordings of a camera that does not exist, within a span of one second.
@@ -124,12 +126,13 @@ impl CameraApi {
     pub async fn ask_for_recordings(&self, alias: &str, deadline: Deadline) -> Result<(StatusCode, Error), Error> {
         let mut url = url_of_path(&self.recordings, &["cameras", "recording", alias]);
         url.set_query(Some("startDate=1537119363000&endDate=1537119364000&allowPartialMatch=true"));
-        self.ask(&url, deadline).await
+        self.ask(&url, RECORDINGS, deadline).await
     }
 
-    async fn ask(&self, url: &url::Url, deadline: Deadline) -> Result<(StatusCode, Error), Error> {
-        let answer = self.http.call(&self.call(Method::GET, url), deadline).await?;
-        Ok((answer.status, Error::permanent(loggable(url), refusal(&Method::GET, &answer))))
+    async fn ask(&self, url: &url::Url, setting: &str, deadline: Deadline) -> Result<(StatusCode, Error), Error> {
+        let answer = self.http.call(&self.call(Method::GET, url), deadline).await;
+        let answer = answer.map_err(|error| error.see(setting))?;
+        Ok((answer.status, permanent(url, refusal(&Method::GET, &answer)).see(setting)))
     }
 }
 

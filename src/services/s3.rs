@@ -14,7 +14,7 @@ use exact_cut::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, chain};
 use crate::mismatch::mismatch;
-use crate::services::errors::{clock_is_wrong, sdk_error, until, within};
+use crate::services::errors::{clock_is_wrong, head_error, sdk_error, until, within};
 use crate::services::limits::CALL;
 
 /// A file is read in pieces of this size.
@@ -113,7 +113,7 @@ impl S3 {
                 }
                 Err(error) => {
                     let is_forbidden = error.raw_response().is_some_and(|answer| answer.status().as_u16() == 403);
-                    match sdk_error(&object, &error) {
+                    match head_error(&object, &error) {
                         error if error.kind == ErrorKind::NotFound => Ok(LookUp::NotFound),
                         error if is_forbidden => Ok(LookUp::Forbidden(error)),
                         error => Err(error),

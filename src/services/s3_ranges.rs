@@ -5,6 +5,7 @@
 //! A range is read in parts of 8 MiB, several at once: none takes long, and one that breaks off is soon repeated. Memory use
 //! does not depend on the size of the ranges.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -162,8 +163,8 @@ impl Body<'_> {
     async fn bytes(self, answer: GetObjectOutput, range: &Range<u64>) -> Result<Vec<u8>, Error> {
         let mut body = self.of_range(answer, range)?;
         let mut bytes = Vec::new();
-        let mut left = range.end - range.start;
-        while self.receive(&mut body, &mut bytes, &mut left).await? {}
+        let (length, mut got) = (range.end - range.start, 0);
+        while self.receive(&mut body, &mut bytes, length, &mut got).await? {}
         Ok(bytes)
     }
 
@@ -171,10 +172,10 @@ impl Body<'_> {
     async fn write(self, answer: GetObjectOutput, range: &Range<u64>, file: &Arc<File>) -> Result<(), Error> {
         let mut body = self.of_range(answer, range)?;
         let mut block = Vec::new();
-        let mut left = range.end - range.start;
+        let (length, mut got) = (range.end - range.start, 0);
         let mut offset = range.start;
         loop {
-            let goes_on = self.receive(&mut body, &mut block, &mut left).await?;
+            let goes_on = self.receive(&mut body, &mut block, length, &mut got).await?;
             if block.len() >= WRITE_BYTES || !goes_on {
                 let (bytes, file, at) = (std::mem::take(&mut block), Arc::clone(file), offset);
                 offset += bytes.len() as u64;
@@ -190,31 +191,39 @@ impl Body<'_> {
 
     /// Returns the body of an answer that states the range that was asked for.
     fn of_range(self, answer: GetObjectOutput, range: &Range<u64>) -> Result<ByteStream, Error> {
-        let asked = range_header(range);
+        let asked = range_header(range).replace('=', " ");
         let is_asked = match answer.content_range() {
-            Some(stated) => {
-                stated.strip_prefix("bytes ").is_some_and(|stated| stated.starts_with(&asked["bytes=".len()..]))
-            }
+            Some(stated) => stated.starts_with(&asked),
             None => range.start == 0, // the whole object
         };
         if is_asked {
             return Ok(answer.body);
         }
-        let stated = answer.content_range().unwrap_or("no range");
+        let stated = answer.content_range().unwrap_or("nothing");
         Err(Error::transient(self.object, mismatch("Content-Range", asked, stated)))
     }
 
-    /// Appends the next bytes to `block` and subtracts them from `left`. Returns `false` at the end of the body.
-    async fn receive(self, body: &mut ByteStream, block: &mut Vec<u8>, left: &mut u64) -> Result<bool, Error> {
+    /// Appends the next bytes to `block` and adds them to `got`, the bytes so far of `length`. Returns `false` at the end of
+    /// the body.
+    async fn receive(
+        self,
+        body: &mut ByteStream,
+        block: &mut Vec<u8>,
+        length: u64,
+        got: &mut u64,
+    ) -> Result<bool, Error> {
+        let refused =
+            |got: &dyn Display| Error::transient(self.object, mismatch("body", format_args!("{length} bytes"), got));
         let next = async { Ok(body.next().await) };
         let Some(bytes) = within(self.deadline, STALL_TIMEOUT, self.object, next).await? else {
-            let early = || Error::transient(self.object, format_args!("the body ended {left} bytes early"));
-            return if *left == 0 { Ok(false) } else { Err(early()) };
+            return if *got == length { Ok(false) } else { Err(refused(got)) };
         };
         let bytes = bytes.map_err(|error| Error::transient(self.object, chain(&error)))?;
         self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let after = left.checked_sub(bytes.len() as u64);
-        *left = after.ok_or_else(|| Error::transient(self.object, "the body is longer than the range"))?;
+        *got += bytes.len() as u64;
+        if *got > length {
+            return Err(refused(&format_args!("at least {got}")));
+        }
         block.extend_from_slice(&bytes);
         Ok(true)
     }

@@ -82,7 +82,8 @@ impl PinnedObject for S3Object {
     }
 }
 
-fn source_error(Error { kind, object, reason, .. }: Error) -> SourceError {
+fn source_error(error: Error) -> SourceError {
+    let Error { kind, object, reason, .. } = error.see("S3_BUCKET_ORIGIN");
     let kind = match kind {
         ErrorKind::NotFound => SourceErrorKind::NotFound,
         ErrorKind::Modified => SourceErrorKind::Modified,

@@ -14,6 +14,9 @@ use crate::services::limits::CALL;
 /// Limit of `Publish`, in bytes.
 const MAX_MESSAGE_BYTES: usize = 256 << 10;
 
+/// The setting that names the topic.
+pub(super) const SETTING: &str = "AWS_SNS_TOPIC";
+
 /// The topic that announces clips.
 #[derive(Clone, Debug)]
 pub struct Topic {
@@ -51,6 +54,6 @@ impl Topic {
             .message_attributes("status", status);
         let published =
             async { Box::pin(publish.send()).await.map(drop).map_err(|error| sdk_error(&self.arn, &error)) };
-        within(deadline, CALL, &self.arn, published).await
+        within(deadline, CALL, &self.arn, published).await.map_err(|error| error.see(SETTING))
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry as HideEntry, DeleteMessageBatchRequestEntry,
@@ -21,6 +23,9 @@ use crate::services::limits::CALL;
 const SHORT_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit of a batch (Amazon SQS API Reference, `ChangeMessageVisibilityBatch` and `DeleteMessageBatch`).
 const MAX_BATCH: usize = 10;
+
+/// The setting that names the queue.
+pub(super) const SETTING: &str = "AWS_SQS_QUEUE_URL";
 
 /// The queue that gets retries.
 #[derive(Clone, Debug)]
@@ -52,7 +57,7 @@ impl Queue {
         let send = self.client.send_message().queue_url(&self.url).message_body(body).delay_seconds(delay_s);
         let send = send.set_message_attributes(attributes);
         let sent = async { Box::pin(send.send()).await.map(drop).map_err(|error| sdk_error(&self.url, &error)) };
-        within(deadline, CALL, &self.url, sent).await
+        within(deadline, CALL, &self.url, sent).await.map_err(|error| error.see(SETTING))
     }
 
     /// Hides each message for so many seconds from now, in one call for up to ten messages of a queue. The calls take at
@@ -69,7 +74,7 @@ impl Queue {
                 };
                 let entries = batch.iter().enumerate().map(entry).collect::<Result<_, Error>>()?;
                 let call = self.client.change_message_visibility_batch().queue_url(&url).set_entries(Some(entries));
-                let hidden = Box::pin(call.send()).await.map_err(|error| sdk_error(&url, &error))?;
+                let hidden = Box::pin(call.send()).await.map_err(|error| self.refusal(&url, &error))?;
                 all_accepted(&url, hidden.failed())?;
             }
             Ok(())
@@ -90,12 +95,21 @@ impl Queue {
                 };
                 let entries = batch.iter().enumerate().map(entry).collect::<Result<_, Error>>()?;
                 let call = self.client.delete_message_batch().queue_url(&url).set_entries(Some(entries));
-                let deleted = Box::pin(call.send()).await.map_err(|error| sdk_error(&url, &error))?;
+                let deleted = Box::pin(call.send()).await.map_err(|error| self.refusal(&url, &error))?;
                 all_accepted(&url, deleted.failed())?;
             }
             Ok(())
         };
         within(Deadline::unknown(), SHORT_CALL_TIMEOUT.min(left), &self.url, delete).await
+    }
+
+    /// Translates the error of a call that concerns the queue at `url`. Only the own queue has a setting.
+    fn refusal<E>(&self, url: &str, error: &SdkError<E, HttpResponse>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let error = sdk_error(url, error);
+        if url == self.url { error.see(SETTING) } else { error }
     }
 
     /// Returns the batches of `items` with the URLs of their queues. Items of a queue without a complete ARN are left out.

@@ -38,8 +38,12 @@ def test_sends_back_a_message_that_became_a_dead_letter_after_eight_tries(system
 
 def test_sends_back_python_literals_and_keeps_bodies_that_are_not_requests(system: System) -> None:
     sqs = system.cloud.client("sqs")
+    attributes = {
+        "origin": {"DataType": "String", "StringValue": "test"},
+        "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    }
     for body in ("not a request", "{'clipId': 'it\\'s', 'retryTimestamps': None}"):
-        sqs.send_message(QueueUrl=system.outputs["DeadLettersUrl"], MessageBody=body)
+        sqs.send_message(QueueUrl=system.outputs["DeadLettersUrl"], MessageBody=body, MessageAttributes=attributes)
     [trigger] = system.cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     system.cloud.client("lambda").update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
     output = system.cloud.run("redrive", "--all", "1")
@@ -48,6 +52,7 @@ def test_sends_back_python_literals_and_keeps_bodies_that_are_not_requests(syste
     body = json.loads(again["Body"])
     assert body["clipId"] == "it's"
     assert len(body["retryTimestamps"]) == 1
+    assert again["MessageAttributes"] == attributes
     [left] = _receive(sqs, system.outputs["DeadLettersUrl"])
     assert left["Body"] == "not a request"
 
@@ -55,7 +60,11 @@ def test_sends_back_python_literals_and_keeps_bodies_that_are_not_requests(syste
 def _receive(sqs: object, url: str) -> list[dict]:
     for _ in range(15):
         found = sqs.receive_message(
-            QueueUrl=url, WaitTimeSeconds=2, VisibilityTimeout=60, MessageSystemAttributeNames=["All"]
+            QueueUrl=url,
+            WaitTimeSeconds=2,
+            VisibilityTimeout=60,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
         )
         if found.get("Messages"):
             return found["Messages"]

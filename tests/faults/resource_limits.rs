@@ -39,7 +39,7 @@ async fn a_disk_that_can_never_hold_the_work_is_told_before_any_work() {
         assert_eq!(report.violations, Vec::<String>::new(), "{mib} MiB");
         assert_eq!(report.announced.len(), 0, "{mib} MiB");
         let errors = worker.errors();
-        assert!(errors.iter().any(|error| error.contains("the scratch disk has")), "{mib} MiB: {errors:?}");
+        assert!(errors.iter().any(|error| error.contains("scratch disk: expected about ")), "{mib} MiB: {errors:?}");
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_disk_that_fills_up_is_not_a_fatal_error() {
     let full = Schedule { ffmpeg: Some("fill"), ..Schedule::of(&JOINT, unique_name("full"), Vec::new()) };
     let report = worker.run(&full).await;
     assert_eq!(report.violations, Vec::<String>::new());
-    assert!(worker.log().contains("the scratch disk is full"), "{}", worker.log());
+    assert!(worker.log().contains("scratch disk: expected free space, got less than 1 MiB"), "{}", worker.log());
     assert!(!report.put.contains(&"FATAL_ERROR".to_owned()), "{:?}", report.put);
 }
 

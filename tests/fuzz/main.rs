@@ -45,7 +45,7 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-const JSON: &str = r#"{"clipId":"a-1","retryTimestamps":[7,"1537119363000"],"cameraId":"b_2","startTimestampInMs":"1537119363000","endTimestampInMs":1537119423000,"more":{"x":[1.5e3,null,true,"\u00e9\\"]}}"#;
+const JSON: &str = r#"{"clipId":"a-1","retryTimestamps":[1537119363007,"1537119363000"],"cameraId":"b_2","startTimestampInMs":"1537119363000","endTimestampInMs":1537119423000,"more":{"x":[1.5e3,null,true,"\u00e9\\"]}}"#;
 const PYTHON: &str = r#"{'clipId': '1', 'retryTimestamps': [], 'cameraId': "it's", 'startTimestampInMs': 1537119363000, 'endTimestampInMs': 1537119423000, 'n': None, 't': (1, True), 'e': '\x41\'\n'}"#;
 
 #[test]
@@ -56,7 +56,7 @@ fn body() {
 #[test]
 fn event() {
     let recorded = include_str!("../../events/event.json");
-    let two = r#"{"Records":[{"messageId":"a","body":"{}","attributes":{"SentTimestamp":"1"}},{"messageId":"b"}]}"#;
+    let two = r#"{"Records":[{"messageId":"a","body":"{}","attributes":{"SentTimestamp":"1523232000000"}},{"messageId":"b"}]}"#;
     fuzz("event", &texts(&[recorded, two]), inputs::event);
 }
 

@@ -1,5 +1,6 @@
 //! The dry run, `cameras-service-generate-clip plan EVENT.json`: prints what would be done, and does nothing of it.
 
+use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
@@ -8,14 +9,18 @@ use tokio::process::Command;
 
 use testkit::footage::Footage;
 
-use crate::stack::{CAMERA, Put, Stack, T0, body, record};
+use crate::stack::{CAMERA, Put, Stack, T0, body, listed, record};
 
 async fn plan(stack: &Stack, event: &Value) -> (Output, Vec<String>) {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("event.json");
     std::fs::write(&file, event.to_string()).expect("written");
+    plan_of(stack, &file).await
+}
+
+async fn plan_of(stack: &Stack, file: &Path) -> (Output, Vec<String>) {
     let mut function = Command::new(env!("CARGO_BIN_EXE_cameras-service-generate-clip"));
-    function.arg("plan").arg(&file).env_clear().envs(stack.environment(&[])).envs(stack.aws_environment());
+    function.arg("plan").arg(file).env_clear().envs(stack.environment(&[])).envs(stack.aws_environment());
     let output = function.output().await.expect("the function's binary");
     let lines = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     (output, lines)
@@ -67,5 +72,35 @@ async fn prints_what_would_fail_and_fails() {
     let text = lines.join("\n");
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("A record would fail: message: ") && text.contains("would be  CLIP_PENDING"), "{text}");
+    assert!(
+        text.contains("dry run failed") && text.contains("records: expected none that would fail, got 1"),
+        "{text}"
+    );
     assert_nothing_was_done(&stack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_a_recording_that_cannot_be_read_from_one_that_is_not_there() {
+    let stack = Stack::start().await;
+    let folder = TempDir::new().expect("a folder");
+    let page = folder.path().join("page");
+    std::fs::write(&page, "<html>not found</html>").expect("written");
+    let put = |name, from| Put { name, file: &page, listed: (T0 + from, T0 + from + 5000) };
+    let (there, absent) = (put("test.20180916T173017000.mp4", 0), put("test.20180916T173022000.mp4", 5000));
+    stack.put(there.name, &page).await;
+    stack.camera.camera(CAMERA, &json!([listed(&there), listed(&absent)]));
+    let (_, lines) = plan(&stack, &json!({"Records": [record("a", &body("clip", 0, 10_000), 0)]})).await;
+    let text = lines.join("\n");
+    assert!(text.contains("cannot be read: test.20180916T173017000.mp4: "), "{text}");
+    assert!(text.contains("listed, but not in S3: test.20180916T173022000.mp4"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_a_file_that_is_not_there() {
+    let stack = Stack::start().await;
+    let (output, lines) = plan_of(&stack, Path::new("/nowhere/event.json")).await;
+    let text = lines.join("\n");
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("dry run failed") && text.contains("/nowhere/event.json"), "{text}");
+    assert!(text.contains("event: expected a file to read, got No such file or directory"), "{text}");
 }

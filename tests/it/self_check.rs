@@ -52,7 +52,7 @@ async fn tells_that_everything_works_and_announces_nothing() {
 async fn an_event_with_more_than_the_self_check_is_one_of_sqs() {
     let stack = Stack::start().await;
     let error = stack.function(&[]).invoke(json!({"selfCheck": true, "Records": 7})).await.expect_err("no records");
-    assert_eq!(error, "the event has no list of Records");
+    assert_eq!(error, "event: expected a list Records, got a number as Records");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,13 +62,29 @@ async fn to_a_role_that_may_only_put_no_clip_is_stored_and_each_upload_is_proven
     let stack = Stack::start().await;
     let settings = stack.settings(&[]);
     let clips = ClipStore::new(s3(&stack.camera), &settings);
-    let request = Request::parse(&body("a", 0, 100).to_string(), Some("1")).expect("valid");
+    let request = Request::parse(&body("a", 0, 100).to_string(), Some("1537119022000")).expect("valid");
     let bucket = stack.bucket("clips");
     for name in ["a.mp4", "a_64.png", "a_301.png"] {
         stack.camera.answers(&format!("HEAD /{bucket}/{CAMERA}/{name}"), [answer(403, &[])]);
     }
     assert_eq!(clips.look_up(&request, Deadline::unknown()).await.expect("not an error"), None);
     clips.check(&request, Vec::new(), Deadline::unknown()).await.expect("the CRC-32 is the proof");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_not_there_after_it_was_stored_is_named() {
+    let stack = Stack::start().await;
+    let clips = ClipStore::new(s3(&stack.camera), &stack.settings(&[]));
+    let request = Request::parse(&body("a", 0, 100).to_string(), Some("1537119022000")).expect("valid");
+    let bucket = stack.bucket("clips");
+    for name in ["a.mp4", "a_64.png", "a_301.png"] {
+        stack.camera.answers(&format!("HEAD /{bucket}/{CAMERA}/{name}"), [answer(404, &[])]);
+    }
+    let error = clips.check(&request, Vec::new(), Deadline::unknown()).await.expect_err("nothing is there");
+    assert!(error.kind.is_transient());
+    let first = format!("s3://{bucket}/{CAMERA}/a.mp4");
+    let told = format!("a: stored objects: expected 3 as they were sent, got 0 (missing or another: {first})");
+    assert_eq!(error.to_string(), told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

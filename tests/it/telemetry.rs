@@ -9,10 +9,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use testkit::camera_api::Answer;
 use testkit::footage::Footage;
 use testkit::runtime_api::{FUNCTION_NAME, REQUEST_ID, RuntimeApi, TRACE_HEADER};
 
-use crate::stack::{CAMERA, Put, Stack, T0, body, record};
+use crate::stack::{CAMERA, Put, Stack, T0, body, listed, record};
 
 const FIRST: &str = "test.20180916T173017000.mp4";
 
@@ -214,6 +215,51 @@ async fn a_failure_names_stage_object_and_reason_on_one_line() {
         (&json!("tables"), &json!(object))
     );
     assert_eq!((&documents[1]["status"], &documents[1]["failure"]), (&json!("CLIP_TOO_LONG"), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_the_role_may_not_read_fails_where_recordings_are_opened() {
+    let stack = stack().await;
+    let traces = TempDir::new().expect("a folder");
+    // the camera API stands in for S3, which has no clip yet
+    let bucket = stack.bucket("origin");
+    let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    let denied = Answer::Whole { status: 403, headers: Vec::new(), body: denied.into() };
+    stack.camera.answers(&format!("GET /{bucket}/live/{FIRST}"), [denied]);
+    let s3 = [("AWS_ENDPOINT_URL_S3", stack.camera.url.clone())];
+    let event = json!({"Records": [record("a", &body("clip", 0, 1000), 5000)]});
+    let lines = json_lines(&lines(&stack, &event, true, (traces.path(), &s3), 1).await);
+    let line = lines.iter().find(|line| line["message"] == "record failed").expect("a line");
+    assert_eq!((&line["stage"], &line["kind"]), (&json!("tables"), &json!("permanent")), "{line}");
+    assert_eq!(line["error"], "answered 403 Forbidden: AccessDenied: Access Denied; see S3_BUCKET_ORIGIN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_request_counts_what_is_absent_and_what_is_unreadable() {
+    let stack = Stack::start().await;
+    let folder = TempDir::new().expect("a folder");
+    let page = folder.path().join("page");
+    std::fs::write(&page, "<html>not found</html>").expect("written");
+    let put = Put { name: FIRST, file: &page, listed: (T0, T0 + 5000) };
+    let object = format!("s3://{}/live/{FIRST}", stack.bucket("origin"));
+    let event = json!({"Records": [record("a", &body("clip", 0, 1000), 5000)]});
+    // listed before it is there, and then there but, written after the message was sent, perhaps not yet whole
+    stack.camera.camera(CAMERA, &json!([listed(&put)]));
+    for (absent, first_absent, unreadable) in [(1, json!(object), 0), (0, Value::Null, 1)] {
+        let lines = json_lines(&lines(&stack, &event, true, (folder.path(), &[]), 1).await);
+        let line = lines.iter().find(|line| line["message"] == "request finished").expect("a line");
+        for (field, value) in [
+            ("status", json!("CLIP_PENDING")),
+            ("listed", json!(1)),
+            ("opened", json!(0)),
+            ("absent", json!(absent)),
+            ("first_absent", first_absent),
+            ("unreadable", json!(unreadable)),
+        ] {
+            assert_eq!(line[field], value, "{field} in {line}");
+        }
+        stack.put(FIRST, &page).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

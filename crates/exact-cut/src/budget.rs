@@ -5,6 +5,7 @@
 //! bytes. What the fastest preset cannot do in the whole budget is refused at once, for good. What only the time that is
 //! left does not suffice for may succeed at another try.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::codec::VideoCodec;
@@ -104,28 +105,55 @@ pub struct EncodeWork {
     segments: u64,
 }
 
+/// What a machine has for the work of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// What ffmpeg may take of the memory.
+    Memory,
+    /// The disk of the scratch folder.
+    Disk,
+    /// The time for a request.
+    Time,
+}
+
+impl Resource {
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Memory | Self::Disk => "MiB",
+            Self::Time => "s",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory for ffmpeg",
+            Self::Disk => "scratch disk",
+            Self::Time => "time",
+        })
+    }
+}
+
 /// More is needed than there is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{work} need about {needed} {unit}, {limit} {has}{advice}")]
+#[error("{resource}: expected about {needed} {unit} for {work}, got {has} {unit}", unit = resource.unit())]
 pub struct BudgetExceeded {
     /// What is to be encoded, such as "300 s of 1080p HEVC".
     work: String,
     needed: u64,
     has: u64,
-    unit: &'static str,
-    /// Whose limit it is, with its verb.
-    limit: &'static str,
-    advice: &'static str,
+    /// What there is too little of.
+    pub resource: Resource,
     /// Whether no other try will succeed.
     pub is_lasting: bool,
 }
 
 impl BudgetExceeded {
-    /// Says that more bytes are needed than a machine has in all.
+    /// Says that more bytes of memory or disk are needed than a machine has in all.
     #[must_use]
-    pub fn of_bytes(work: String, needed: u64, has: u64, limit: &'static str) -> Self {
-        let advice = ": more of it, or a shorter clip, would help";
-        Self { work, needed: needed >> 20, has: has >> 20, unit: "MiB here", limit, advice, is_lasting: true }
+    pub const fn of_bytes(work: String, needed: u64, has: u64, resource: Resource) -> Self {
+        Self { work, needed: needed.div_ceil(1 << 20), has: has >> 20, resource, is_lasting: true }
     }
 }
 
@@ -169,16 +197,15 @@ impl EncodeWork {
         let fits = |preset: &Preset| self.estimate(*preset, budget) <= share;
         let preset = Preset::ALL.into_iter().find(fits).unwrap_or(Preset::UltraFast);
         let estimate = self.estimate(preset, budget);
-        let exceeded = |has: Duration, limit, advice, is_lasting| {
+        let exceeded = |has: Duration, is_lasting| {
             let (needed, has) = (estimate.as_secs() + 1, has.as_secs());
-            BudgetExceeded { work: work(), needed, has, unit: "s here", limit, advice, is_lasting }
+            BudgetExceeded { work: work(), needed, has, resource: Resource::Time, is_lasting }
         };
         if let Some(time) = budget.time.filter(|time| estimate > *time) {
-            let advice = " s: more time, more memory or a shorter clip would help";
-            return Err(exceeded(time, "the function has", advice, true));
+            return Err(exceeded(time, true));
         }
         if let Some(left) = deadline.left().filter(|left| estimate / 100 * SLACK_PERCENT > *left) {
-            return Err(exceeded(left, "what is left is", " s", false));
+            return Err(exceeded(left, false));
         }
         Ok((preset, estimate))
     }
@@ -221,8 +248,11 @@ mod tests {
         let error = chosen(long, budget(1000, 60)).expect_err("a minute");
         assert!(error.is_lasting);
         let text = error.to_string();
-        assert!(text.starts_with("300 s of 1080p HEVC need about "), "{text}");
-        assert!(text.contains(" s here, the function has 60 s: "), "{text}");
+        assert!(text.starts_with("time: expected about "), "{text}");
+        assert!(text.ends_with(" s for 300 s of 1080p HEVC, got 60 s"), "{text}");
+        let memory =
+            BudgetExceeded::of_bytes("5 s of 1080p H.264".to_owned(), 73 << 20 | 1, 72 << 20, Resource::Memory);
+        assert_eq!(memory.to_string(), "memory for ffmpeg: expected about 74 MiB for 5 s of 1080p H.264, got 72 MiB");
     }
 
     #[test]

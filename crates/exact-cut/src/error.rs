@@ -81,7 +81,7 @@ pub enum FootageError {
     #[error("the parameter sets of the encoded segments differ")]
     EncodedSetsDiffer,
     /// ffmpeg wrote another number of frames.
-    #[error("ffmpeg wrote {written} frames, expected {expected}")]
+    #[error("encoded frames: expected {expected}, got {written}")]
     EncodedFrames {
         /// Frames that were written.
         written: usize,
@@ -92,7 +92,7 @@ pub enum FootageError {
     #[error("the decoder shows no picture of {} samples, the first of them number {}", .0.len(), .0.first().unwrap_or(&0))]
     Undecodable(Vec<u32>),
     /// ffmpeg wrote too few AAC frames, or frames of another format.
-    #[error("ffmpeg wrote {written} AAC frames, expected at least {expected} of the clip's format")]
+    #[error("encoded audio: expected at least {expected} AAC frames of the clip's format, got {written}")]
     EncodedAudio {
         /// AAC frames that were written.
         written: usize,
@@ -117,7 +117,7 @@ pub enum FootageError {
         reason: String,
     },
     /// A thumbnail has another size.
-    #[error("a thumbnail is {is:?} pixels, expected {expected:?}")]
+    #[error("thumbnail: expected {} x {} pixels, got {} x {}", expected.0, expected.1, is.0, is.1)]
     ThumbnailSize {
         /// Width and height.
         is: (usize, usize),

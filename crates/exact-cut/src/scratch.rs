@@ -28,7 +28,7 @@ struct ProcessFolder {
 
 /// The scratch disk has too little free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not enough free space: {needed} bytes are needed, {free} are free, {RESERVE} of them are kept in reserve")]
+#[error("scratch disk: expected {} MiB free, got {} MiB", needed.saturating_add(RESERVE).div_ceil(1 << 20), free >> 20)]
 pub struct NoSpace {
     /// Bytes that the work needs.
     pub needed: u64,
@@ -228,6 +228,8 @@ mod tests {
         let parent = TempDir::new().expect("a folder for the test");
         let error = ensure_free_space(parent.path(), u64::MAX).expect_err("more than there is");
         assert!(matches!(error.cause, ScratchCause::NoSpace(NoSpace { needed: u64::MAX, .. })));
+        let error = NoSpace { needed: 793 << 20 | 7, free: 412 << 20 };
+        assert_eq!(error.to_string(), "scratch disk: expected 858 MiB free, got 412 MiB", "with the reserve");
         ensure_free_space(parent.path(), 7).expect("a machine with 64 MiB to spare");
     }
 }

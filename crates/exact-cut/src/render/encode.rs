@@ -183,7 +183,8 @@ impl Encoding<'_> {
     fn right(&self, all: Vec<Likeness>) -> Result<Vec<Likeness>, Error> {
         let worst = Quality::worst(&all).decibels;
         if worst < WRONG_DB {
-            let reason = format!("an encoded frame is {worst:.1} dB from its source");
+            let reason =
+                format!("encoded frames: expected at least {WRONG_DB:.1} dB from their source, got {worst:.1} dB");
             return Err(Error::footage(self.recording.name(), FootageError::Verification(reason)));
         }
         Ok(all)

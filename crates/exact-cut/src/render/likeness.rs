@@ -112,7 +112,7 @@ impl Comparison {
             let all: Vec<Decibels> = text.lines().filter_map(decibels).collect();
             let expected = if found.is_empty() { self.frames } else { self.frames - 1 };
             if all.len() != expected {
-                let reason = format!("{} of {expected} encoded frames can be compared with their source", all.len());
+                let reason = format!("encoded frames that can be compared: expected {expected}, got {}", all.len());
                 return Err(Error::footage("clip.mp4", FootageError::Verification(reason)));
             }
             found.push(all);

@@ -85,7 +85,7 @@ pub async fn verify(cx: RenderContext<'_>, clip: ClipToVerify<'_>) -> Result<(),
     if copied.into_iter().flat_map(|part| &shown[part]).eq(&original) {
         Ok(())
     } else {
-        Err(differs("copied pictures are not those of their recording".to_owned()))
+        Err(differs("copied pictures: expected those of their recording, got others".to_owned()))
     }
 }
 
@@ -95,7 +95,7 @@ fn differs(reason: String) -> Error {
 
 /// Reads the tracks of the clip from its header.
 fn reopened(layout: &ClipLayout) -> Result<Tracks, FootageError> {
-    let outside = || FootageError::Verification("the boxes are not all in the header".to_owned());
+    let outside = || FootageError::Verification("header: expected all boxes of the clip, got some".to_owned());
     let mut finder = BoxFinder::new(layout.length());
     while let Some(range) = finder.required_range() {
         let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
@@ -111,7 +111,11 @@ fn check_tables(clip: ClipToVerify<'_>, Tracks { video, audio, .. }: &Tracks) ->
     let table = &video.table;
     let times: Vec<i64> = (0..table.frames.len()).map(|frame| table.frame(frame).pts).collect();
     if times != plan.times || table.stated_end_pts != plan.end || table.timescale != plan.timescale {
-        return Err(format!("{} frames are not at the times of the {} planned", times.len(), plan.times.len()));
+        return Err(format!(
+            "frames: expected {} at the planned times, got {} at others",
+            plan.times.len(),
+            times.len()
+        ));
     }
     let samples = table.samples.iter().map(|sample| (sample.offset, sample.size));
     let mut found = vec![(&video.entry, samples.collect::<Vec<_>>())];
@@ -119,16 +123,16 @@ fn check_tables(clip: ClipToVerify<'_>, Tracks { video, audio, .. }: &Tracks) ->
         let in_time =
             (0..).step_by(PCM_SAMPLES_PER_AAC_FRAME as usize).zip(&audio.frames).all(|(at, frame)| frame.at == at);
         if !in_time {
-            return Err("AAC frames are not at the planned times".to_owned());
+            return Err("AAC frames: expected the planned times, got others".to_owned());
         }
         found.push((&audio.entry, audio.frames.iter().map(|frame| (frame.offset, frame.size)).collect()));
     }
     if found.len() != tracks.len() {
-        return Err(format!("the clip has {} tracks, expected {}", found.len(), tracks.len()));
+        return Err(format!("tracks: expected {}, got {}", tracks.len(), found.len()));
     }
     for ((entry, samples), planned) in found.into_iter().zip(tracks) {
         if *entry != planned.track.entry {
-            return Err("a sample entry is not the planned one".to_owned());
+            return Err("sample entry: expected the planned one, got another".to_owned());
         }
         check_samples(layout, &samples, planned)?;
     }
@@ -142,11 +146,11 @@ fn check_samples(
     planned: &TrackWithSources<PieceSource>,
 ) -> Result<(), String> {
     if samples.len() != planned.locations.len() {
-        return Err(format!("a track has {} samples, expected {}", samples.len(), planned.locations.len()));
+        return Err(format!("samples of a track: expected {}, got {}", planned.locations.len(), samples.len()));
     }
     for ((&(offset, size), location), sample) in samples.iter().zip(&planned.locations).zip(&planned.track.samples) {
         if size != sample.size || layout.locate(offset, size) != Some(*location) {
-            return Err(format!("the sample at byte {offset} is not the planned one"));
+            return Err(format!("sample at byte {offset}: expected the planned one, got another"));
         }
     }
     Ok(())
@@ -221,6 +225,6 @@ async fn picture_hashes(
     if pictures.len() == samples {
         Ok(pictures)
     } else {
-        Err(differs(format!("{} of {samples} pictures around the seams are decoded", pictures.len())))
+        Err(differs(format!("pictures around the seams: expected {samples}, got {}", pictures.len())))
     }
 }

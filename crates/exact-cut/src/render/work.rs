@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::budget::{BudgetExceeded, EncodeWork, Preset};
+use crate::budget::{BudgetExceeded, EncodeWork, Preset, Resource};
 use crate::codec::VideoCodec;
 use crate::error::Error;
 use crate::fetch::FetchedRecording;
@@ -66,7 +66,7 @@ pub fn ensure_disk(
         Some(_) => in_words(plan, recordings),
         None => format!("{} s of footage", us / 1_000_000),
     };
-    Err(Error::new("clip.mp4", BudgetExceeded::of_bytes(words, needed, has, "the scratch disk has")))
+    Err(Error::new("clip.mp4", BudgetExceeded::of_bytes(words, needed, has, Resource::Disk)))
 }
 
 fn encoded(plan: &CutPlan) -> impl Iterator<Item = &Segment> {
@@ -153,5 +153,5 @@ fn ensure_memory(
     if needed <= has {
         return Ok(());
     }
-    Err(BudgetExceeded::of_bytes(words.to_owned(), needed, has, "the memory for ffmpeg has"))
+    Err(BudgetExceeded::of_bytes(words.to_owned(), needed, has, Resource::Memory))
 }

@@ -74,7 +74,8 @@ impl ClipExecutor for WriteFile {
             if same.map_err(|error| Error::new(name(), error))? {
                 Ok(())
             } else {
-                let differs = FootageError::Verification("the file differs from its layout".to_owned());
+                let differs =
+                    FootageError::Verification("file: expected the bytes of its layout, got others".to_owned());
                 Err(Error::footage(name(), differs))
             }
         })
