@@ -44,6 +44,9 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("MALLOC_TRIM_THRESHOLD_", "268435456"),
     ("MALLOC_TOP_PAD_", "8388608"),
 ];
+/// Has glibc fill what it allocates with zeros: the value is what freed memory is filled with, and its complement what is
+/// allocated. A tenth more time.
+const ZEROED: (&str, &str) = ("MALLOC_PERTURB_", "255");
 /// What ffmpeg and libc write if memory or threads run out.
 const OUT_OF_MEMORY: [&str; 5] = [
     "Cannot allocate memory",           // ENOMEM
@@ -83,6 +86,7 @@ pub struct Ffmpeg {
     launcher: Option<PathBuf>,
     not_isolated: Arc<OnceLock<String>>,
     lacks_loopback: Arc<AtomicBool>,
+    zeroes_memory: Arc<AtomicBool>,
 }
 
 /// ffmpeg did not do its work.
@@ -178,7 +182,14 @@ impl Ffmpeg {
     /// is ends the function without a word. Only with a launcher ([`Self::launched_by`]) does the kernel see to that.
     #[must_use]
     pub fn new(path: PathBuf, memory: Option<Memory>) -> Self {
-        Self { path, memory, launcher: None, not_isolated: Arc::default(), lacks_loopback: Arc::default() }
+        Self {
+            path,
+            memory,
+            launcher: None,
+            not_isolated: Arc::default(),
+            lacks_loopback: Arc::default(),
+            zeroes_memory: Arc::default(),
+        }
     }
 
     /// Has the processes started by `launcher`, a program that calls [`launch`](super::launcher::launch), which limits and
@@ -199,6 +210,13 @@ impl Ffmpeg {
     #[must_use]
     pub fn lacks_loopback(&self) -> bool {
         self.lacks_loopback.load(Ordering::Relaxed)
+    }
+
+    /// From now on has every run begin with memory of zeros, and returns whether it did not before. What a decoder never
+    /// writes of a damaged picture is otherwise what the memory held, and comes out differently each time.
+    #[must_use]
+    pub fn zero_memory(&self) -> bool {
+        !self.zeroes_memory.swap(true, Ordering::Relaxed)
     }
 
     /// Returns the path of the binary.
@@ -228,6 +246,7 @@ impl Ffmpeg {
         command
             .env_clear()
             .envs(ENVIRONMENT)
+            .envs(self.zeroes_memory.load(Ordering::Relaxed).then_some(ZEROED))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

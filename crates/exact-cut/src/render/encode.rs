@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{Error, FootageError};
+use crate::error::{Cause, Error, FootageError};
 use crate::fetch::FetchedRecording;
 use crate::ffmpeg::command::{DECODER_THREADS, Pictures, file_url, hashing, reading_pictures};
 use crate::ffmpeg::memory::{comparing, decoding, encoding};
@@ -63,12 +63,19 @@ impl Encoding<'_> {
     pub async fn encode(self, whole: Option<WholeEncoding>) -> Result<LocalVideo, Error> {
         let input = self.folder.join("excerpt.mp4");
         let ranks = write_excerpt(self.recording, self.excerpt, self.files, self.options.rate, &input).await?;
-        let encoded = match whole {
-            Some(whole) => self.encode_within(whole, &ranks).await?,
-            None => self.encode_edge(&ranks).await?,
+        let encoded = match self.encode_either(whole, &ranks).await {
+            Err(error) if is_wrong(&error) && self.cx.ffmpeg.zero_memory() => self.encode_either(whole, &ranks).await?,
+            encoded => encoded?,
         };
         std::fs::remove_file(&input).map_err(|error| Error::new(input.display().to_string(), error))?;
         Ok(encoded)
+    }
+
+    async fn encode_either(self, whole: Option<WholeEncoding>, ranks: &Range<usize>) -> Result<LocalVideo, Error> {
+        match whole {
+            Some(whole) => self.encode_within(whole, ranks).await,
+            None => self.encode_edge(ranks).await,
+        }
     }
 
     fn input(&self) -> PathBuf {
@@ -332,6 +339,11 @@ impl Encoding<'_> {
             }
         }
     }
+}
+
+/// Returns whether encoded frames were not those of their source.
+const fn is_wrong(error: &Error) -> bool {
+    matches!(error.cause, Cause::Footage(FootageError::Verification(_)))
 }
 
 /// Returns whether all `expected` frames are there, a tick apart.
