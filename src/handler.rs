@@ -9,7 +9,7 @@ use exact_cut::deadline::Deadline;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tracing::{Instrument, error, info_span, warn};
+use tracing::{Instrument, error, error_span, warn};
 
 use crate::contract::message_body::Request;
 use crate::contract::retry_schedule::is_last_delivery;
@@ -63,7 +63,8 @@ pub async fn handle(
     deliveries.sort_by_key(|delivery| !is_last(&pipeline, delivery.receives));
     let mut worked_on = Vec::with_capacity(deliveries.len());
     for (index, Delivery { message_id, receipt, receives, request }) in deliveries.into_iter().enumerate() {
-        let span = info_span!("record", messageId = message_id);
+        // of the highest level: at any LOG_LEVEL, the lines inside have its fields
+        let span = error_span!("record", messageId = message_id);
         let xray = event.context.xray_trace_id.clone();
         let is_last = is_last(&pipeline, receives);
         let record = Record { request, time, receives, is_first: index == 0, is_last, xray };
@@ -175,7 +176,7 @@ async fn work_on(pipeline: &Arc<Pipeline>, record: Record) -> Result<Status, Err
             return Err(error);
         }
     };
-    let span = info_span!("request", clip = request.clip_id, camera = request.camera_id);
+    let span = error_span!("request", clip = request.clip_id, camera = request.camera_id);
     let trace = Arc::new(Trace::new(&request, xray).of_delivery(receives));
     let deadline = if is_last { time.last_work } else { time.work };
     // the first record is begun in any case: it will never get more time

@@ -99,11 +99,14 @@ def test_the_trigger_invokes_the_live_version_and_accepts_partial_failures() -> 
     assert default("MaximumConcurrency") == 10
 
 
-def test_the_live_version_checks_itself_every_hour() -> None:
+def test_the_live_version_checks_itself_every_quarter_of_an_hour() -> None:
     [rule] = of_type("AWS::Events::Rule").values()
     [target] = rule["Targets"]
-    assert (rule["ScheduleExpression"], target["Arn"]) == ("rate(1 hour)", {"Ref": "Live"})
+    assert (rule["ScheduleExpression"], target["Arn"]) == ("rate(15 minutes)", {"Ref": "Live"})
     assert json.loads(target["Input"]) == self_check.EVENT
+    # A fault that passes, which one check meets, raises no alarm.
+    alarm = of_type("AWS::CloudWatch::Alarm")["SelfCheckAlarm"]
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (15 * 60, 2)
     [permission] = of_type("AWS::Lambda::Permission").values()
     assert (permission["FunctionName"], permission["Principal"]) == ({"Ref": "Live"}, "events.amazonaws.com")
 
@@ -148,6 +151,8 @@ def test_the_documentation_says_what_each_alarm_means_and_what_to_do() -> None:
         assert condition, name
         assert meaning, name
         assert action, name
+        queries = [query for query in re.findall(r"\| \*\*([^*]+)\*\*", documentation) if f"*{query}*" in action]
+        assert queries or "No log" in action, f"{name}: expected the name of a query, or that there is no log"
         assert alarm["AlarmDescription"], name
 
 

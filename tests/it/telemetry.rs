@@ -278,6 +278,23 @@ async fn the_lines_of_metrics_pass_the_log_level_of_the_function() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_names_message_and_clip_at_any_log_level() {
+    let stack = Stack::start().await;
+    let traces = TempDir::new().expect("a folder");
+    let event = json!({"Records": [record("a", &body("clip", 0, 1000), 5000)]}); // the camera API knows no camera
+    for level in ["WARN", "off", "hyper=off"] {
+        let levels = [("LOG_LEVEL", level.to_owned())];
+        let lines = json_lines(&lines(&stack, &event, true, (traces.path(), &levels), 1).await);
+        let errors: Vec<&Value> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
+        assert!(!errors.is_empty(), "{level}: {lines:#?}");
+        for error in errors {
+            let named = ["messageId", "clip", "camera"].map(|name| &error[name]);
+            assert_eq!(named, ["a", "clip", CAMERA], "{level}: {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_debug_log_tells_the_steps() {
     let stack = stack().await;
     let traces = TempDir::new().expect("a folder");

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::ffmpeg::isolation::{is_script, isolate};
 use crate::scratch::{RESERVE, free_space};
@@ -91,8 +91,11 @@ fn become_ffmpeg(memory: u64, seconds: u64, program: &OsStr, arguments: &[OsStri
     Ok(command.exec())
 }
 
+/// Sets a limit, or keeps the one of this process if that is lower: only a privileged process raises a hard limit
+/// (setrlimit(2)).
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
     let most = Some(most).filter(|&most| most != UNLIMITED);
+    let most = [most, getrlimit(resource).maximum].into_iter().flatten().min();
     Ok(setrlimit(resource, Rlimit { current: most, maximum: most })?)
 }
 
