@@ -7,6 +7,9 @@ use std::time::Duration;
 pub const CONNECT: Duration = Duration::from_secs(2);
 /// From the start of an attempt at S3, SQS or SNS to the first byte of its answer. Uploads have no such limit.
 pub const FIRST_BYTE: Duration = Duration::from_secs(5);
+/// The body of an answer of S3 is asked for again when no byte of it has arrived for this long: three tries together stay
+/// within [`CALL`]. One that goes on arriving may take longer.
+pub const BODY_STALL: Duration = Duration::from_secs(5);
 /// An upload ends when no byte of it has moved for this long.
 pub const UPLOAD_STALL: Duration = Duration::from_secs(10);
 /// For the first attempt at the camera API. A later one has all that is left of [`CALL`].

@@ -23,12 +23,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::error::{Error, ErrorKind, chain};
 use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
-use crate::services::limits::CALL;
+use crate::services::limits::{BODY_STALL, CALL};
 use crate::services::s3::{ObjectId, S3};
 
+/// For a part, as long as bytes of it arrive.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// A body has stalled when no byte of it arrives for this long.
-const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Tries for a body that breaks off or stalls. An answer without a body is repeated by the SDK.
 const MAX_TRIES: usize = 3;
 const PART_BYTES: u64 = 8 << 20;
@@ -215,7 +214,7 @@ impl Body<'_> {
         let refused =
             |got: &dyn Display| Error::transient(self.object, mismatch("body", format_args!("{length} bytes"), got));
         let next = async { Ok(body.next().await) };
-        let Some(bytes) = within(self.deadline, STALL_TIMEOUT, self.object, next).await? else {
+        let Some(bytes) = within(self.deadline, BODY_STALL, self.object, next).await? else {
             return if *got == length { Ok(false) } else { Err(refused(got)) };
         };
         let bytes = bytes.map_err(|error| Error::transient(self.object, chain(&error)))?;
