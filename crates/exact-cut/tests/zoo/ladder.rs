@@ -97,7 +97,7 @@ async fn a_clip_that_is_not_verified_is_encoded_as_a_whole() {
     );
     let (clip, steps) = Attempt::of(plain().file(), lies.leak()).render().await;
     assert_eq!(reasons(&clip.expect("a clip")), [Some(EncodeReason::SpliceFailed)]);
-    assert!(steps.len() == 1 && steps[0].contains("copied pictures are not those"), "{steps:?}");
+    assert!(steps.len() == 1 && steps[0].contains("copied pictures: expected those"), "{steps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
