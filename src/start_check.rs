@@ -24,7 +24,8 @@ pub fn try_tool(settings: &Result<Settings, BadEnvironment>) -> impl Future<Outp
     let tool = match settings {
         Ok(settings) => Some((settings.ffmpeg_path.clone(), settings.launcher(), settings.download_dest.clone())),
         Err(BadEnvironment { ffmpeg_path, download_dest, .. }) => {
-            ffmpeg_path.clone().zip(download_dest.clone()).map(|(path, folder)| (path, None, folder))
+            let folder = download_dest.clone().unwrap_or_else(std::env::temp_dir); // the setting itself is refused
+            ffmpeg_path.clone().map(|path| (path, None, folder))
         }
     };
     async {
@@ -104,12 +105,14 @@ pub async fn try_ffmpeg(path: &Path, launcher: Option<PathBuf>, folder: &Path) -
 mod tests {
     use super::*;
 
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, BadEnvironment> {
+        Settings::read(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+    }
+
     #[tokio::test]
     async fn names_everything_that_is_wrong_in_one_line() {
         let variables = [("FFMPEG_PATH", "/nowhere/ffmpeg"), ("SQS_TIMEOUT", "soon"), ("LOG_LEVEL", "verbose")];
-        let lookup =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let settings = Settings::read(lookup);
+        let settings = read(&variables);
         let tool = try_tool(&settings).await;
         let error = check_start(settings, None, tool).expect_err("much is wrong").to_string();
         for wrong in [
@@ -138,13 +141,18 @@ mod tests {
     #[tokio::test]
     async fn names_a_bad_folder_beside_a_bad_variable() {
         let variables = [("CLIP_DOWNLOAD_DEST", "/nonexistent"), ("SQS_TIMEOUT", "soon")];
-        let lookup =
-            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let settings = Settings::read(lookup);
+        let settings = read(&variables);
         let tool = try_tool(&settings).await;
         let error = check_start(settings, Some("us-west-1"), tool).expect_err("two are wrong").to_string();
         for wrong in ["SQS_TIMEOUT: expected", "CLIP_DOWNLOAD_DEST: expected a folder to write to, got "] {
             assert!(error.contains(wrong), "{wrong} is not in {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn tries_ffmpeg_also_where_the_folder_is_refused() {
+        let variables = [("CLIP_DOWNLOAD_DEST", "s3://bucket"), ("FFMPEG_PATH", "/nowhere/ffmpeg")];
+        let tool = try_tool(&read(&variables)).await.expect("there is no such program");
+        assert!(tool.contains("cannot run /nowhere/ffmpeg: "), "{tool}");
     }
 }
