@@ -6,12 +6,11 @@
 //! taken it to be sent; the system holds at most a few MB that were not sent yet.
 //!
 //! **Connections.** A first attempt takes a connection from a pool; a later one gets a connection of its own ("Performance
-//! design patterns for Amazon S3", Amazon S3 User Guide). A failed connection takes its pool with it, see
-//! `renewable.rs`. An unused connection is closed before S3 closes it: a request that meets the end of its connection fails.
+//! design patterns for Amazon S3", Amazon S3 User Guide). A connection that fails, also in the middle of a body, takes its
+//! pool with it, see `renewable.rs`. An unused connection is closed before S3 closes it: a request that meets the end of its connection fails.
 
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -25,11 +24,11 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use exact_cut::deadline::TimedOut;
-use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use crate::error::Error;
-use crate::services::limits::{CONNECT, FIRST_BYTE, IDLE, UPLOAD_STALL};
+use crate::services::aws_bodies::{Download, Progress, Upload};
+use crate::services::limits::{CONNECT, FIRST_BYTE, IDLE, PACE, Pace, UPLOAD_STALL};
 use crate::services::renewable::Renewable;
 
 /// The SDKs number the attempts of a request in it: `attempt=2; max=3`.
@@ -40,6 +39,8 @@ const ATTEMPT_HEADER: &str = "amz-sdk-request";
 pub struct AttemptLimits {
     /// From the start of an attempt to the first byte of its answer. Uploads have no such limit.
     pub first_byte: Duration,
+    /// How fast the body of an answer must arrive.
+    pub pace: Pace,
     /// How long no byte of an upload may move.
     pub upload_stall: Duration,
     /// How long a connection may be unused.
@@ -48,7 +49,7 @@ pub struct AttemptLimits {
 
 impl Default for AttemptLimits {
     fn default() -> Self {
-        Self { first_byte: FIRST_BYTE, upload_stall: UPLOAD_STALL, idle: IDLE }
+        Self { first_byte: FIRST_BYTE, pace: PACE, upload_stall: UPLOAD_STALL, idle: IDLE }
     }
 }
 
@@ -97,18 +98,31 @@ impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let inner = Arc::clone(&self.0);
         HttpConnectorFuture::new(async move {
+            let pace = inner.limits.pace;
             if is_repeated(&request) {
                 let unpooled = inner.unpooled.get_or_init(|| connector(inner.limits.idle, Some(0)));
-                return inner.attempt(unpooled, request).await;
+                let answer = inner.attempt(unpooled, request).await?;
+                return Ok(received(answer, pace, || {}));
             }
             let (pooled, generation) = inner.pooled.get();
             let answer = inner.attempt(&pooled, request).await;
-            if answer.is_err() {
-                inner.pooled.renew(generation);
+            let renew = move || inner.pooled.renew(generation);
+            match answer {
+                Ok(answer) => Ok(received(answer, pace, renew)),
+                Err(error) => {
+                    renew();
+                    Err(error)
+                }
             }
-            answer
         })
     }
+}
+
+/// Returns an answer whose body must keep `pace`, and calls `failed` if it does not come to its end.
+fn received(mut answer: HttpResponse, pace: Pace, failed: impl Fn() + Send + Sync + Unpin + 'static) -> HttpResponse {
+    let body = Download::new(answer.take_body(), pace, failed);
+    *answer.body_mut() = SdkBody::from_body_1_x(body);
+    answer
 }
 
 impl Inner {
@@ -122,8 +136,8 @@ impl Inner {
             let answer = timeout(after, connector.call(request)).await;
             return answer.unwrap_or_else(|_| Err(ConnectorError::timeout(TimedOut { after }.into())));
         }
-        let progress = Progress(Arc::new(Mutex::new(Instant::now())));
-        let body = Upload { body: Box::pin(request.take_body()), progress: progress.clone() };
+        let progress = Progress::new();
+        let body = Upload::new(request.take_body(), progress.clone());
         *request.body_mut() = SdkBody::from_body_1_x(body);
         let mut answer = pin!(connector.call(request));
         let after = self.limits.upload_stall;
@@ -151,48 +165,4 @@ fn is_repeated(request: &HttpRequest) -> bool {
     let header = request.headers().get(ATTEMPT_HEADER).unwrap_or_default();
     let attempt = header.split(';').find_map(|part| part.trim().strip_prefix("attempt="));
     attempt.is_some_and(|attempt| attempt != "1")
-}
-
-/// When the last byte of an upload moved. Clones share it.
-#[derive(Clone)]
-struct Progress(Arc<Mutex<Instant>>);
-
-impl Progress {
-    fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_moved(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
-/// The body of an upload, which notes when a part of it is taken.
-struct Upload {
-    body: Pin<Box<SdkBody>>,
-    progress: Progress,
-}
-
-impl Body for Upload {
-    type Data = <SdkBody as Body>::Data;
-    type Error = <SdkBody as Body>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = self.body.as_mut().poll_frame(cx);
-        if frame.is_ready() {
-            self.progress.has_moved();
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        Body::size_hint(&*self.body)
-    }
 }

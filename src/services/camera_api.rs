@@ -40,7 +40,7 @@ pub struct CameraApi {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
     Accepted,
-    /// The API refuses the metadata for good (any 4xx but 429).
+    /// The API refuses the metadata for good (any 4xx but 408 and 429).
     Refused(Error),
 }
 

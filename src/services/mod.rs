@@ -1,6 +1,7 @@
 //! The services that the function calls: the camera API, S3, SQS and SNS. Only the files here speak HTTP and know the types
 //! of the SDKs; each turns errors of its service into [`crate::error::Error`].
 
+mod aws_bodies;
 pub mod aws_transport;
 pub mod camera_api;
 mod errors;

@@ -11,7 +11,6 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
@@ -23,12 +22,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::error::{Error, ErrorKind, chain};
 use crate::mismatch::mismatch;
 use crate::services::errors::{sdk_error, within};
-use crate::services::limits::{BODY_STALL, CALL};
+use crate::services::limits::CALL;
 use crate::services::s3::{ObjectId, S3};
 
-/// For a part, as long as bytes of it arrive.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// Tries for a body that breaks off or stalls. An answer without a body is repeated by the SDK.
+/// Tries for a body that breaks off or arrives too slowly. An answer without a body is repeated by the SDK.
 const MAX_TRIES: usize = 3;
 const PART_BYTES: u64 = 8 << 20;
 /// Parts that are read at once.
@@ -72,12 +69,13 @@ impl S3 {
             let version_id = answer.version_id.take().filter(|id| id != "null");
             let modified = answer.last_modified().and_then(|modified| modified.to_millis().ok());
             let modified = modified.and_then(Timestamp::from_ms);
-            let body = Body { object, deadline, received: &self.received };
-            let bytes = body.bytes(answer, &(0..length.min(total))).await;
+            let range = &(0..length.min(total));
+            let body = Body::of(answer, range, object, &self.received);
+            let bytes = async { body?.bytes().await }.await;
             let version = ObjectVersion { id: id.clone(), etag, version_id, length: total, modified };
             Ok(bytes.map(|bytes| (bytes, version)))
         };
-        retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
+        retry_body(|| Box::pin(read())).await
     }
 
     /// Reads a range of an object.
@@ -88,9 +86,10 @@ impl S3 {
         let (object, range) = (&range_name(version, &range), &range);
         let read = || async move {
             let answer = self.get_range(version, range, object, deadline).await?;
-            Ok(Body { object, deadline, received: &self.received }.bytes(answer, range).await)
+            let body = Body::of(answer, range, object, &self.received);
+            Ok(async { body?.bytes().await }.await)
         };
-        retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(read()))).await
+        retry_body(|| Box::pin(read())).await
     }
 
     /// Reads ranges of an object and writes each to the same offset of `file`.
@@ -109,9 +108,10 @@ impl S3 {
                 let (object, part) = (&range_name(version, &part), &part);
                 let fetch = || async move {
                     let answer = self.get_range(version, part, object, deadline).await?;
-                    Ok(Body { object, deadline, received: &self.received }.write(answer, part, file).await)
+                    let body = Body::of(answer, part, object, &self.received);
+                    Ok(async { body?.write(file).await }.await)
                 };
-                retry_body(|| within(deadline, READ_TIMEOUT, object, Box::pin(fetch()))).await
+                retry_body(|| Box::pin(fetch())).await
             })
             .buffer_unordered(PARALLEL_PARTS)
             .try_collect()
@@ -148,33 +148,50 @@ async fn answer(get: GetObjectFluentBuilder, object: &str, deadline: Deadline) -
     within(deadline, CALL, object, answer).await
 }
 
-/// Receives a body.
-#[derive(Clone, Copy)]
+/// The body of an answer, which must be exactly the range that was asked for.
 struct Body<'a> {
     /// Name for errors.
     object: &'a str,
-    deadline: Deadline,
+    /// Counts the bytes of all bodies.
     received: &'a AtomicU64,
+    stream: ByteStream,
+    range: &'a Range<u64>,
+    /// Bytes of this body so far.
+    got: u64,
 }
 
-impl Body<'_> {
-    /// Returns the body of `answer`, which must be exactly `range`.
-    async fn bytes(self, answer: GetObjectOutput, range: &Range<u64>) -> Result<Vec<u8>, Error> {
-        let mut body = self.of_range(answer, range)?;
+impl<'a> Body<'a> {
+    /// Takes the body of an answer that states the range that was asked for.
+    fn of(
+        answer: GetObjectOutput,
+        range: &'a Range<u64>,
+        object: &'a str,
+        received: &'a AtomicU64,
+    ) -> Result<Self, Error> {
+        let asked = range_header(range).replace('=', " ");
+        let is_asked = match answer.content_range() {
+            Some(stated) => stated.starts_with(&asked),
+            None => range.start == 0, // the whole object
+        };
+        if is_asked {
+            return Ok(Self { object, received, stream: answer.body, range, got: 0 });
+        }
+        let stated = answer.content_range().unwrap_or("nothing");
+        Err(Error::transient(object, mismatch("Content-Range", asked, stated)))
+    }
+
+    async fn bytes(mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
-        let (length, mut got) = (range.end - range.start, 0);
-        while self.receive(&mut body, &mut bytes, length, &mut got).await? {}
+        while self.receive(&mut bytes).await? {}
         Ok(bytes)
     }
 
-    /// Writes the body of `answer`, which must be exactly `range`, to the same offsets of `file`.
-    async fn write(self, answer: GetObjectOutput, range: &Range<u64>, file: &Arc<File>) -> Result<(), Error> {
-        let mut body = self.of_range(answer, range)?;
+    /// Writes the body to the offsets of its range in `file`.
+    async fn write(mut self, file: &Arc<File>) -> Result<(), Error> {
         let mut block = Vec::new();
-        let (length, mut got) = (range.end - range.start, 0);
-        let mut offset = range.start;
+        let mut offset = self.range.start;
         loop {
-            let goes_on = self.receive(&mut body, &mut block, length, &mut got).await?;
+            let goes_on = self.receive(&mut block).await?;
             if block.len() >= WRITE_BYTES || !goes_on {
                 let (bytes, file, at) = (std::mem::take(&mut block), Arc::clone(file), offset);
                 offset += bytes.len() as u64;
@@ -188,40 +205,20 @@ impl Body<'_> {
         }
     }
 
-    /// Returns the body of an answer that states the range that was asked for.
-    fn of_range(self, answer: GetObjectOutput, range: &Range<u64>) -> Result<ByteStream, Error> {
-        let asked = range_header(range).replace('=', " ");
-        let is_asked = match answer.content_range() {
-            Some(stated) => stated.starts_with(&asked),
-            None => range.start == 0, // the whole object
-        };
-        if is_asked {
-            return Ok(answer.body);
-        }
-        let stated = answer.content_range().unwrap_or("nothing");
-        Err(Error::transient(self.object, mismatch("Content-Range", asked, stated)))
-    }
-
-    /// Appends the next bytes to `block` and adds them to `got`, the bytes so far of `length`. Returns `false` at the end of
-    /// the body.
-    async fn receive(
-        self,
-        body: &mut ByteStream,
-        block: &mut Vec<u8>,
-        length: u64,
-        got: &mut u64,
-    ) -> Result<bool, Error> {
+    /// Appends the next bytes to `block`. Returns `false` at the end of the body.
+    async fn receive(&mut self, block: &mut Vec<u8>) -> Result<bool, Error> {
+        let length = self.range.end - self.range.start;
         let refused =
             |got: &dyn Display| Error::transient(self.object, mismatch("body", format_args!("{length} bytes"), got));
-        let next = async { Ok(body.next().await) };
-        let Some(bytes) = within(self.deadline, BODY_STALL, self.object, next).await? else {
-            return if *got == length { Ok(false) } else { Err(refused(got)) };
+        let Some(bytes) = self.stream.next().await else {
+            return if self.got == length { Ok(false) } else { Err(refused(&self.got)) };
         };
         let bytes = bytes.map_err(|error| Error::transient(self.object, chain(&error)))?;
-        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        *got += bytes.len() as u64;
-        if *got > length {
-            return Err(refused(&format_args!("at least {got}")));
+        let count = bytes.len() as u64;
+        self.received.fetch_add(count, Ordering::Relaxed);
+        self.got += count;
+        if self.got > length {
+            return Err(refused(&format_args!("at least {}", self.got)));
         }
         block.extend_from_slice(&bytes);
         Ok(true)

@@ -23,6 +23,10 @@ pub enum Fault {
     Hang,
     /// The answer arrives byte by byte.
     Drip,
+    /// The head of the answer arrives as usual, and its body byte by byte.
+    DripInBody,
+    /// The answer stops in the middle of its body, or of its head if it has none, and the connection stays.
+    SilentInBody,
     /// The answer is shorter than its `Content-Length`.
     CutShort,
     /// The body is cut to about half, and `Content-Length` agrees with it.
@@ -40,7 +44,7 @@ pub enum Fault {
 }
 
 /// The faults that the function must tolerate at every call.
-pub const OF_A_CALL: [Fault; 16] = [
+pub const OF_A_CALL: [Fault; 17] = [
     Fault::Refused,
     Fault::ResetBefore,
     Fault::ResetAfter,
@@ -53,6 +57,7 @@ pub const OF_A_CALL: [Fault; 16] = [
     Fault::Status(503),
     Fault::Hang,
     Fault::Drip,
+    Fault::SilentInBody,
     Fault::CutShort,
     Fault::WrongLength,
     Fault::Garbage,
@@ -81,7 +86,7 @@ impl Fault {
 
     /// Returns whether only the deadline ends the call.
     pub const fn takes_time(self) -> bool {
-        matches!(self, Self::Hang | Self::Drip)
+        matches!(self, Self::Hang | Self::Drip | Self::DripInBody | Self::SilentInBody)
     }
 }
 

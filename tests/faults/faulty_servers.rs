@@ -289,8 +289,10 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
     match fault {
         Some(Fault::ResetAfter) => reset(connection),
         Some(Fault::KillAfter) => shared.kill(),
-        Some(Fault::Drip) => {
-            for byte in whole {
+        Some(fault @ (Fault::Drip | Fault::DripInBody)) => {
+            let at_once = if fault == Fault::Drip { 0 } else { answer.head().len() };
+            connection.get_mut().write_all(&whole[..at_once]).await.ok()?;
+            for &byte in &whole[at_once..] {
                 let dripped = connection.get_mut().write_all(&[byte]).await;
                 tokio::select! {
                     () = shared.rest() => return None,
@@ -299,13 +301,16 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
             }
             return Some(());
         }
-        Some(Fault::CutShort) => {
+        Some(fault @ (Fault::CutShort | Fault::SilentInBody)) => {
             let part = if answer.body.is_empty() || head {
                 answer.head().len() / 2
             } else {
                 whole.len() - answer.body.len().div_ceil(2)
             };
             connection.get_mut().write_all(&whole[..part]).await.ok()?;
+            if fault == Fault::SilentInBody {
+                shared.rest().await;
+            }
         }
         Some(Fault::WrongLength) => {
             let length = answer.header("Content-Length").and_then(|length| length.parse().ok()).unwrap_or(0) / 2 + 1;

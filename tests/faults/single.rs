@@ -34,7 +34,7 @@ async fn every_call_meets_every_fault() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_meets_every_fault_until_the_delivery_is_over() {
-    // a third of them, unless all are asked for: 16 kinds and 3 have no common factor, so each call meets some
+    // a third of them, unless all are asked for: 17 kinds and 3 have no common factor, so each call meets some
     let every = if number_from_env("FAULTS_ALL", 0) == 0 { 3 } else { 1 };
     let injected = at_every_call("until_the_delivery_is_over", &OF_A_CALL, true, every).await;
     println!(
