@@ -36,7 +36,7 @@ impl Entry {
     }
 
     /// Returns the handle of this delivery.
-    fn handle(&self) -> String {
+    pub fn handle(&self) -> String {
         format!("receipt-{}-of-{}", self.receives, self.id)
     }
 }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use testkit::random::unique_name;
 
+use crate::effect::Effect;
 use crate::fault::{Fault, Planned, Which};
 use crate::fixture::Fixture;
-use crate::scenario::{ALL, Scenario};
+use crate::queue::{Queue, event};
+use crate::scenario::{ALL, SENT, Scenario};
 use crate::schedule::Schedule;
+use crate::stub::in_place_of_ffmpeg;
 use crate::worker::{Report, Worker};
 
 fn scenario(camera: &str) -> &'static Scenario {
@@ -26,6 +29,19 @@ async fn run(schedule: &Schedule, variables: &[(&str, &str)]) -> (Report, Worker
 /// Attempts of a call before it fails.
 const ATTEMPTS: usize = 3;
 const ERROR: Fault = Fault::Status(500);
+const HIDE: &str = "SQS ChangeMessageVisibilityBatch";
+
+/// Returns a schedule of three requests in one event, the first of which fails once.
+fn first_of_three_fails() -> Schedule {
+    let requests = [("long", "a"), ("copied", "b"), ("nothing", "c")];
+    let requests = requests.map(|(camera, n)| (scenario(camera), unique_name(n))).to_vec();
+    Schedule { requests, failing: Some(("SNS Publish", ERROR, ATTEMPTS)), ..Schedule::default() }
+}
+
+/// From now on until the delivery is over, calls that hide messages meet this fault.
+fn hiding_meets(fault: Fault) -> Vec<Planned> {
+    vec![Planned { call: Which::First(HIDE), fault, lasting: true }]
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_failed_comes_back_within_seconds() {
@@ -98,18 +114,105 @@ async fn a_clip_that_is_stored_is_available_although_its_last_delivery_failed() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_that_does_not_report_deletes_no_failed_message() {
-    let requests = [("long", "a"), ("copied", "b"), ("nothing", "c")];
     for (ignores_failures, reports) in [(true, "False"), (false, "True")] {
         for (failures, deletions) in [(ATTEMPTS, usize::from(ignores_failures)), (3 * ATTEMPTS, 0)] {
             let failing = Some(("SNS Publish", ERROR, failures));
-            let requests = requests.map(|(camera, n)| (scenario(camera), unique_name(n))).to_vec();
-            let schedule = Schedule { requests, failing, ignores_failures, ..Schedule::default() };
+            let schedule = Schedule { failing, ignores_failures, ..first_of_three_fails() };
             let (report, worker) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", reports)]).await;
             let deleted = report.calls.iter().filter(|call| *call == "SQS DeleteMessageBatch").count();
             assert_eq!(deleted, deletions, "{report:?}");
             assert_eq!(report.announced.len(), 3, "each once: {report:?}\n{}", worker.log());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_done_but_cannot_be_deleted_is_announced_again() {
+    let plan = vec![Planned { call: Which::First("SQS DeleteMessageBatch"), fault: ERROR, lasting: true }];
+    let schedule = Schedule { plan, ignores_failures: true, ..first_of_three_fails() };
+    let (report, worker) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", "False")]).await;
+    // the failed record comes back first, and the other two once they are visible again
+    assert_eq!((report.took.len(), report.announced.len()), (3, 2 + 1 + 2), "{report:?}");
+    assert!(worker.log().contains("finished messages not deleted"), "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_hides_all_messages_and_another_one_those_that_failed() {
+    let (report, worker) = run(&first_of_three_fails(), &[("REPORT_BATCH_ITEM_FAILURES", "True")]).await;
+    let state = worker.servers.shared.state();
+    let hidden = state.effects.iter().filter_map(|effect| match effect {
+        Effect::Hidden(messages) => Some(messages.iter().map(|(handle, _)| handle.as_str()).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let hidden: Vec<Vec<&str>> = hidden.collect();
+    let first = |n: i32| format!("receipt-1-of-message-{n}");
+    assert_eq!(hidden[0], [first(1), first(2), first(3)], "{report:?}");
+    assert_eq!(hidden[1], [first(1)], "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hiding_messages_takes_at_most_5_s_a_call() {
+    let within = Some(Duration::from_mins(15));
+    let schedule = Schedule { plan: hiding_meets(Fault::Hang), within, ..first_of_three_fails() };
+    let (report, _) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", "True")]).await;
+    let took = report.took[0];
+    // the first call begins with the work on the records, the second one after it
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(14), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_not_hide_messages_is_told_once() {
+    let schedule = Schedule { plan: hiding_meets(Fault::Status(403)), ..first_of_three_fails() };
+    let (report, worker) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", "True")]).await;
+    assert_eq!(report.injected.iter().filter(|injected| injected.starts_with(HIDE)).count(), 2, "{report:?}");
+    let warnings = worker.log().matches("visibility of messages not changed").count();
+    assert_eq!(warnings, 1, "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_on_their_last_delivery_are_begun_first() {
+    let mut worker = Worker::start(Fixture::get().await).await;
+    worker.servers.schedule(&[]);
+    let mut queue = Queue::new(SENT, testkit::stack_template::STACK.max_receives);
+    let [early, late] = ["early", "late"].map(unique_name);
+    queue.send(&scenario("long").body(&early), 0);
+    for _ in 1..testkit::stack_template::STACK.max_receives {
+        let taken = queue.receive(1);
+        queue.hide(&taken[0].handle(), 0);
+    }
+    queue.send(&scenario("long").body(&late), 0);
+    let mut taken = queue.receive(10);
+    taken.sort_by_key(|entry| entry.clip() == early);
+    assert!(queue.is_last_delivery(&taken[1..]) && !queue.is_last_delivery(&taken[..1]), "{taken:?}");
+    worker.function().await.invoke(&event(&taken), Duration::from_mins(1)).await;
+    let clips: Vec<String> = worker.servers.shared.state().effects.iter().filter_map(put).collect();
+    assert_eq!(clips, [early, late], "{}", worker.log());
+}
+
+/// Returns the clip of a PUT.
+fn put(effect: &Effect) -> Option<String> {
+    matches!(effect, Effect::Put { .. }).then(|| effect.clip())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_of_a_last_delivery_ends_early_enough_to_tell_that_it_failed() {
+    let mut worker = Worker::with_ffmpeg(Fixture::get().await, in_place_of_ffmpeg).await;
+    worker.variables.push(("SQS_MAX_RECEIVES".to_owned(), "1".to_owned()));
+    // after this invocation, the trial of ffmpeg at the start is over
+    worker.function().await.invoke(&event(&[]), Duration::from_mins(1)).await;
+    let within = Duration::from_secs(15);
+    let schedule = Schedule {
+        ffmpeg: Some("hang"),
+        max_receives: Some(1),
+        may_end_unannounced: true,
+        within: Some(within),
+        ..Schedule::of(scenario("joint"), unique_name("hangs"), Vec::new())
+    };
+    let report = worker.run(&schedule).await;
+    assert!(report.violations.is_empty(), "{report:?}\n{}", worker.log());
+    assert_eq!((&report.put[..], report.dead.len()), (&["FATAL_ERROR".to_owned()][..], 1), "{}", worker.log());
+    let left = within.saturating_sub(report.took[0]);
+    assert!(left > Duration::from_secs(5), "of 10 s: {left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

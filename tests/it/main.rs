@@ -15,3 +15,4 @@ mod statuses;
 mod storing;
 mod telemetry;
 mod uploads;
+mod visibility;
