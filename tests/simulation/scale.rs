@@ -17,7 +17,7 @@ struct Row {
     waits_s: [i64; 2],
     /// Times of requests in the queue before their first delivery: 99th percentile, in s.
     queued_s: i64,
-    invocations: u64,
+    invocations: usize,
 }
 
 impl Row {
@@ -36,7 +36,14 @@ impl Row {
         let History { over, invocations, .. } = history;
         let [median, last] = [50, 99].map(|percent| percentile(&waits, percent) / 1000);
         let queued_s = percentile(&queued, 99) / 1000;
-        Self { crowd, concurrency, drained_s: over / 1000, waits_s: [median, last], queued_s, invocations }
+        Self {
+            crowd,
+            concurrency,
+            drained_s: over / 1000,
+            waits_s: [median, last],
+            queued_s,
+            invocations: invocations.len(),
+        }
     }
 }
 

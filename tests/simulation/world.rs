@@ -48,9 +48,18 @@ pub struct End {
 pub struct Life {
     pub sent: i64,
     pub deleted: i64,
+    /// Number of this message among those of its request, counted from 1.
+    pub tries: u32,
     /// When it was received.
     pub received: Vec<i64>,
     pub failed: Vec<i64>,
+}
+
+/// An invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation {
+    pub over: i64,
+    pub took_ms: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -80,7 +89,7 @@ pub struct History {
     pub lives: Vec<Life>,
     /// When the last invocation ended.
     pub over: i64,
-    pub invocations: u64,
+    pub invocations: Vec<Invocation>,
 }
 
 impl Default for World {
@@ -100,7 +109,7 @@ impl World {
         let mut queue: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
         let mut free: BinaryHeap<Reverse<i64>> = (0..self.concurrency).map(|_| Reverse(0)).collect();
         let send = |messages: &mut Vec<Message>, request, body, sent: i64, delay_ms: i64| {
-            let life = Life { sent, deleted: i64::MAX, received: Vec::new(), failed: Vec::new() };
+            let life = Life { sent, deleted: i64::MAX, tries: 0, received: Vec::new(), failed: Vec::new() };
             messages.push(Message { request, body, life });
             Reverse((sent + delay_ms, messages.len() - 1))
         };
@@ -121,6 +130,7 @@ impl World {
             life.received.push(now);
             if life.received.len() == 1 {
                 end.messages += 1;
+                life.tries = end.messages;
                 end.queued = if end.messages == 1 { now - life.sent } else { end.queued };
             }
             let works = |service| !matches!(&self.outage, Some((out, when)) if *out == service && when.contains(&now));
@@ -137,7 +147,7 @@ impl World {
             };
             let outcome = delivery.work();
             let over = now + outcome.took_ms;
-            history.invocations += 1;
+            history.invocations.push(Invocation { over, took_ms: outcome.took_ms });
             history.over = history.over.max(over);
             free.push(Reverse(over));
             end.stored |= outcome.stored;
