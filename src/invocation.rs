@@ -12,6 +12,7 @@ use crate::invocation_time::InvocationTime;
 use crate::pipeline::Pipeline;
 use crate::self_check;
 use crate::start_check::configured_size;
+use crate::telemetry::metrics;
 
 /// Answers an event: one of SQS, or `{"selfCheck": true}`.
 ///
@@ -22,6 +23,7 @@ pub async fn answer(pipeline: Arc<Pipeline>, event: LambdaEvent<Value>) -> Resul
     // at the level of errors, so that every line has the id of its invocation, whatever LOG_LEVEL says
     let span =
         error_span!("invocation", requestId = event.context.request_id, xrayTraceId = event.context.xray_trace_id);
+    metrics::name_invocation(&event.context.request_id, event.context.xray_trace_id.as_deref());
     let answer = async {
         if asks_for_self_check(&event.payload) {
             let table = Box::pin(self_check::run(&pipeline, time)).await;

@@ -24,6 +24,16 @@ struct Metrics {
     level: String,
 }
 
+/// From now on, the lines of the metrics name this invocation, as log lines do.
+pub fn name_invocation(request_id: &str, xray: Option<&str>) {
+    let Some(Metrics { collector, .. }) = METRICS.get() else { return };
+    collector.set_property("requestId", request_id.to_owned());
+    match xray {
+        Some(trace) => collector.set_property("xrayTraceId", trace.to_owned()),
+        None => collector.remove_property("xrayTraceId"),
+    };
+}
+
 /// Adds a request to the metrics.
 pub(super) fn count_request(document: &Document) {
     counter!("Requests", "Status" => document.status).increment(1);

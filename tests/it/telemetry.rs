@@ -158,6 +158,7 @@ async fn a_successful_request_gives_one_line_its_metrics_and_a_document() {
     };
     assert_eq!(metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"], "CamerasServiceGenerateClip");
     assert_eq!(metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Function"]]));
+    assert_eq!((&metrics["requestId"], &metrics["xrayTraceId"]), (&json!(REQUEST_ID), &json!(TRACE_HEADER)));
     assert_eq!((&metrics["Function"], &metrics["ColdStarts"]), (&json!(FUNCTION_NAME), &json!(1)));
     for (name, wanted) in [
         ("RequestDuration", "Milliseconds"),
