@@ -141,3 +141,20 @@ async fn a_batch_of_ten_within_ten_seconds() {
     assert_eq!(report.violations, Vec::<String>::new());
     assert!(report.announced.len() >= 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_small_for_the_longest_clip_is_told_once_in_a_process() {
+    let Some(launcher) = on_a_small_disk(100) else { return };
+    let mut worker = Worker { launcher, ..Worker::start(Fixture::get().await).await };
+    worker.variables.push(("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".to_owned(), "128".to_owned()));
+    for _ in 0..2 {
+        let report = worker.run(&Schedule::of(&JOINT, unique_name("sized"), Vec::new())).await;
+        assert_eq!((&report.violations[..], report.took.len()), (&[][..], 1), "{report:?}");
+    }
+    let log = worker.log();
+    for what in ["MemorySize: expected", "EphemeralStorage: expected", "Timeout: expected"] {
+        assert_eq!(log.matches(what).count(), 1, "{what}: {log}");
+    }
+    // a kernel that has all of it says nothing
+    assert!(log.matches("ffmpeg is less isolated than it could be").count() <= 1, "{log}");
+}

@@ -45,6 +45,36 @@ async fn an_event_without_records_or_ids_fails_before_anything_is_done() {
     assert_eq!(stack.camera.calls(), []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_in_seconds_is_refused_and_nobody_is_told_a_status() {
+    let stack = stack().await;
+    let mut seconds = body("clip", 0, 100);
+    seconds["startTimestampInMs"] = json!(T0 / 1000);
+    seconds["endTimestampInMs"] = json!(T0 / 1000 + 10);
+    let failed = stack.function(&[]).invoke(json!({"Records": [record("a", &seconds, 0)]})).await;
+    assert_eq!(failed.expect_err("it is malformed"), "every record failed (1)");
+    assert_eq!((stack.camera.calls(), stack.announced().await, stack.sent_back().await), (vec![], vec![], vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_delivery_of_a_message_that_cannot_be_read_is_told_if_it_names_its_request() {
+    let stack = stack().await;
+    let function = stack.function(&[("SQS_MAX_RECEIVES", "3")]);
+    let named = body("clip", 0, 100);
+    let mut unnamed = named.clone();
+    unnamed["startTimestampInMs"] = json!(T0 / 1000);
+    for (body, receives, told) in
+        [(&named, 2, vec![]), (&unnamed, 3, vec![]), (&json!("rubbish"), 3, vec![]), (&named, 3, vec!["FATAL_ERROR"])]
+    {
+        let mut unreadable = record("a", body, 0);
+        unreadable["attributes"] = json!({"ApproximateReceiveCount": receives.to_string(), "SentTimestamp": "soon"});
+        function.invoke(json!({"Records": [unreadable]})).await.expect_err("it is malformed");
+        assert_eq!(stack.camera.statuses(), told, "{body}, delivery {receives}");
+    }
+    assert_eq!(stack.camera.puts()[0]["clipId"], "clip");
+    assert_eq!(stack.announced().await, []);
+}
+
 /// The number of calls includes that of `FATAL_ERROR`, which is PUT only after a refusal for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_the_camera_api_is_fatal_and_an_outage_is_not() {

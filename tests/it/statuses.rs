@@ -111,6 +111,16 @@ async fn reads_every_notation_of_a_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_python_literal_may_hold_the_words_of_json_and_its_unknown_fields_are_sent_along() {
+    let (stack, mut record) = asked(4000, 6000, 6000, &[]).await;
+    let fields = record["body"].as_str().and_then(|body| body.strip_suffix('}')).expect("an object").replace('"', "'");
+    record["body"] = format!("{fields}, 'words': [true, false, null, True, False, None]}}").into();
+    stack.function(&[]).serve(record).await;
+    let [sent_back] = &stack.sent_back().await[..] else { panic!("one message back") };
+    assert_eq!(sent_back["words"], json!([true, false, null, true, false, null]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_a_missing_tail_once_waiting_has_ended() {
     let (stack, record) = asked(4000, 6000, 6000 + 900_001, &[6000]).await;
     stack.function(&[]).serve(record).await;
