@@ -125,15 +125,16 @@ fn kind(status: u16, code: Option<&str>, message: Option<&str>) -> ErrorKind {
 }
 
 /// Returns whether a later try may succeed although the status says otherwise: the service or its KMS key has too many
-/// calls (`KmsThrottled`, `KMSThrottling`, `ThrottlingException`), the connection was slow, or credentials or clock are off,
-/// which the next process of the function may not be ("Common Error Types" and "Error responses" of the API references of
-/// SQS, SNS and S3).
+/// calls (`KmsThrottled`, `KMSThrottling`, `ThrottlingException`), the connection was slow or changed a body, or credentials or
+/// clock are off, which the next process of the function may not be ("Common Error Types" and "Error responses" of the API
+/// references of SQS, SNS and S3).
 fn passes(code: &str) -> bool {
     matches!(
         code,
         "RequestTimeout"
             | "RequestTimeoutException"
             | "SlowDown"
+            | "BadDigest"
             | "ExpiredToken"
             | "ExpiredTokenException"
             | "RequestExpired"

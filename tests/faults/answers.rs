@@ -108,6 +108,19 @@ async fn throttled_and_forbidden_keys_fail_the_record_until_they_work() {
     assert_passed(&reports);
 }
 
+/// Here ministack itself compares the CRC-32 that is sent with the body.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_changes_on_its_way_is_refused_and_stored_at_the_next_delivery() {
+    let mut worker = Worker::start(Fixture::get().await).await;
+    for name in ["S3 PUT clip", "S3 PUT thumbnail"] {
+        let plan = vec![Planned { call: Which::First(name), fault: Fault::Corrupt, lasting: false }];
+        let report = worker.run(&Schedule::of(&JOINT, unique_name("changed"), plan)).await;
+        assert_eq!((report.took.len(), report.announced.len()), (2, 1), "{name}: {report:?}");
+        assert_passed(&[(name, report)]);
+        assert!(worker.log().contains("answered 400 Bad Request: BadDigest: "), "{}", worker.log());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_in_an_archive_is_announced_once_it_is_restored() {
     let reports = answered(&JOINT, &[("S3 GET recording", Fault::Code(403, "InvalidObjectState"))]).await;

@@ -32,6 +32,8 @@ pub enum Fault {
     /// The body is cut to about half, and `Content-Length` agrees with it.
     WrongLength,
     Garbage,
+    /// A byte of the body of the request changes on its way.
+    Corrupt,
     /// A redirect to another host.
     Elsewhere,
     /// The process of the function is killed when the call arrives.

@@ -273,6 +273,11 @@ async fn answer(shared: &Shared, side: Side, request: &Message, connection: &mut
             "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>",
         ),
         _ if side == Side::Camera => camera(shared, request),
+        Some(Fault::Corrupt) => {
+            let mut request = request.clone();
+            *request.body.first_mut().expect("a body") ^= 1;
+            aws(shared, &call, &request).await
+        }
         _ => match wrong_clock(shared, &call, request) {
             Some(refusal) => refusal,
             None => aws(shared, &call, request).await,
