@@ -152,9 +152,9 @@ class Aws:
         document = json.dumps({"Version": "2012-10-17", "Statement": statements})
         self.iam.put_role_policy(RoleName=self.role_name, PolicyName="function", PolicyDocument=document)
 
-    def handle(self, function: runtime_api.Function, scenario: Scenario) -> str:
+    def handle(self, function: runtime_api.Function, scenario: Scenario, clip: str = "") -> str:
         """Takes a message through the queue and the function into the log, as Lambda does. Returns the outcome."""
-        clip = f"c{uuid.uuid4().hex}"
+        clip = clip or f"c{uuid.uuid4().hex}"
         queue = {"QueueUrl": self.outputs["QueueUrl"]}
         admin, sqs, logs = (
             self.admin.client("sqs", endpoint_url=self.url),
@@ -176,7 +176,7 @@ class Aws:
             response = function.invoke({"Records": [record]})
             if response.ok:
                 sqs.delete_message(**queue, ReceiptHandle=message["ReceiptHandle"])
-            stream = {"logGroupName": f"/aws/lambda/{NAME}", "logStreamName": clip}
+            stream = {"logGroupName": f"/aws/lambda/{NAME}", "logStreamName": message["MessageId"]}
             logs.create_log_stream(**stream)
             event = {"timestamp": time.time_ns() // 1_000_000, "message": json.dumps(response.body)}
             logs.put_log_events(**stream, logEvents=[event])
@@ -253,6 +253,27 @@ def test_the_role_allows_every_scenario_and_needs_each_statement(aws: Aws, tmp_p
         assert aws.handle(function, table["whole"]) == expected["whole"], "with all statements again"
 
 
+def test_a_role_that_may_only_put_makes_the_clip_at_each_delivery(aws: Aws, tmp_path: Path) -> None:
+    package.unpack(package.FUNCTION_ZIP, tmp_path)
+    scratch, log = tmp_path / "scratch", tmp_path / "log"
+    scratch.mkdir()
+    put_only = [
+        {**each, "Action": "s3:PutObject"} if each["Sid"] == "StoreClips" else each
+        for each in aws.statements
+        if each["Sid"] != "ListClips"
+    ]
+    whole = scenarios(time.time_ns() // 1_000_000)["whole"]
+    with runtime_api.running(tmp_path / "bootstrap", aws.environment(scratch), log) as function:
+        aws.allow(put_only)
+        outcomes = [aws.handle(function, whole, "again") for _ in range(2)]
+        assert outcomes == ["CLIP_AVAILABLE, done"] * 2, f"see {log}"
+        assert log.read_text().count("stored clips not recognized") == 1, "one warning a process"
+        assert 'mode="stored"' not in log.read_text(), "each delivery renders"
+        aws.allow(aws.statements)
+        assert aws.handle(function, whole, "again") == "CLIP_AVAILABLE, done", f"see {log}"
+        assert log.read_text().count('mode="stored"') == 1, "with the right to look, the clip is recognized"
+
+
 def test_the_self_check_tells_each_missing_right_that_can_be_told(aws: Aws, tmp_path: Path) -> None:
     package.unpack(package.FUNCTION_ZIP, tmp_path)
     scratch = tmp_path / "scratch"
@@ -283,6 +304,10 @@ def test_the_self_check_tells_each_missing_right_that_can_be_told(aws: Aws, tmp_
             outcomes = {row["thing"]: row["outcome"] for row in response.body["selfCheck"]}
             expected = {thing: "can't be told" if thing in untried else "works" for thing in outcomes} | changed
             assert outcomes == expected, f"without {sid or 'nothing'}: {response.body}"
+            stays = aws.admin.client("s3", endpoint_url=aws.url).list_objects_v2(Bucket="clips", Prefix=".self-check")
+            assert stays["KeyCount"] == (sid == "RemoveSelfCheck"), f"without {sid or 'nothing'}: {stays}"
+            said = {row["thing"]: row["missing"] for row in response.body["selfCheck"]}["clips: remove"] or ""
+            assert ("s3://clips/.self-check stays" in said) == (sid == "RemoveSelfCheck"), said
     assert not aws.camera_api.puts
 
 
