@@ -126,11 +126,11 @@ impl<F: Fn() + Unpin> Body for Download<F> {
         let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
             return self.poll_too_slow(cx).map(|too_slow| Some(Err(too_slow.into())));
         };
-        match &frame {
-            Some(Ok(frame)) => self.bytes_came(frame.data_ref().map_or(0, |data| data.len())),
-            Some(Err(_)) => {}
-            None => self.has_ended = true,
+        let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+        if let Some(data) = data {
+            self.bytes_came(data.len());
         }
+        self.has_ended |= frame.is_none();
         Poll::Ready(frame)
     }
 

@@ -9,6 +9,9 @@ const MINUTE_MS: i64 = 60_000;
 /// Time between two self-checks, as the template schedules them.
 const CHECKED_EVERY_MS: i64 = 15 * MINUTE_MS;
 
+/// The value of a metric in a period, given by its begin and its end.
+type Metric<'a> = dyn Fn(i64, i64) -> i64 + 'a;
+
 /// An alarm of the template.
 #[derive(Debug)]
 struct Alarm {
@@ -104,7 +107,7 @@ fn firing(world: &World) -> Vec<&'static str> {
     let history = world.run();
     let until = history.over + HOUR_MS;
     let first_check = i64::try_from(world.seed).expect("small") * MINUTE_MS % CHECKED_EVERY_MS;
-    let metrics: [(&str, &dyn Fn(i64, i64) -> i64); 5] = [
+    let metrics: [(&str, &Metric); 5] = [
         ("OldestMessageAlarm", &|from, to| oldest_s(&history, from, to)),
         ("FailuresAlarm", &|from, to| failures(&history, from, to)),
         ("SlowAlarm", &|from, to| p99_ms(&history, from, to)),
