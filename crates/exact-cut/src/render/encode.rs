@@ -26,7 +26,9 @@ use crate::plan::random_access::RandomAccessPoints;
 use crate::render::context::RenderContext;
 use crate::render::encoder_options::{EncoderOptions, GROUP};
 use crate::render::excerpt::{ANY_RATE, Excerpt, LocalVideo, SampleRun, excerpt_ranks, write_excerpt, write_runs};
-use crate::render::likeness::{Comparison, Likeness, PROVEN_OF_GROUP, RankedFile, compare, proven};
+use crate::render::likeness::{
+    Comparison, Distances, Likeness, PROVEN_OF_GROUP, Pair, RankedFile, With, compare, proven,
+};
 use crate::render::quality::{EDGE_QUANTIZERS, Quality, RateControl, WRONG_DB, WholeEncoding, finer};
 use crate::render::write_file::PieceFiles;
 
@@ -132,16 +134,16 @@ impl Encoding<'_> {
         ranks: &Range<usize>,
         rate_control: RateControl,
     ) -> Result<(LocalVideo, Vec<Likeness>), Error> {
-        let comparison = Comparison::new(&self.output(), self.excerpt.frames.len());
+        let comparison = Comparison::new(&self.output(), self.excerpt.frames.len(), With::Source);
         let fits = self.cx.ffmpeg.memory_limit().is_none_or(|limit| self.memory(true) <= limit);
         if fits && !self.cx.ffmpeg.lacks_loopback() {
             match self.run(ranks, rate_control, Some(&comparison)).await {
                 Err(_) if self.cx.ffmpeg.lacks_loopback() => {}
-                encoded => return Ok((encoded?, self.right(comparison.read().await?)?)),
+                encoded => return Ok((encoded?, self.compare_all(ranks, Some(comparison.read().await?)).await?)),
             }
         }
         let encoded = self.run(ranks, rate_control, None).await?;
-        Ok((encoded, self.compare_all(ranks).await?))
+        Ok((encoded, self.compare_all(ranks, None).await?))
     }
 
     /// Returns the usual quantizer of the samples, or the coarsest one of edges if it is not known.
@@ -154,8 +156,9 @@ impl Encoding<'_> {
         Ok(median_quantizer(&sets, samples.iter().map(Vec::as_slice)).unwrap_or(*EDGE_QUANTIZERS.end()))
     }
 
-    /// Returns how alike each frame is to its source, of a segment that is compared as a whole.
-    async fn compare_all(&self, ranks: &Range<usize>) -> Result<Vec<Likeness>, Error> {
+    /// Returns how alike each frame is to its source, of a segment that is compared as a whole. The run that encoded it may
+    /// have `found` some of it.
+    async fn compare_all(&self, ranks: &Range<usize>, found: Option<Distances>) -> Result<Vec<Likeness>, Error> {
         let (input, output, rate) = (self.input(), self.output(), self.options.rate);
         let source = RankedFile {
             pictures: self.pictures(&input),
@@ -170,7 +173,7 @@ impl Encoding<'_> {
             rate,
             pixels: self.options.shape.pixels(),
         };
-        self.compared(source, encoded, frames).await
+        self.compared(source, encoded, frames, found).await
     }
 
     async fn compared(
@@ -178,12 +181,13 @@ impl Encoding<'_> {
         source: RankedFile<'_>,
         encoded: RankedFile<'_>,
         frames: usize,
+        found: Option<Distances>,
     ) -> Result<Vec<Likeness>, Error> {
         let (video, entry) = (&self.recording.open.video, self.entry());
         let filters =
             self.options.filters(video, entry).map_err(|error| Error::footage(self.recording.name(), error))?;
         let filters = (EncoderOptions::deinterlacing(entry), filters.as_str());
-        self.right(compare(self.cx, source, encoded, filters, frames).await?)
+        self.right(compare(self.cx, Pair { source, encoded, filters, frames }, found).await?)
     }
 
     /// Returns how alike frames are to their source, unless one of them is not the right one.
@@ -225,7 +229,7 @@ impl Encoding<'_> {
         let frames = self.excerpt.frames.len();
         let windows = proven(&groups, PROVEN_WHOLE.max(self.comparable()));
         if windows.len() == 1 && windows[0].len() == frames {
-            let all = self.compare_all(ranks).await?;
+            let all = self.compare_all(ranks, None).await?;
             return Ok(if frames <= PROVEN_WHOLE { Quality::worst(&all) } else { Quality::average(&all) });
         }
         let (source, part) = (self.folder.join("proof-source.mp4"), self.folder.join("proof.mp4"));
@@ -259,7 +263,7 @@ impl Encoding<'_> {
                 rate: ANY_RATE,
                 pixels: self.options.shape.pixels(),
             };
-            all.extend(self.compared(original, shown, count).await?);
+            all.extend(self.compared(original, shown, count, None).await?);
             for file in [&source, &part] {
                 std::fs::remove_file(file).map_err(|error| Error::new(file.display().to_string(), error))?;
             }

@@ -1,5 +1,9 @@
 //! Compares encoded pictures with their source, frame by frame: how many dB lie between them (peak signal-to-noise ratio), of
 //! the plane that differs most, and whether the frame before or after the right one is nearer.
+//!
+//! Most frames differ from the next one by far more than from what was encoded of them. Then no neighbour can be nearer: the
+//! root of a mean squared error is a distance, for which the triangle inequality holds. Only where the two errors are of one
+//! size are encoded frames compared with the neighbours themselves, in another run.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,18 +36,35 @@ pub struct RankedFile<'a> {
     pub pixels: u64,
 }
 
-/// Returns how alike each frame of `encoded` is to the same of `source` after `filters`, each after a comma.
+/// Two files to compare.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The recorded frames.
+    pub source: RankedFile<'a>,
+    /// What was encoded of them.
+    pub encoded: RankedFile<'a>,
+    /// What was done to the recorded frames first: before their times are read, and after that, each after a comma.
+    pub filters: (&'a str, &'a str),
+    /// Number of frames.
+    pub frames: usize,
+}
+
+/// Returns how alike each encoded frame is to its source. What a run of the encoder has `found` already is not measured again.
 ///
 /// # Errors
-/// [`FootageError::Verification`] unless both have `expected` frames, or the error of ffmpeg or the disk.
-pub async fn compare(
-    cx: RenderContext<'_>,
-    source: RankedFile<'_>,
-    encoded: RankedFile<'_>,
-    (before, filters): (&str, &str),
-    expected: usize,
-) -> Result<Vec<Likeness>, Error> {
-    let comparison = Comparison::new(encoded.pictures.path, expected);
+/// [`FootageError::Verification`] unless both files have all frames, or the error of ffmpeg or the disk.
+pub async fn compare(cx: RenderContext<'_>, pair: Pair<'_>, found: Option<Distances>) -> Result<Vec<Likeness>, Error> {
+    let found = match found {
+        Some(found) => found,
+        None => measure(cx, pair, With::Source).await?,
+    };
+    let neighbours = if found.are_clear() { None } else { Some(measure(cx, pair, With::Neighbours).await?) };
+    Ok(found.likenesses(neighbours.as_ref()))
+}
+
+async fn measure(cx: RenderContext<'_>, pair: Pair<'_>, with: With) -> Result<Distances, Error> {
+    let Pair { source, encoded, filters: (before, filters), frames } = pair;
+    let comparison = Comparison::new(encoded.pictures.path, frames, with);
     let ranks = |file: RankedFile<'_>| format!("trim=start_pts={}:end_pts={}", file.ranks.0, file.ranks.1);
     let graph = format!(
         "[0:v:0]{before}settb=1/{},{},settb=1/30,setpts=N{filters}[source];[1:v:0]settb=1/{},{},settb=1/30,setpts=N[encoded];{}",
@@ -62,11 +83,20 @@ pub async fn compare(
     comparison.read().await
 }
 
-/// The comparison of frames with their source in a run of ffmpeg.
+/// What frames are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// Encoded frames with the right ones, and each right one with the next one.
+    Source,
+    /// Encoded frames with the one after the right one, and with the one before it.
+    Neighbours,
+}
+
+/// A comparison of frames in a run of ffmpeg.
 #[derive(Debug)]
 pub struct Comparison {
-    /// The files into which ffmpeg writes dB: of the encoded frames against the right ones, those after the right ones and
-    /// those before them, and of the right ones against each other.
+    with: With,
+    /// The files into which ffmpeg writes dB: one for each of the two that [`With`] names. A single frame has no neighbour.
     lists: Vec<PathBuf>,
     frames: usize,
 }
@@ -74,23 +104,31 @@ pub struct Comparison {
 impl Comparison {
     /// Returns the comparison of so many `frames`, which writes files beside that at `path`.
     #[must_use]
-    pub fn new(path: &Path, frames: usize) -> Self {
-        let count = if frames > 1 { 4 } else { 1 }; // a single frame has no neighbour
-        Self { lists: (0..count).map(|list| path.with_extension(format!("psnr-{list}"))).collect(), frames }
+    pub fn new(path: &Path, frames: usize, with: With) -> Self {
+        let count = if frames > 1 { 2 } else { 1 };
+        Self { with, lists: (0..count).map(|list| path.with_extension(format!("psnr-{list}"))).collect(), frames }
     }
 
     /// Returns the part of a filter graph that compares the frames `[source]` with the frames `[encoded]`. The times of both
     /// are their numbers.
     #[must_use]
     pub fn graph(&self) -> String {
-        const SHIFTED: &str = "[source]split=4[r0][r2][r3][rest];[encoded]split=3[e0][e1][rest-e];\
-             [rest]trim=start_frame=1,setpts=N,split[r1][e3];[rest-e]trim=start_frame=1,setpts=N[e2];";
+        const NEXT: &str = "trim=start_frame=1,setpts=N";
         let psnr = |list: &PathBuf| format!("psnr=stats_file={}:shortest=1:repeatlast=0", escaped(list));
-        if let [only] = self.lists.as_slice() {
-            return format!("[source][encoded]{}[proof0]", psnr(only));
+        let [first, second] = self.lists.as_slice() else {
+            return format!("[source][encoded]{}[proof0]", psnr(&self.lists[0]));
+        };
+        let (first, second) = (psnr(first), psnr(second));
+        match self.with {
+            With::Source => format!(
+                "[source]split=3[right][this][rest];[rest]{NEXT}[next];\
+                 [right][encoded]{first}[proof0];[this][next]{second}[proof1]"
+            ),
+            With::Neighbours => format!(
+                "[source]split[before][rest];[rest]{NEXT}[after];[encoded]split[this][rest-e];[rest-e]{NEXT}[next];\
+                 [after][this]{first}[proof0];[before][next]{second}[proof1]"
+            ),
         }
-        let each = self.lists.iter().enumerate().map(|(n, list)| format!("[r{n}][e{n}]{}[proof{n}]", psnr(list)));
-        format!("{SHIFTED}{}", each.collect::<Vec<_>>().join(";"))
     }
 
     /// Returns the options of ffmpeg's output that takes what comes out of the graph.
@@ -100,24 +138,26 @@ impl Comparison {
         maps.chain(["-fps_mode", "passthrough", "-f", "null", "-"].map(str::to_owned)).collect()
     }
 
-    /// Returns what ffmpeg found, of each frame.
+    /// Returns what ffmpeg found.
     ///
     /// # Errors
     /// [`FootageError::Verification`] unless it compared all frames, or the error of the disk.
-    pub async fn read(&self) -> Result<Vec<Likeness>, Error> {
+    pub async fn read(&self) -> Result<Distances, Error> {
         let mut found = Vec::new();
         for list in &self.lists {
             let text =
                 tokio::fs::read_to_string(list).await.map_err(|error| Error::new(list.display().to_string(), error))?;
             let all: Vec<Decibels> = text.lines().filter_map(decibels).collect();
-            let expected = if found.is_empty() { self.frames } else { self.frames - 1 };
+            let is_of_all = self.with == With::Source && found.is_empty();
+            let expected = if is_of_all { self.frames } else { self.frames - 1 };
             if all.len() != expected {
                 let reason = format!("encoded frames that can be compared: expected {expected}, got {}", all.len());
                 return Err(Error::footage("clip.mp4", FootageError::Verification(reason)));
             }
             found.push(all);
         }
-        Ok(likenesses(&found))
+        let mut found = found.into_iter();
+        Ok(Distances { first: found.next().unwrap_or_default(), second: found.next().unwrap_or_default() })
     }
 }
 
@@ -128,22 +168,42 @@ struct Decibels {
     all_planes: f64,
 }
 
-/// Returns how alike frames are, by the dB in the files of a [`Comparison`].
-fn likenesses(found: &[Vec<Decibels>]) -> Vec<Likeness> {
-    let [right, neighbours @ ..] = found else { return Vec::new() };
-    let is_nearer = |frame: usize, to_neighbour: f64, step: f64| {
-        step.is_finite() && to_neighbour >= right[frame].all_planes && to_neighbour >= step
-    };
-    let is_mistakable = |frame: usize| {
-        let [after, before, steps] = neighbours else { return false };
-        let nearer_to_next =
-            after.get(frame).is_some_and(|next| is_nearer(frame, next.all_planes, steps[frame].all_planes));
-        let nearer_to_last = |last: usize| is_nearer(frame, before[last].all_planes, steps[last].all_planes);
-        nearer_to_next || frame.checked_sub(1).is_some_and(nearer_to_last)
-    };
-    (0..right.len())
-        .map(|frame| Likeness { decibels: right[frame].worst_plane, is_mistakable: is_mistakable(frame) })
-        .collect()
+/// What a [`Comparison`] found, of each frame: the dB of the two that [`With`] names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distances {
+    first: Vec<Decibels>,
+    second: Vec<Decibels>,
+}
+
+impl Distances {
+    /// Returns whether, of [`With::Source`], no encoded frame can be nearer to a neighbour of the right one: the right one is
+    /// more than twice as far from each as from the encoded one, which is 6.02 dB. What ffmpeg writes is rounded.
+    fn are_clear(&self) -> bool {
+        const TWICE: f64 = 6.1;
+        let is_far = |frame: usize, step: f64| !step.is_finite() || step + TWICE < self.first[frame].all_planes;
+        self.second.iter().enumerate().all(|(frame, step)| {
+            let step = step.all_planes;
+            is_far(frame, step) && is_far(frame + 1, step)
+        })
+    }
+
+    /// Returns how alike frames are, by what was found of [`With::Source`] and, unless that is clear, of [`With::Neighbours`].
+    fn likenesses(&self, neighbours: Option<&Self>) -> Vec<Likeness> {
+        let Self { first: right, second: steps } = self;
+        let is_nearer = |frame: usize, to_neighbour: f64, step: f64| {
+            step.is_finite() && to_neighbour >= right[frame].all_planes && to_neighbour >= step
+        };
+        let is_mistakable = |frame: usize| {
+            let Some(Self { first: after, second: before }) = neighbours else { return false };
+            let nearer_to_next =
+                after.get(frame).is_some_and(|next| is_nearer(frame, next.all_planes, steps[frame].all_planes));
+            let nearer_to_last = |last: usize| is_nearer(frame, before[last].all_planes, steps[last].all_planes);
+            nearer_to_next || frame.checked_sub(1).is_some_and(nearer_to_last)
+        };
+        (0..right.len())
+            .map(|frame| Likeness { decibels: right[frame].worst_plane, is_mistakable: is_mistakable(frame) })
+            .collect()
+    }
 }
 
 /// Returns the dB of a line of ffmpeg's `psnr`.
@@ -186,6 +246,8 @@ pub fn proven(groups: &[Range<usize>], all_up_to: usize) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::array::uniform4;
+
     use super::*;
 
     #[test]
@@ -198,12 +260,16 @@ mod tests {
         assert_eq!(decibels("psnr_version:1"), None);
     }
 
+    fn distances(first: &[f64], second: &[f64]) -> Distances {
+        let list = |all: &[f64]| all.iter().map(|&db| Decibels { worst_plane: db - 1.0, all_planes: db }).collect();
+        Distances { first: list(first), second: list(second) }
+    }
+
     #[test]
     fn a_frame_that_is_nearer_to_its_neighbour_is_mistakable() {
-        let list = |all: &[f64]| all.iter().map(|&db| Decibels { worst_plane: db - 1.0, all_planes: db }).collect();
         let mistakable = |right: &[f64], after: &[f64], before: &[f64], steps: &[f64]| -> Vec<bool> {
-            let found = [right, after, before, steps].map(list);
-            likenesses(&found).iter().map(|likeness| likeness.is_mistakable).collect()
+            let all = distances(right, steps).likenesses(Some(&distances(after, before)));
+            all.iter().map(|likeness| likeness.is_mistakable).collect()
         };
         let still = f64::INFINITY;
         assert_eq!(mistakable(&[50.0, 50.0], &[30.0], &[30.0], &[30.0]), [false, false], "they differ");
@@ -211,7 +277,44 @@ mod tests {
         assert_eq!(mistakable(&[50.0, 50.0], &[50.0], &[20.0], &[48.0]), [true, false], "the first is like the second");
         assert_eq!(mistakable(&[50.0, 50.0], &[51.0], &[51.0], &[55.0]), [false, false], "they can't be told apart");
         assert_eq!(mistakable(&[still, still], &[still], &[still], &[still]), [false, false], "they are equal");
-        assert_eq!(likenesses(&[list(&[50.0])]), [Likeness { decibels: 49.0, is_mistakable: false }]);
+        let single = distances(&[50.0], &[]);
+        assert_eq!(single.likenesses(None), [Likeness { decibels: 49.0, is_mistakable: false }]);
+        assert!(single.are_clear());
+    }
+
+    #[test]
+    fn neighbours_are_looked_at_where_a_step_is_less_than_twice_the_error() {
+        for (right, steps, are_clear) in [
+            ([50.0, 50.0, 50.0], [30.0, 43.8], true),
+            ([50.0, 50.0, 50.0], [30.0, 44.0], false),
+            ([50.0, 45.0, 60.0], [40.0, 38.0], false), // of the second frame
+            ([50.0, 50.0, 50.0], [f64::INFINITY, 30.0], true), // nobody can tell the first two apart
+            ([f64::INFINITY; 3], [60.0, 60.0], true),
+        ] {
+            assert_eq!(distances(&right, &steps).are_clear(), are_clear, "{right:?}, {steps:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever the pictures: where the distances are clear, no frame is mistakable.
+        #[test]
+        fn clear_distances_hide_no_mistakable_frame(
+            pictures in proptest::collection::vec((uniform4(0_u8..40), uniform4(0_u8..10)), 2..8),
+        ) {
+            let source: Vec<[u8; 4]> = pictures.iter().map(|(picture, _)| *picture).collect();
+            let changed = |(picture, by): &([u8; 4], [u8; 4])| std::array::from_fn(|plane| picture[plane] + by[plane]);
+            let encoded: Vec<[u8; 4]> = pictures.iter().map(changed).collect();
+            let db = |a: &[u8; 4], b: &[u8; 4]| {
+                let squares = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+                let db = 10.0 * (255.0_f64.powi(2) / (squares.sum::<f64>() / 4.0)).log10();
+                (db * 100.0).round() / 100.0
+            };
+            let pairs = |a: &[[u8; 4]], b: &[[u8; 4]]| a.iter().zip(b).map(|(a, b)| db(a, b)).collect::<Vec<f64>>();
+            let found = distances(&pairs(&source, &encoded), &pairs(&source, &source[1..]));
+            let neighbours = distances(&pairs(&source[1..], &encoded), &pairs(&source, &encoded[1..]));
+            let is_mistakable = found.likenesses(Some(&neighbours)).iter().any(|likeness| likeness.is_mistakable);
+            proptest::prop_assert!(!(found.are_clear() && is_mistakable));
+        }
     }
 
     #[test]
