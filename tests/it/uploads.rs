@@ -1,5 +1,5 @@
-//! Limits of uploads: one that moves takes as long as it needs, and one that does not move is ended. Connections that were
-//! unused for too long are not used again.
+//! Limits of uploads: one that moves takes as long as it needs, and one that does not move is ended. Connections are used
+//! again unless they were unused for too long.
 
 use std::time::{Duration, Instant};
 
@@ -89,15 +89,18 @@ async fn an_upload_in_which_no_byte_moves_is_ended() {
 async fn connections(idle: Duration, calls: usize) -> usize {
     let server = CameraApi::start().await;
     server.answers("HEAD /clips/a", [Answer::Whole { status: 200, headers: Vec::new(), body: Vec::new() }]);
+    server.answers("GET /clips/a", [Answer::text("abc")]);
     let s3 = s3(&server.url, AttemptLimits { idle, ..AttemptLimits::default() });
-    for _ in 0..calls {
+    for _ in 0..calls / 2 {
         s3.head_object().bucket("clips").key("a").send().await.expect("an answer");
+        let answer = s3.get_object().bucket("clips").key("a").send().await.expect("an answer");
+        assert_eq!(answer.body.collect().await.expect("a body").into_bytes().len(), 3);
     }
     server.connections()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_to_s3_is_used_again_until_it_was_unused_for_too_long() {
-    assert!(connections(AttemptLimits::default().idle, 20).await < 20);
+    assert!(connections(AttemptLimits::default().idle, 20).await < 10, "also after a body");
     assert_eq!(connections(Duration::from_nanos(1), 20).await, 20);
 }
