@@ -76,17 +76,17 @@ async fn connections_that_went_silent_while_the_process_was_frozen_fail_no_deliv
     connections_forgotten_while_frozen(Forgotten::Silent).await;
 }
 
-/// Returns the least and the most that a connection may cost which goes silent at a call of this name. The most includes the
-/// work of the delivery.
-fn cost_of_silence(name: &str) -> (Duration, Duration) {
-    let (least, most) = match name {
-        // it runs beside the work, and is given up with it
-        "SQS ChangeMessageVisibilityBatch" => (0, 10),
-        _ if name.starts_with("camera") => (8, 15),
-        "S3 PUT clip" | "S3 PUT thumbnail" => (10, 17),
-        _ => (5, 12),
-    };
-    (Duration::from_secs(least), Duration::from_secs(most))
+/// Time for the work of a delivery, on a machine that does much else.
+const WORK: Duration = Duration::from_secs(10);
+
+/// Returns what a connection costs that goes silent at a call of this name: the limit of the attempt.
+fn cost_of_silence(name: &str) -> Duration {
+    Duration::from_secs(match name {
+        "SQS ChangeMessageVisibilityBatch" => 0, // it runs beside the work, and is given up with it
+        "S3 PUT clip" | "S3 PUT thumbnail" => 10,
+        _ if name.starts_with("camera") => 8,
+        _ => 5,
+    })
 }
 
 /// At each call in turn, an established connection goes silent, before the answer or in the middle of it, or drips. Others
@@ -112,11 +112,11 @@ async fn a_connection_that_goes_silent_fails_no_delivery() {
         if name != "SQS SendMessage" || fault == Fault::Hang {
             assert_eq!(report.took.len(), usual.took.len(), "{injected}: no delivery fails; took {:?}", report.took);
         }
-        let (least, most) = cost_of_silence(name);
-        let longest = report.took.iter().max().expect("a delivery");
-        assert!(*longest < most, "{injected}: deliveries took {:?}", report.took);
+        let cost = cost_of_silence(name);
+        let longest = *report.took.iter().max().expect("a delivery");
+        assert!(longest < MAX_COST.min(cost + WORK), "{injected}: deliveries took {:?}", report.took);
         // short bodies drip in less time
-        assert!(fault == Fault::DripInBody || *longest >= least, "{injected}: deliveries took {:?}", report.took);
+        assert!(fault == Fault::DripInBody || longest >= cost, "{injected}: deliveries took {:?}", report.took);
     }
 }
 
@@ -136,14 +136,11 @@ async fn a_service_that_goes_silent_costs_the_time_of_its_attempts_together() {
         assert_eq!(report.violations, Vec::<String>::new(), "{name}");
         assert!(!report.put.contains(&"FATAL_ERROR".to_owned()), "{name}: {:?}", report.put);
         let longest = *report.took.iter().max().expect("a delivery");
-        let (least, most) = match *name {
-            "SQS ChangeMessageVisibilityBatch" => (0, 10),
-            _ if name.starts_with("camera") => (20, 20), // of all attempts
-            "S3 PUT clip" | "S3 PUT thumbnail" => (30, 30), // three attempts: an upload has no limit of its own
-            _ => (15, 20),
+        let cost = match *name {
+            _ if name.starts_with("camera") => Duration::from_secs(20),
+            _ => 3 * cost_of_silence(name), // an upload has no limit of its own
         };
-        let (least, most) = (Duration::from_secs(least), Duration::from_secs(most + 7));
-        assert!((least..most).contains(&longest), "{name}: deliveries took {:?}", report.took);
+        assert!((cost..cost + WORK).contains(&longest), "{name}: deliveries took {:?}", report.took);
     }
 }
 
@@ -173,10 +170,10 @@ async fn a_closed_door_passes(
     [camera, aws]
 }
 
-/// Three attempts, each with 2 s to connect, and one call after another: hiding messages takes its own 5 s.
+/// Three attempts, each with 2 s to connect.
 fn assert_is_the_time_to_connect(took: Duration, log: &str) {
     assert!(log.contains("\"error\""), "{log}");
-    assert!(took >= 3 * Duration::from_secs(2) && took < Duration::from_secs(14), "{took:?}: {log}");
+    assert!(took >= 3 * Duration::from_secs(2), "{took:?}: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -157,7 +157,7 @@ async fn hiding_messages_takes_at_most_5_s_a_call() {
     let (report, _) = run(&schedule, &[("REPORT_BATCH_ITEM_FAILURES", "True")]).await;
     let took = report.took[0];
     // the first call begins with the work on the records, the second one after it
-    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(14), "{report:?}");
+    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(20), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
