@@ -1,5 +1,6 @@
 //! Faults of the network below HTTP: connections that died while the process was frozen, black holes, TLS. Each passes, costs
-//! at most 20 s, and nobody is told a wrong status. The function has its real limits and the time of a real invocation.
+//! at most 20 s (a service that stays silent for an upload: three attempts of 10 s), and nobody is told a wrong status. The
+//! function has its real limits and the time of a real invocation.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The alarms of the stack, on what happens in the simulation.
 
-use testkit::stack_template::TEMPLATE;
+use testkit::stack_template::{TEMPLATE, default_of};
 
 use crate::function::{Durations, Service};
 use crate::world::{Asked, HOUR_MS, History, Invocation, Life, World};
@@ -31,8 +31,8 @@ impl Alarm {
         };
         let number = |property| {
             let value = value(property);
-            let parameter = value.strip_prefix("!Ref ").map(default_of);
-            parameter.unwrap_or(value).parse::<i64>().unwrap_or_else(|_| panic!("{property} of {name}"))
+            let parameter = value.strip_prefix("!Ref ").map(|parameter| default_of(parameter).into());
+            parameter.unwrap_or_else(|| value.parse::<i64>().unwrap_or_else(|_| panic!("{property} of {name}")))
         };
         Self {
             threshold: number("Threshold"),
@@ -55,13 +55,6 @@ impl Alarm {
             breaching.windows(self.periods).any(|window| window.iter().all(|&breaching| breaching))
         })
     }
-}
-
-/// Returns the default of a parameter of the template.
-fn default_of(parameter: &str) -> String {
-    let (_, block) = TEMPLATE.split_once(&format!("\n  {parameter}:\n")).unwrap_or_else(|| panic!("{parameter}"));
-    let default = block.lines().find_map(|line| line.trim().strip_prefix("Default: "));
-    default.unwrap_or_else(|| panic!("the default of {parameter}")).to_owned()
 }
 
 /// Returns the greatest age of a message in a period, in seconds, with hidden messages included.
@@ -172,6 +165,12 @@ fn no_alarm_fires_for_requests_that_wait_for_footage() {
     let requests = requests(200, 10_000).into_iter().map(late).collect();
     let fired = firing(&World { requests, ..World::default() });
     assert!(fired.is_empty(), "{fired:?}");
+}
+
+#[test]
+fn self_checks_come_as_often_as_the_template_says() {
+    let minutes = CHECKED_EVERY_MS / MINUTE_MS;
+    assert!(TEMPLATE.contains(&format!("ScheduleExpression: rate({minutes} minutes)")), "{minutes}");
 }
 
 #[test]

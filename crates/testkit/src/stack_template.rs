@@ -23,15 +23,23 @@ pub struct StackNumbers {
 /// The numbers of the stack.
 pub static STACK: LazyLock<StackNumbers> = LazyLock::new(|| StackNumbers {
     max_receives: number(TEMPLATE, "maxReceiveCount"),
-    visibility: default("VisibilityTimeout"),
-    timeout: default("Timeout"),
+    visibility: seconds("VisibilityTimeout"),
+    timeout: seconds("Timeout"),
     allows_loops: TEMPLATE.lines().any(|line| line.trim() == "RecursiveLoop: Allow"),
 });
 
-/// Returns the default of a parameter, in seconds.
-fn default(parameter: &str) -> Duration {
+/// Returns the default of a parameter of the template that is a number.
+///
+/// # Panics
+/// If there is none of this name.
+#[must_use]
+pub fn default_of(parameter: &str) -> u32 {
     let (_, block) = TEMPLATE.split_once(&format!("\n  {parameter}:\n    Type: Number\n")).expect(parameter);
-    Duration::from_secs(number(block, "Default").into())
+    number(block, "Default")
+}
+
+fn seconds(parameter: &str) -> Duration {
+    Duration::from_secs(default_of(parameter).into())
 }
 
 /// Returns the first value of `property` in `text`.
