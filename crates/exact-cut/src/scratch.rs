@@ -2,7 +2,8 @@
 //!
 //! Each process has a folder of its own, and each request one inside it. A folder is removed when its owner is dropped, so
 //! also when a request fails, panics or runs out of time. A killed process cannot clean up, so the next one does. Each
-//! process holds a lock on its folder, which tells others that it still lives.
+//! process holds a lock on its folder, which tells others that it still lives. At whatever instant it is killed, its folder
+//! has the mark or is empty.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-/// Name of a file in each scratch folder. It marks the folder as made here, and its lock shows that the process lives.
+/// Name of a file in each scratch folder, which marks it as made here: the first file that is made in it and the last one
+/// that is removed.
 pub const MARK: &str = ".exact-cut-scratch";
 
 /// Scratch folder of this process. It is removed when the last clone is dropped. The folder of a process that was killed
@@ -22,8 +24,14 @@ pub struct Scratch(Arc<ProcessFolder>);
 #[derive(Debug)]
 struct ProcessFolder {
     folder: TempDir,
-    /// The mark of the folder, locked as long as the process lives, so that other processes leave the folder alone.
+    /// The folder itself, locked as long as the process lives, so that other processes leave it alone.
     _lock: File,
+}
+
+impl Drop for ProcessFolder {
+    fn drop(&mut self) {
+        let _ = remove_contents(self.folder.path()); // if it fails, so does the removal of the folder, which is left
+    }
 }
 
 /// The scratch disk has too little free space.
@@ -78,17 +86,21 @@ impl Scratch {
     /// # Errors
     /// [`ScratchCause::Disk`] if the folder cannot be made.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self, ScratchError> {
-        let make = || -> io::Result<ProcessFolder> {
-            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
-            // the mark is locked before it has its name: no other process sees it without the lock
-            let unnamed = folder.path().join("mark");
-            let lock = File::create_new(&unnamed)?;
+        let hold = |folder: TempDir| -> io::Result<ProcessFolder> {
+            let lock = File::open(folder.path())?;
             lock.lock()?;
-            std::fs::rename(unnamed, folder.path().join(MARK))?;
+            File::create_new(folder.path().join(MARK))?;
             Ok(ProcessFolder { folder, _lock: lock })
         };
-        let folder = make().map_err(|error| ScratchError::new(parent, error))?;
-        Ok(Self(Arc::new(folder)))
+        let held = loop {
+            let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+            match made.map_err(|error| ScratchError::new(parent, error)).map(hold)? {
+                // until it is locked, the folder looks abandoned, and a process that starts may remove it
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                held => break held,
+            }
+        };
+        Ok(Self(Arc::new(held.map_err(|error| ScratchError::new(parent, error))?)))
     }
 
     /// Makes a folder for one request. It is removed with all its files when it is dropped.
@@ -144,9 +156,9 @@ pub fn disk_size(folder: &Path) -> io::Result<u64> {
     Ok(system.f_blocks.saturating_mul(system.f_frsize))
 }
 
-/// Removes the scratch folders of processes that have ended: folders in `parent` whose names begin with `prefix`, that
-/// contain the mark of [`Scratch::new`], and whose mark no process has locked. Everything else is left alone, whatever its
-/// name. Goes on after a failure.
+/// Removes the scratch folders of processes that have ended: folders in `parent` whose names begin with `prefix`, that no
+/// process has locked, and that contain the mark of [`Scratch::new`] or nothing. Everything else is left alone, whatever
+/// its name. Goes on after a failure.
 ///
 /// # Errors
 /// The first failure.
@@ -154,15 +166,42 @@ pub fn remove_abandoned(parent: &Path, prefix: &str) -> Result<(), ScratchError>
     let entries = std::fs::read_dir(parent).map_err(|error| ScratchError::new(parent, error))?;
     let mut result = Ok(());
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let Some(lock) = is_folder.then(|| File::open(entry.path().join(MARK)).ok()).flatten() else { continue };
-        if lock.try_lock().is_ok()
-            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        if entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && let Err(error) = remove_if_abandoned(&entry.path())
         {
             result = result.and(Err(ScratchError::new(&entry.path(), error)));
         }
     }
     result
+}
+
+fn remove_if_abandoned(folder: &Path) -> io::Result<()> {
+    let Ok(lock) = File::open(folder) else { return Ok(()) }; // another process has removed it, or it is of another user
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    if folder.join(MARK).exists() {
+        remove_contents(folder)?;
+        std::fs::remove_file(folder.join(MARK))?;
+    }
+    match std::fs::remove_dir(folder).map_err(|error| error.kind()) {
+        Err(io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) | Ok(()) => Ok(()),
+        Err(kind) => Err(kind.into()),
+    }
+}
+
+/// Removes everything in `folder` but the mark: if the process is killed meanwhile, the rest is recognized.
+fn remove_contents(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() == MARK {
+            continue;
+        }
+        let is_folder = entry.file_type()?.is_dir();
+        let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file };
+        remove(entry.path())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -191,6 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn removes_what_a_process_leaves_that_is_killed_before_its_folder_is_marked() {
+        let parent = TempDir::new().expect("a folder for the test");
+        std::fs::create_dir(parent.path().join(format!("{PREFIX}killed"))).expect("made");
+        remove_abandoned(parent.path(), PREFIX).expect("removed");
+        assert_eq!(std::fs::read_dir(parent.path()).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn keeps_the_mark_until_everything_else_is_removed() {
+        let scratch = Scratch::new(&std::env::temp_dir(), PREFIX).expect("made");
+        let folder = scratch.0.folder.path();
+        std::fs::create_dir_all(folder.join("request/thumbnails")).expect("made");
+        std::fs::write(folder.join("recording-0.mp4"), "half of it").expect("written");
+        remove_contents(folder).expect("removed");
+        let left: Vec<_> =
+            std::fs::read_dir(folder).expect("readable").flatten().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, [MARK]);
+    }
+
+    #[test]
     fn leaves_files_and_folders_of_others_alone() {
         let parent = TempDir::new().expect("a folder for the test");
         let [folder, file, link, elsewhere] =
@@ -215,8 +274,8 @@ mod tests {
             Scratch::new(parent.path(), PREFIX).expect("made")
         };
         let all: Vec<Scratch> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
-            starts.into_iter().map(|start| start.join().expect("no panic")).collect()
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..20).map(|_| start()).collect::<Vec<_>>())).collect();
+            starts.into_iter().flat_map(|start| start.join().expect("no panic")).collect()
         });
         for scratch in &all {
             scratch.request_folder().expect("the folder is there");
