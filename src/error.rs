@@ -166,7 +166,7 @@ mod tests {
     use exact_cut::budget::BudgetExceeded;
     use exact_cut::deadline::TimedOut;
     use exact_cut::error::FootageError;
-    use exact_cut::ffmpeg::run::FfmpegError;
+    use exact_cut::ffmpeg::failure::FfmpegError;
 
     use super::*;
 

@@ -71,9 +71,8 @@ impl S3 {
             let modified = modified.and_then(Timestamp::from_ms);
             let range = &(0..length.min(total));
             let body = Body::of(answer, range, object, &self.received);
-            let bytes = async { body?.bytes().await }.await;
             let version = ObjectVersion { id: id.clone(), etag, version_id, length: total, modified };
-            Ok(bytes.map(|bytes| (bytes, version)))
+            Ok(body.bytes().await.map(|bytes| (bytes, version)))
         };
         retry_body(|| Box::pin(read())).await
     }
@@ -86,8 +85,7 @@ impl S3 {
         let (object, range) = (&range_name(version, &range), &range);
         let read = || async move {
             let answer = self.get_range(version, range, object, deadline).await?;
-            let body = Body::of(answer, range, object, &self.received);
-            Ok(async { body?.bytes().await }.await)
+            Ok(Body::of(answer, range, object, &self.received).bytes().await)
         };
         retry_body(|| Box::pin(read())).await
     }
@@ -108,8 +106,7 @@ impl S3 {
                 let (object, part) = (&range_name(version, &part), &part);
                 let fetch = || async move {
                     let answer = self.get_range(version, part, object, deadline).await?;
-                    let body = Body::of(answer, part, object, &self.received);
-                    Ok(async { body?.write(file).await }.await)
+                    Ok(Body::of(answer, part, object, &self.received).write(file).await)
                 };
                 retry_body(|| Box::pin(fetch())).await
             })
@@ -154,6 +151,8 @@ struct Body<'a> {
     object: &'a str,
     /// Counts the bytes of all bodies.
     received: &'a AtomicU64,
+    /// `Content-Range`.
+    stated: Option<String>,
     stream: ByteStream,
     range: &'a Range<u64>,
     /// Bytes of this body so far.
@@ -161,26 +160,25 @@ struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Takes the body of an answer that states the range that was asked for.
-    fn of(
-        answer: GetObjectOutput,
-        range: &'a Range<u64>,
-        object: &'a str,
-        received: &'a AtomicU64,
-    ) -> Result<Self, Error> {
-        let asked = range_header(range).replace('=', " ");
-        let is_asked = match answer.content_range() {
-            Some(stated) => stated.starts_with(&asked),
-            None => range.start == 0, // the whole object
-        };
-        if is_asked {
-            return Ok(Self { object, received, stream: answer.body, range, got: 0 });
+    fn of(answer: GetObjectOutput, range: &'a Range<u64>, object: &'a str, received: &'a AtomicU64) -> Self {
+        Self { object, received, stated: answer.content_range, stream: answer.body, range, got: 0 }
+    }
+
+    /// Refuses the answer if it states another range than the one that was asked for.
+    fn check_range(&self) -> Result<(), Error> {
+        let asked = range_header(self.range).replace('=', " ");
+        match &self.stated {
+            Some(stated) if stated.starts_with(&asked) => Ok(()),
+            None if self.range.start == 0 => Ok(()), // the whole object
+            stated => {
+                let stated = stated.as_deref().unwrap_or("nothing");
+                Err(Error::transient(self.object, mismatch("Content-Range", asked, stated)))
+            }
         }
-        let stated = answer.content_range().unwrap_or("nothing");
-        Err(Error::transient(object, mismatch("Content-Range", asked, stated)))
     }
 
     async fn bytes(mut self) -> Result<Vec<u8>, Error> {
+        self.check_range()?;
         let mut bytes = Vec::new();
         while self.receive(&mut bytes).await? {}
         Ok(bytes)
@@ -188,6 +186,7 @@ impl<'a> Body<'a> {
 
     /// Writes the body to the offsets of its range in `file`.
     async fn write(mut self, file: &Arc<File>) -> Result<(), Error> {
+        self.check_range()?;
         let mut block = Vec::new();
         let mut offset = self.range.start;
         loop {

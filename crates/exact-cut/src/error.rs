@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::budget::BudgetExceeded;
-use crate::ffmpeg::run::FfmpegError;
+use crate::ffmpeg::failure::FfmpegError;
 use crate::h264::nal_units::NalLengthError;
 use crate::h264::parameter_sets::CannotJoin;
 use crate::mp4::Mp4Error;

@@ -2,6 +2,7 @@
 //! past the end all succeed, and a thumbnail may be missing after exit code 0. Callers verify what ffmpeg wrote.
 
 pub mod command;
+pub mod failure;
 mod isolation;
 pub mod launcher;
 pub mod memory;

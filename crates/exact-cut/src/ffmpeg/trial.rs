@@ -8,8 +8,9 @@ use std::path::Path;
 
 use crate::deadline::Deadline;
 use crate::ffmpeg::command::{file_url, reading};
+use crate::ffmpeg::failure::FfmpegError;
 use crate::ffmpeg::memory::decoding;
-use crate::ffmpeg::run::{Ffmpeg, FfmpegError};
+use crate::ffmpeg::run::Ffmpeg;
 
 /// One picture of 64 × 64 and three AAC frames of silence.
 const TRIAL: &[u8] = include_bytes!("trial.mp4");
