@@ -133,6 +133,7 @@ impl From<exact_cut::error::Error> for Error {
                 // Lambda gives processors by memory
                 Resource::Time => "; raise Timeout or MemorySize",
             },
+            Cause::NoSpace(_) => "; raise EphemeralStorage if it happens again",
             _ => "",
         };
         Self::new(kind, error.object, format_args!("{}{raise}", chain(&error.cause)))

@@ -31,7 +31,6 @@ use crate::contract::sqs_event::Receipt;
 use crate::contract::status::Status;
 use crate::decision::{self, Decision, Facts, Footage};
 use crate::error::{Error, ErrorKind, chain};
-use crate::mismatch::mismatch;
 use crate::recording_list::{parse_listing, select};
 use crate::services::camera_api::{CameraApi, PutOutcome};
 use crate::services::s3::S3;
@@ -329,14 +328,7 @@ impl Pipeline {
         let folder = self.scratch.request_folder()?;
         let clip = WriteFile { path: folder.path().join("clip.mp4") };
         let spec = self.clip_spec(request, &coverage);
-        let rendered = render(self.render_context(cx, folder.path()), spec, recordings.opened, &clip).await;
-        let rendered = rendered.map_err(Error::from).map_err(|error| match error.kind {
-            ErrorKind::UnusableFootage if self.scratch.is_full() => {
-                let reason = mismatch("scratch disk", "free space", "less than 1 MiB; raise EphemeralStorage");
-                Error::transient(error.object, reason)
-            }
-            _ => error,
-        })?;
+        let rendered = render(self.render_context(cx, folder.path()), spec, recordings.opened, &clip).await?;
         trace.record_gaps(&rendered.gaps);
         let download_name = download_name(&alias, rendered.plan.taken_at);
         let files = ClipFiles { clip: &clip.path, thumbnails: &rendered.thumbnails, download_name: &download_name };

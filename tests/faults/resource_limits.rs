@@ -52,7 +52,8 @@ async fn a_disk_that_fills_up_is_not_a_fatal_error() {
     let full = Schedule { ffmpeg: Some("fill"), ..Schedule::of(&JOINT, unique_name("full"), Vec::new()) };
     let report = worker.run(&full).await;
     assert_eq!(report.violations, Vec::<String>::new());
-    assert!(worker.log().contains("scratch disk: expected free space, got less than 1 MiB"), "{}", worker.log());
+    assert!(worker.log().contains("scratch disk: expected 64 MiB free, got 0 MiB; raise Eph"), "{}", worker.log());
+    assert!(!worker.log().contains("clip made in another way"), "{}", worker.log());
     assert!(!report.put.contains(&"FATAL_ERROR".to_owned()), "{:?}", report.put);
 }
 

@@ -77,7 +77,7 @@ pub const RESERVE: u64 = 64 << 20;
 /// Scratch bytes for each byte that is encoded, as a rule of thumb: a visually lossless picture is larger than the
 /// camera's, and lies there twice. A disk that fills up all the same is a transient failure.
 pub const PER_ENCODED_BYTE: u64 = 6;
-/// If fewer bytes are free, a failure may have come from the full disk.
+/// If fewer bytes are free, the disk is full.
 const FULL: u64 = 1 << 20;
 
 impl Scratch {
@@ -111,13 +111,6 @@ impl Scratch {
         let folder = self.0.folder.path();
         TempDir::new_in(folder).map_err(|error| ScratchError::new(folder, error))
     }
-
-    /// Returns whether the disk is full. Ask after a failure: a full disk makes the work of ffmpeg fail as if the footage
-    /// were bad.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        free_space(self.0.folder.path()).is_ok_and(|free| free < FULL)
-    }
 }
 
 /// Checks that `needed` bytes fit into `folder`, before work begins.
@@ -130,6 +123,15 @@ pub fn ensure_free_space(folder: &Path, needed: u64) -> Result<(), ScratchError>
         Some(usable) if needed <= usable => Ok(()),
         _ => Err(ScratchError::new(folder, NoSpace { needed, free })),
     }
+}
+
+/// Checks that the disk of `folder` is not full, after work that may have filled it.
+///
+/// # Errors
+/// [`ScratchCause::NoSpace`]: less than 1 MiB is free.
+pub fn ensure_not_full(folder: &Path) -> Result<(), ScratchError> {
+    let free = free_space(folder).map_err(|error| ScratchError::new(folder, error))?;
+    if free < FULL { Err(ScratchError::new(folder, NoSpace { needed: 0, free })) } else { Ok(()) }
 }
 
 /// Returns the bytes that the file system which holds `folder` has for work if it is empty.
