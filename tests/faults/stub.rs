@@ -21,6 +21,7 @@ if read -r how 2>/dev/null <"$fault"; then
     killed) kill -9 $$ ;;
     nothing) exit 0 ;;
     fill) cat /dev/zero >"${file%/*}/filler" 2>/dev/null; exit 1 ;;
+    fill-silently) cat /dev/zero >"${file%/*}/filler" 2>/dev/null; exit 0 ;;
     garbage) case $last in file:*) echo garbage >"$file" ;; esac; exit 0 ;;
   esac
 fi
