@@ -88,6 +88,12 @@ impl Ffmpeg {
         self.lacks_loopback.load(Ordering::Relaxed)
     }
 
+    /// Returns the same ffmpeg for one request: what the request asks for ([`Self::zero_memory`]) ends with it.
+    #[must_use]
+    pub fn for_one_request(&self) -> Self {
+        Self { zeroes_memory: Arc::default(), ..self.clone() }
+    }
+
     /// From now on has every run begin with memory of zeros, and returns whether it did not before. What a decoder never
     /// writes of a damaged picture is otherwise what the memory held, and comes out differently each time.
     #[must_use]
@@ -209,6 +215,14 @@ mod tests {
         command.args(["-c", "echo 'No such filter: psnr' >&2; exit 8"]);
         let error = shell.run(command, 0, Deadline::unknown()).await.expect_err("it ends with 8");
         assert_eq!(error.to_string(), "ffmpeg could not work: exit status: 8: No such filter: psnr");
+    }
+
+    #[test]
+    fn memory_of_zeros_ends_with_the_request_that_needs_it() {
+        let ffmpeg = Ffmpeg::new("ffmpeg".into(), None);
+        let request = ffmpeg.for_one_request();
+        assert!(request.zero_memory() && !request.clone().zero_memory());
+        assert!(ffmpeg.for_one_request().zero_memory());
     }
 
     #[tokio::test]

@@ -114,6 +114,8 @@ pub async fn render(
     mut recordings: PerRecording<Arc<OpenRecording>>,
     executor: &dyn ClipExecutor,
 ) -> Result<RenderedClip, Error> {
+    let ffmpeg = cx.ffmpeg.for_one_request();
+    let cx = RenderContext { ffmpeg: &ffmpeg, ..cx };
     let mut ladder = Ladder::default();
     let mut coverage = spec.coverage.clone();
     loop {
