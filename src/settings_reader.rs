@@ -295,6 +295,13 @@ fn refuse_fifo(queue: &str) -> Result<(), Mismatch> {
     Ok(())
 }
 
+fn refuse_address(expected: &'static str, text: &str) -> Result<(), Mismatch> {
+    if text.contains("://") || text.starts_with("arn:") {
+        return Err(Mismatch::expected(expected).got("a URL or an ARN"));
+    }
+    Ok(())
+}
+
 /// Reads the name of a bucket: 3 to 63 characters, or up to 255 for those made in us-east-1 before 2018, which may also have
 /// capitals and underscores (Amazon S3 User Guide, "General purpose bucket naming rules").
 pub fn bucket(text: &str) -> Result<String, Mismatch> {
@@ -308,9 +315,7 @@ pub fn bucket(text: &str) -> Result<String, Mismatch> {
 /// Reads the path of a folder in a bucket, without the slashes and the white space around it.
 pub fn folder(text: &str) -> Result<String, Mismatch> {
     const EXPECTED: &str = "the path of a folder in a bucket";
-    if text.contains("://") || text.starts_with("arn:") {
-        return Err(Mismatch::expected(EXPECTED).got("a URL or an ARN"));
-    }
+    refuse_address(EXPECTED, text)?;
     refuse_characters(EXPECTED, text, |character| is_quote(character) || matches!(character, '\\' | '{' | '}'))?;
     Ok(text.trim_matches(|character: char| character == '/' || character.is_whitespace()).to_owned())
 }
@@ -318,9 +323,7 @@ pub fn folder(text: &str) -> Result<String, Mismatch> {
 /// Reads the path of a file or a folder on this machine.
 pub fn path(text: &str) -> Result<PathBuf, Mismatch> {
     const EXPECTED: &str = "a path on this machine";
-    if text.contains("://") || text.starts_with("arn:") {
-        return Err(Mismatch::expected(EXPECTED).got("a URL or an ARN"));
-    }
+    refuse_address(EXPECTED, text)?;
     refuse_characters(EXPECTED, text, is_quote)?;
     Ok(PathBuf::from(text))
 }
