@@ -168,6 +168,7 @@ mod tests {
     use exact_cut::deadline::TimedOut;
     use exact_cut::error::FootageError;
     use exact_cut::ffmpeg::failure::FfmpegError;
+    use exact_cut::scratch::NoSpace;
 
     use super::*;
 
@@ -187,6 +188,7 @@ mod tests {
             (source(SourceErrorKind::Permanent), "permanent"),
             (Cause::Footage(FootageError::NoFrame), "unusable_footage"),
             (Cause::Disk(std::io::Error::other("full")), "transient"),
+            (Cause::NoSpace(NoSpace { needed: 0, free: 0 }), "transient"),
             (Cause::Ffmpeg(FfmpegError::TimedOut(TimedOut { after: Duration::from_secs(7) })), "transient"),
         ];
         for (cause, kind) in table {
@@ -208,6 +210,9 @@ mod tests {
             exceeded.is_lasting = false;
             assert!(!error(&exceeded).reason.contains("raise"), "another try may have enough");
         }
+        let full = Error::from(exact_cut::Error::new("/tmp/request", NoSpace { needed: 0, free: 0 }));
+        let told = "scratch disk: expected 64 MiB free, got 0 MiB; raise EphemeralStorage if it happens again";
+        assert_eq!(full.reason, told);
     }
 
     #[test]

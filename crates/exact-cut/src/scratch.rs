@@ -28,6 +28,16 @@ struct ProcessFolder {
     _lock: File,
 }
 
+impl ProcessFolder {
+    /// Locks `folder`, and then marks it.
+    fn hold(folder: TempDir) -> io::Result<Self> {
+        let lock = File::open(folder.path())?;
+        lock.lock()?;
+        File::create_new(folder.path().join(MARK))?;
+        Ok(Self { folder, _lock: lock })
+    }
+}
+
 impl Drop for ProcessFolder {
     fn drop(&mut self) {
         let _ = remove_contents(self.folder.path()); // if it fails, so does the removal of the folder, which is left
@@ -86,21 +96,15 @@ impl Scratch {
     /// # Errors
     /// [`ScratchCause::Disk`] if the folder cannot be made.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self, ScratchError> {
-        let hold = |folder: TempDir| -> io::Result<ProcessFolder> {
-            let lock = File::open(folder.path())?;
-            lock.lock()?;
-            File::create_new(folder.path().join(MARK))?;
-            Ok(ProcessFolder { folder, _lock: lock })
-        };
-        let held = loop {
-            let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-            match made.map_err(|error| ScratchError::new(parent, error)).map(hold)? {
+        let failed = |error: io::Error| ScratchError::new(parent, error);
+        loop {
+            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(failed)?;
+            match ProcessFolder::hold(folder) {
                 // until it is locked, the folder looks abandoned, and a process that starts may remove it
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                held => break held,
+                held => return held.map(|folder| Self(Arc::new(folder))).map_err(failed),
             }
-        };
-        Ok(Self(Arc::new(held.map_err(|error| ScratchError::new(parent, error))?)))
+        }
     }
 
     /// Makes a folder for one request. It is removed with all its files when it is dropped.

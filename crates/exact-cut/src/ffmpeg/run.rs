@@ -153,9 +153,7 @@ impl Ffmpeg {
         self.lacks_loopback.fetch_or(own.contains(NO_LOOPBACK), Ordering::Relaxed);
         messages.outcome(status, own, &self.path, self.memory_limit())
     }
-}
 
-impl Ffmpeg {
     /// Returns `command` as the launcher runs it, if there is one. The process ends within the time that all processors spend
     /// in `after`, even if this process is killed meanwhile.
     fn launched(&self, command: std::process::Command, after: Duration) -> std::process::Command {
@@ -163,7 +161,7 @@ impl Ffmpeg {
         let processors =
             std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
         let processor_time = after.saturating_mul(processors) + Duration::from_secs(1);
-        let limits = Limits { memory: self.memory.as_ref().map(|memory| memory.bytes), processor_time };
+        let limits = Limits { memory: self.memory_limit(), processor_time };
         let mut launched = std::process::Command::new(launcher);
         launched.arg(LAUNCH).args(limits.arguments()).arg(command.get_program()).args(command.get_args());
         launched
